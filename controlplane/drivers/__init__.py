@@ -1,0 +1,1 @@
+"""What makes workers run: one small class per kind of worker."""

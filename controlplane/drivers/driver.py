@@ -1,0 +1,58 @@
+"""The interface between an agent and the code that runs workers of one kind.
+
+A driver owns no decision. The agent says start, stop and probe; the driver does it on this machine and says what it sees.
+Every coroutine runs on the agent's reactor, may be cancelled, and must leave things so that the same call can be made
+again. At most one call for one worker is under way at a time; calls for different workers overlap.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from controlplane.records.types import Instant, Oid, Record
+from controlplane.records.workers import Address, WorkerSpec
+
+
+class Unit(Record, frozen=True, kw_only=True):
+    """A worker that runs and serves."""
+
+    oid: Oid
+    digest: str
+    started: Instant
+    pid: int | None = None
+    realms: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+
+class Driver(Protocol):
+    """Runs workers of one kind on this machine."""
+
+    name: str
+
+    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
+        """Make ready and return the workers that run already and were found complete: they are adopted, not restarted.
+
+        What runs but is incomplete or unknown to the driver's own notes is stopped. `lost(oid, reason)` is called
+        whenever a running worker is found dead or hanging (a hanging one has been killed by then).
+        """
+        ...
+
+    async def start(self, spec: WorkerSpec) -> Unit:
+        """Make the worker run with this configuration and return when it serves.
+
+        When the worker runs already with another digest it is replaced: where the new one can listen beside the old
+        one it is started first and the old one stopped only then; when the new one fails the old one is left running.
+        Raises `WorkerFailed` with a reason that a user understands; what was begun is undone by then.
+        """
+        ...
+
+    async def stop(self, oid: Oid) -> None:
+        """Stop the worker and return when nothing of it is left; a worker that does not run is no error."""
+        ...
+
+    async def statistics(self, oid: Oid) -> dict[str, Any]:
+        """Return figures of a running worker for `stat_*` procedures, within two seconds."""
+        ...
+
+    async def close(self, keep: bool) -> None:
+        """Let go of everything; with `keep`, workers stay and can be adopted later, else they are stopped first."""
+        ...

@@ -1,0 +1,1 @@
+"""Router and proxy workers of a real Crossbar.io node."""

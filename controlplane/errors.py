@@ -1,0 +1,162 @@
+"""Every error that a caller can meet: one class, one URI, one sentence.
+
+The tree::
+
+    ControlPlaneError
+    |-- InvalidArgument          wamp.error.invalid_argument
+    |-- NotAuthorized            wamp.error.not_authorized
+    |-- PayloadTooLarge          wamp.error.payload_size_exceeded
+    |-- InvalidConfiguration     wamp.error.invalid_configuration
+    |-- NoSuchObject             crossbar.error.no_such_object
+    |-- AlreadyExists            crossbar.error.already_exists
+    |-- NotStopped               crossbar.error.not_stopped
+    |-- CannotStart              crossbar.error.cannot_start
+    |-- CannotStop               crossbar.error.cannot_stop
+    |-- UnknownKey               controlplane.error.unknown_key
+    |-- NotAttached              controlplane.error.not_attached
+    |-- NodesNotConnected        controlplane.error.nodes_not_connected
+    |-- StoreFull                controlplane.error.store_full
+    |-- StoreRefused             controlplane.error.store_refused
+    |-- Overloaded               controlplane.error.overloaded
+    |-- NoAnswer                 controlplane.error.no_answer
+    |-- WorkerFailed             controlplane.error.worker_failed
+    `-- InternalError            controlplane.error.internal_error
+
+The ``wamp.error`` and ``crossbar.error`` URIs are those that Crossbar.io's published documents promise.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+MESSAGE_LENGTH_MAX = 2_000
+PROBLEMS_MAX = 50
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with an input, and where."""
+
+    path: str
+    message: str
+
+
+class ControlPlaneError(Exception):
+    """Something a caller asked for cannot be done."""
+
+    uri: ClassVar[str] = "controlplane.error.error"
+    known: ClassVar[dict[str, type["ControlPlaneError"]]] = {}
+
+    def __init_subclass__(cls, uri: str) -> None:
+        super().__init_subclass__()
+        cls.uri = uri
+        ControlPlaneError.known[uri] = cls
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        subject: Mapping[str, Any] | None = None,
+        problems: Iterable[Problem] = (),
+        next_step: str | None = None,
+    ) -> None:
+        """Describe what is wrong.
+
+        `subject` names the object ({"type": ..., "oid": ...}), `problems` say what is wrong at which path,
+        and `next_step` is what the caller can do about it.
+        """
+        super().__init__(message)
+        self.message = message[:MESSAGE_LENGTH_MAX]
+        self.subject = subject
+        self.problems = tuple(problems)
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.next_step:
+            text = f"{text} ({self.next_step})"
+        return text[:MESSAGE_LENGTH_MAX]
+
+    def details(self) -> dict[str, Any]:
+        """Return the keyword arguments that the error carries over WAMP."""
+        found: dict[str, Any] = {}
+        if self.subject is not None:
+            found["object"] = dict(self.subject)
+        if self.problems:
+            shown = self.problems[:PROBLEMS_MAX]
+            found["path"] = shown[0].path
+            found["problems"] = [{"path": path, "message": text[:MESSAGE_LENGTH_MAX]} for path, text in shown]
+            found["problems_total"] = len(self.problems)
+        if self.next_step is not None:
+            found["next_step"] = self.next_step
+        return found
+
+
+class InvalidArgument(ControlPlaneError, uri="wamp.error.invalid_argument"):
+    """An argument is missing, unknown, of the wrong type or out of range."""
+
+
+class NotAuthorized(ControlPlaneError, uri="wamp.error.not_authorized"):
+    """The caller has no right to do this."""
+
+
+class PayloadTooLarge(ControlPlaneError, uri="wamp.error.payload_size_exceeded"):
+    """The answer is larger than one message can carry."""
+
+
+class InvalidConfiguration(ControlPlaneError, uri="wamp.error.invalid_configuration"):
+    """A definition has problems; all of them are listed, each with its path."""
+
+
+class NoSuchObject(ControlPlaneError, uri="crossbar.error.no_such_object"):
+    """The object does not exist, or not where it was looked for."""
+
+
+class AlreadyExists(ControlPlaneError, uri="crossbar.error.already_exists"):
+    """Another object has this name or key already."""
+
+
+class NotStopped(ControlPlaneError, uri="crossbar.error.not_stopped"):
+    """The object must be stopped first."""
+
+
+class CannotStart(ControlPlaneError, uri="crossbar.error.cannot_start"):
+    """The object cannot be started in the state that it is in."""
+
+
+class CannotStop(ControlPlaneError, uri="crossbar.error.cannot_stop"):
+    """The object cannot be stopped in the state that it is in."""
+
+
+class UnknownKey(ControlPlaneError, uri="controlplane.error.unknown_key"):
+    """The public key belongs to nobody whom the store knows."""
+
+
+class NotAttached(ControlPlaneError, uri="controlplane.error.not_attached"):
+    """The agent's session is not the one that its node is attached by."""
+
+
+class NodesNotConnected(ControlPlaneError, uri="controlplane.error.nodes_not_connected"):
+    """Workers of the cluster would be on machines between which there is no protected link."""
+
+
+class StoreFull(ControlPlaneError, uri="controlplane.error.store_full"):
+    """There is no room to write; nothing was changed, and reading goes on."""
+
+
+class StoreRefused(ControlPlaneError, uri="controlplane.error.store_refused"):
+    """A store file is damaged, foreign or of another layout, and was not opened."""
+
+
+class Overloaded(ControlPlaneError, uri="controlplane.error.overloaded"):
+    """Too many calls are waiting; nothing was changed."""
+
+
+class NoAnswer(ControlPlaneError, uri="controlplane.error.no_answer"):
+    """The other side did not answer within the time limit."""
+
+
+class WorkerFailed(ControlPlaneError, uri="controlplane.error.worker_failed"):
+    """A worker did not do what was asked of it."""
+
+
+class InternalError(ControlPlaneError, uri="controlplane.error.internal_error"):
+    """A defect of the control plane; the incident is in the master's log under the given number."""

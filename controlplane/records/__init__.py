@@ -1,0 +1,1 @@
+"""What exists: frozen records without behaviour and without input or output."""

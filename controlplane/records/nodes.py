@@ -1,0 +1,94 @@
+"""Machines that run our agent.
+
+Beware of the word: a "node" is a machine here, as in Crossbar.io. What Senlin and CLAP call a node is our worker.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from controlplane.records.types import Authid, Description, Instant, Label, Oid, PublicKey, Record, Tags
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class NodeFacts(Record, frozen=True, kw_only=True):
+    """What an agent says about its machine when it attaches."""
+
+    version: str
+    """Version of the agent."""
+
+    machine: str
+    """Identity of the machine and its boot; two agents on one machine say the same."""
+
+    address: str
+    """Where clients reach the workers of this node; loopback unless the operator says otherwise."""
+
+    sockets: str
+    """Directory for unix sockets between workers, owner only."""
+
+    drivers: tuple[str, ...]
+    ports: tuple[Port, Port]
+    """First and last port that workers may listen on."""
+
+    capacity: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Most workers that this node takes in all; None for no limit."""
+
+    cores: int = 1
+
+
+class Node(Record, frozen=True, kw_only=True):
+    """A machine paired by its agent's public key."""
+
+    oid: Oid
+    authid: Authid
+    pubkey: PublicKey
+    label: Label | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+    created: Instant
+    changed: Instant
+    online: bool = False
+    since: Instant
+    """When it last came online or went offline."""
+
+    facts: NodeFacts | None = None
+    """None until its agent attached for the first time."""
+
+    assignment: int = 0
+    """Version of what it shall run; grows by one with every change."""
+
+
+NodeStatus = Literal["online", "offline"]
+
+
+class NodeView(Record, frozen=True, kw_only=True):
+    """A node as callers see it."""
+
+    oid: Oid
+    authid: str
+    name: str
+    pubkey: str
+    label: str | None
+    description: str | None
+    tags: Tags | None
+    status: NodeStatus
+    since: Instant
+    address: str | None
+    ports: tuple[int, int] | None
+    drivers: tuple[str, ...]
+    capacity: int | None
+    cores: int | None
+    version: str | None
+    workers: int
+    created: Instant
+    changed: Instant
+
+
+class NodeChange(Record, frozen=True, kw_only=True):
+    """A node came online or went offline."""
+
+    oid: Oid
+    authid: str
+    status: NodeStatus
+    since: Instant

@@ -1,0 +1,60 @@
+"""What all records have in common: identifiers, instants, and the two ways they travel.
+
+A record is a frozen `msgspec.Struct`. Its annotations are at once the wire form (plain dicts, UUIDs as text), the
+validation of what comes in, and the JSON Schema in `schema/`.
+"""
+
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import cbor2
+import msgspec
+
+Oid = UUID
+"""Identity of an object, for ever: a random UUID, as text on the wire and 16 bytes in keys."""
+
+Instant = int
+"""Nanoseconds since the Unix epoch."""
+
+Seconds = float
+"""A duration."""
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$"
+"""Names of clusters; the rule is that of Crossbar.io's own master."""
+
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Authid = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
+PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+"""An Ed25519 public key: 32 bytes in lower-case hexadecimal."""
+
+Label = Annotated[str, msgspec.Meta(max_length=256)]
+Description = Annotated[str, msgspec.Meta(max_length=4096)]
+Tags = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
+
+R = TypeVar("R")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact about the control plane that is stored or sent."""
+
+
+def to_wire(record: Any) -> Any:
+    """Return plain dicts, lists and scalars, as WAMP serializers and JSON want them."""
+    return msgspec.to_builtins(record, str_keys=True)
+
+
+def from_wire(value: Any, kind: type[R]) -> R:
+    """Return the typed record, or raise `msgspec.ValidationError` with the path of the first problem."""
+    return msgspec.convert(value, kind)
+
+
+def to_bytes(record: Any) -> bytes:
+    """Return the stored form: CBOR, readable with any CBOR tool."""
+    return cbor2.dumps(msgspec.to_builtins(record, builtin_types=(bytes,)))
+
+
+def from_bytes(data: bytes, kind: type[R]) -> R:
+    """Return the record that `to_bytes` wrote."""
+    return msgspec.convert(cbor2.loads(data), kind)

@@ -1,0 +1,160 @@
+"""Units that run on nodes: what an agent is told to run, what it reports, and what the master keeps of both."""
+
+import enum
+from typing import Annotated, Any
+
+import msgspec
+
+from controlplane.records.types import Instant, Oid, Record
+
+
+class WorkerStatus(enum.Enum):
+    """Where a worker is in its life."""
+
+    PENDING = "PENDING"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    UNREACHABLE = "UNREACHABLE"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    ERROR = "ERROR"
+
+
+class Want(enum.Enum):
+    """What the master wants of a worker."""
+
+    RUN = "RUN"
+    STOP = "STOP"
+    """Stop it and keep its place, as a stopped cluster does."""
+
+    REMOVE = "REMOVE"
+    """Stop it and forget it."""
+
+
+class Address(Record, frozen=True, kw_only=True):
+    """Where clients can connect to a worker."""
+
+    type: str
+    url: str
+
+
+class WorkerSpec(Record, frozen=True, kw_only=True):
+    """What an agent shall run: opaque to all but the driver that runs it."""
+
+    oid: Oid
+    driver: str
+    digest: str
+    """Identity of `config`: a worker that runs with another digest has to be replaced."""
+
+    config: dict[str, Any]
+
+
+class WorkerReport(Record, frozen=True, kw_only=True):
+    """What an agent says about one worker on its node."""
+
+    oid: Oid
+    status: WorkerStatus
+    """RUNNING, ERROR or STARTING; a worker that is gone is reported as gone, not as stopped."""
+
+    digest: str | None = None
+    """Of the configuration that runs now, which may not be the newest; None while nothing runs."""
+
+    reason: str | None = None
+    restarts: int = 0
+    started: Instant | None = None
+    pid: int | None = None
+    realms: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+
+class Assignment(Record, frozen=True, kw_only=True):
+    """What one node shall run, whole or as the difference to an earlier version."""
+
+    epoch: Oid
+    """Identity of the store: versions of different stores cannot be compared."""
+
+    version: int
+    base: int | None = None
+    """Version that this is the difference to; None when `workers` is everything."""
+
+    workers: tuple[WorkerSpec, ...] = ()
+    removed: tuple[Oid, ...] = ()
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """What an agent observed since its last acknowledged report, or everything."""
+
+    boot: Oid
+    """Identity of this run of the agent."""
+
+    sequence: int
+    """Grows with every report of one boot; an older one that arrives late is ignored."""
+
+    epoch: Oid | None = None
+    version: int = 0
+    """Newest assignment that the agent holds."""
+
+    full: bool = False
+    """Whether workers that are not mentioned do not run."""
+
+    workers: tuple[WorkerReport, ...] = ()
+    gone: tuple[Oid, ...] = ()
+
+
+class Worker(Record, frozen=True, kw_only=True):
+    """One place in a cluster: what is wanted of it, where, and how it was last seen.
+
+    A worker keeps its oid when it is moved, restarted or given a new configuration.
+    """
+
+    oid: Oid
+    cluster_oid: Oid
+    workergroup_oid: Oid | None
+    """None for the router workers that the control plane itself puts behind a router cluster."""
+
+    index: int
+    created: Instant
+    want: Want = Want.RUN
+    node_oid: Oid | None = None
+    revision: int = 0
+    """Of the cluster's configuration that it shall run."""
+
+    links: dict[str, str] = msgspec.field(default_factory=dict)
+    """Sockets of the workers that it depends on, by their index."""
+
+    digest: str | None = None
+    """Of the configuration that it shall run; None while it is not placed."""
+
+    status: WorkerStatus = WorkerStatus.PENDING
+    reason: str | None = None
+    fresh: bool = True
+    """Whether it has not run yet in this place."""
+
+    seen_digest: str | None = None
+    restarts: int = 0
+    started: Instant | None = None
+    pid: int | None = None
+    realms: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    changed: Instant
+
+
+class WorkerView(Record, frozen=True, kw_only=True):
+    """A worker as callers see it."""
+
+    oid: Oid
+    cluster_oid: Oid
+    workergroup_oid: Oid | None
+    node_oid: Oid | None
+    index: int
+    status: str
+    reason: str | None
+    restarts: int
+    started: Instant | None
+    pid: int | None
+    realms: tuple[str, ...]
+    addresses: tuple[Address, ...]
+
+
+Scale = Annotated[int, msgspec.Meta(ge=0, le=128)]
+"""How many workers a group wants. Crossbar.io's master admits 1 to 128; 0 empties a group without removing it."""
