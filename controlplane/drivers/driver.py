@@ -1,15 +1,35 @@
 """The interface between an agent and the code that runs workers of one kind.
 
-A driver owns no decision. The agent says start, stop and probe; the driver does it on this machine and says what it sees.
+A driver owns no decision. The agent says start and stop; the driver does it on this machine and says what it sees.
 Every coroutine runs on the agent's reactor, may be cancelled, and must leave things so that the same call can be made
 again. At most one call for one worker is under way at a time; calls for different workers overlap.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from controlplane.records.types import Instant, Oid, Record
 from controlplane.records.workers import Address, WorkerSpec
+
+
+class Surroundings(NamedTuple):
+    """What a driver may use on this machine."""
+
+    directory: Path
+    """For the driver alone; kept over restarts."""
+
+    sockets: Path
+    """Short path, mode 0700, for unix sockets that other workers of this machine connect to."""
+
+    address: str
+    """IP address or host name that workers listen on and that clients are told."""
+
+    ports: tuple[int, int]
+    """First and last port that workers may listen on."""
+
+    cores: int
+    """How many workers may be started at a time."""
 
 
 class Unit(Record, frozen=True, kw_only=True):
