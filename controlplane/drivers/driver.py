@@ -65,6 +65,10 @@ class Driver(Protocol):
         """
         ...
 
+    def find(self, oid: Oid) -> Unit | None:
+        """Return what runs of a worker now; asked after a failed start."""
+        ...
+
     async def stop(self, oid: Oid) -> None:
         """Stop the worker and return when nothing of it is left; a worker that does not run is no error."""
         ...

@@ -165,6 +165,18 @@ class ClusterView(Record, frozen=True, kw_only=True):
     grace_period: Seconds
 
 
+class ClusterRevisionView(Record, frozen=True, kw_only=True):
+    """The newest configuration of a cluster as callers see it."""
+
+    cluster_oid: Oid
+    revision: int
+    config: dict[str, Any] | None
+    effective: dict[str, Any]
+    """With the defaults for what was not given."""
+
+    homes: dict[str, int]
+
+
 class ClusterChange(Record, frozen=True, kw_only=True):
     """A cluster was told to start or to stop."""
 

@@ -59,6 +59,13 @@ class Node(Record, frozen=True, kw_only=True):
     """Version of what it shall run; grows by one with every change."""
 
 
+class Load(Record, frozen=True, kw_only=True):
+    """How many workers a node carries; kept in step with every change of a worker."""
+
+    node_oid: Oid
+    workers: int
+
+
 NodeStatus = Literal["online", "offline"]
 
 

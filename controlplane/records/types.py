@@ -19,6 +19,9 @@ Instant = int
 Seconds = float
 """A duration."""
 
+NANOSECONDS = 1_000_000_000
+"""In a second."""
+
 NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$"
 """Names of clusters; the rule is that of Crossbar.io's own master."""
 

@@ -39,14 +39,21 @@ class Address(Record, frozen=True, kw_only=True):
 
 
 class WorkerSpec(Record, frozen=True, kw_only=True):
-    """What an agent shall run: opaque to all but the driver that runs it."""
+    """What a driver shall run."""
 
     oid: Oid
-    driver: str
     digest: str
     """Identity of `config`: a worker that runs with another digest has to be replaced."""
 
     config: dict[str, Any]
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """One worker of an assignment; its configuration is listed beside, because many workers share one."""
+
+    oid: Oid
+    driver: str
+    digest: str
 
 
 class WorkerReport(Record, frozen=True, kw_only=True):
@@ -54,7 +61,7 @@ class WorkerReport(Record, frozen=True, kw_only=True):
 
     oid: Oid
     status: WorkerStatus
-    """RUNNING, ERROR or STARTING; a worker that is gone is reported as gone, not as stopped."""
+    """STARTING, RUNNING, STOPPING or ERROR; a worker that is gone is reported as gone, not as stopped."""
 
     digest: str | None = None
     """Of the configuration that runs now, which may not be the newest; None while nothing runs."""
@@ -75,10 +82,21 @@ class Assignment(Record, frozen=True, kw_only=True):
 
     version: int
     base: int | None = None
-    """Version that this is the difference to; None when `workers` is everything."""
+    """Oldest version that this is the difference to; None when `workers` is everything."""
 
-    workers: tuple[WorkerSpec, ...] = ()
+    workers: tuple[Entry, ...] = ()
+    configs: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    """By digest."""
+
     removed: tuple[Oid, ...] = ()
+
+
+class Question(Record, frozen=True, kw_only=True):
+    """Something that the master wants to know from an agent at once."""
+
+    oid: Oid
+    kind: str
+    workers: tuple[Oid, ...] = ()
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -128,10 +146,18 @@ class Worker(Record, frozen=True, kw_only=True):
     status: WorkerStatus = WorkerStatus.PENDING
     reason: str | None = None
     fresh: bool = True
-    """Whether it has not run yet in this place."""
+    """Whether it has not run yet since it was wanted."""
+
+    version: int = 0
+    """Of its node's assignment, when what the node shall do about it last changed."""
 
     seen_digest: str | None = None
     restarts: int = 0
+    """In all, on all nodes."""
+
+    restarts_seen: int = 0
+    """As last reported; an agent counts from zero when it starts."""
+
     started: Instant | None = None
     pid: int | None = None
     realms: tuple[str, ...] = ()

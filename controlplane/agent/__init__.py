@@ -1,0 +1,1 @@
+"""The process on every edge node that makes its own node match what is wanted, and reports."""

@@ -1,0 +1,251 @@
+"""The agent without its surroundings: keeps the assignment, has the supervisor make it so, and reports.
+
+It works the same whether its link is WAMP or a simulation. With the master it has one conversation at a time, in a loop
+of one key: attach when it is not attached, then report what changed, and again when an answer is missing.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from controlplane.agent.notebook import Notebook
+from controlplane.agent.supervisor import Supervisor
+from controlplane.clock import Chance, Clock
+from controlplane.drivers.driver import Driver
+from controlplane.errors import ControlPlaneError, NotAttached
+from controlplane.loop import Loop
+from controlplane.records.nodes import NodeFacts
+from controlplane.records.protocol import (
+    ANSWER_QUESTION,
+    ASSIGNMENT_TOPIC,
+    ATTACH_AGENT,
+    MASTER_STARTED_TOPIC,
+    QUESTION_TOPIC,
+    REPORT_WORKERS,
+    Attachment,
+)
+from controlplane.records.types import Oid, Seconds, from_wire, to_wire
+from controlplane.records.workers import Assignment, Entry, Question, Report, WorkerReport
+
+ACKNOWLEDGE_AFTER_S = 0.05
+"""A report is worth waiting for this long: most assignments change something that is reported anyway."""
+
+RETRY_PAUSE_MIN_S = 0.2
+RETRY_PAUSE_MAX_S = 5.0
+ANSWER_WITHIN_S = 10.0
+
+log = Logger()
+
+
+class Link(Protocol):
+    """A session with the master's realm."""
+
+    def call(self, uri: str, within: Seconds, **arguments: Any) -> Deferred[Any]:
+        """Call a procedure of the master; fails with `ControlPlaneError`, also when no answer comes in time."""
+        ...
+
+
+class _Contact(enum.Enum):
+    AWAY = "no session"
+    JOINED = "a session, but not attached"
+    ATTACHED = "attached"
+
+
+class Agent:
+    """Keeps one node."""
+
+    def __init__(
+        self, clock: Clock, chance: Chance, facts: NodeFacts, drivers: Mapping[str, Driver], notebook: Notebook
+    ) -> None:
+        self._chance = chance
+        self._facts = facts
+        self._notebook = notebook
+        self._supervisor = Supervisor(clock, chance, drivers, self._changed)
+        self._boot = chance.new_oid()
+        self._sequence = 0
+        self._epoch: Oid | None = None
+        self._version = 0
+        self._entries: dict[Oid, Entry] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
+        self._link: Link | None = None
+        self._contact = _Contact.AWAY
+        self._master_epoch: Oid | None = None
+        self._dirty: dict[Oid, None] = {}
+        self._report_all = False
+        self._unreported = False
+        self._failures = 0
+        self._loop: Loop[str] = Loop("uplink", clock, self._talk)
+
+    async def open(self) -> None:
+        """Adopt what runs and go on with the assignment that was kept on disk."""
+        await self._supervisor.open()
+        kept = self._notebook.read()
+        if kept is not None:
+            self._epoch, self._version = kept.epoch, kept.version
+            self._entries = {entry.oid: entry for entry in kept.workers}
+            self._configs = dict(kept.configs)
+            self._supervisor.desire(self._entries, self._configs)
+
+    def joined(self, link: Link) -> None:
+        """Attach over a new session."""
+        self._link = link
+        self._contact = _Contact.JOINED
+        self._failures = 0
+        self._loop.wake("master")
+
+    def left(self) -> None:
+        """Go on alone."""
+        self._link = None
+        self._contact = _Contact.AWAY
+
+    def heard(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """Take in what the master sent."""
+        try:
+            if topic == ASSIGNMENT_TOPIC:
+                self._take(from_wire(payload, Assignment))
+            elif topic == QUESTION_TOPIC:
+                ensureDeferred(self._answer(from_wire(payload, Question)))
+            elif topic == MASTER_STARTED_TOPIC:
+                self._attach_again()
+        except msgspec.ValidationError as problem:
+            log.error("the master sent something that this agent does not understand: {problem}", problem=problem)
+
+    async def close(self, keep: bool) -> None:
+        """Stop; with `keep` workers go on and are adopted later."""
+        self._link = None
+        await self._loop.close()
+        await self._supervisor.close(keep)
+
+    # The assignment
+
+    def _take(self, assignment: Assignment) -> None:
+        if assignment.epoch != self._master_epoch:
+            return  # From a store that this agent is not attached to: late, or of a master that it has left.
+        whole = assignment.base is None
+        if assignment.epoch == self._epoch and assignment.version <= self._version:
+            self._acknowledge(whole=False)
+            return
+        if not whole and (assignment.epoch != self._epoch or (assignment.base or 0) > self._version):
+            self._attach_again()  # It builds on something that this agent does not have.
+            return
+        if whole:
+            self._entries, self._configs = {}, {}
+        for oid in assignment.removed:
+            self._entries.pop(oid, None)
+            self._dirty[oid] = None
+        self._entries.update({entry.oid: entry for entry in assignment.workers})
+        self._configs.update(assignment.configs)
+        used = {entry.digest for entry in self._entries.values()}
+        self._configs = {digest: config for digest, config in self._configs.items() if digest in used}
+        self._epoch, self._version = assignment.epoch, assignment.version
+        self._notebook.write(
+            Assignment(
+                epoch=self._epoch,
+                version=self._version,
+                workers=tuple(self._entries.values()),
+                configs=self._configs,
+            )
+        )
+        self._supervisor.desire(self._entries, self._configs)
+        self._acknowledge(whole)
+
+    def _acknowledge(self, whole: bool) -> None:
+        self._report_all |= whole
+        self._unreported = True
+        self._loop.wake_after("master", ACKNOWLEDGE_AFTER_S)
+
+    # The conversation
+
+    def _changed(self, oid: Oid) -> None:
+        self._dirty[oid] = None
+        if self._contact is not _Contact.AWAY:
+            self._loop.wake("master")
+
+    def _attach_again(self) -> None:
+        if self._contact is _Contact.ATTACHED:
+            self._contact = _Contact.JOINED
+        self._loop.wake("master")
+
+    async def _talk(self, _key: str) -> Seconds | None:
+        link = self._link
+        if link is None:
+            return None
+        try:
+            if self._contact is _Contact.JOINED:
+                await self._attach(link)
+            elif self._dirty or self._unreported:
+                await self._report(link)
+        except NotAttached:
+            self._attach_again()
+        except ControlPlaneError as problem:
+            self._failures += 1
+            pause = min(RETRY_PAUSE_MAX_S, RETRY_PAUSE_MIN_S * 2.0 ** min(self._failures, 10))
+            log.info("the master cannot be told: {problem}; again in {pause} s", problem=str(problem), pause=pause)
+            return pause * (1 + self._chance.random())
+        else:
+            self._failures = 0
+        return 0 if self._dirty or self._unreported else None
+
+    async def _attach(self, link: Link) -> None:
+        answer = await self._tell(link, ATTACH_AGENT, whole=True, facts=to_wire(self._facts))
+        if link is not self._link:
+            return
+        attachment = from_wire(answer, Attachment)
+        self._master_epoch = attachment.epoch
+        self._contact = _Contact.ATTACHED
+        log.info("attached as node {authid}", authid=attachment.authid, node=str(attachment.node_oid))
+
+    async def _report(self, link: Link) -> None:
+        whole, self._report_all = self._report_all, False
+        try:
+            await self._tell(link, REPORT_WORKERS, whole=whole)
+        except BaseException:
+            self._report_all |= whole
+            raise
+
+    async def _tell(self, link: Link, uri: str, *, whole: bool, **arguments: Any) -> Any:
+        """Send a report; what it says is said again until it was heard."""
+        dirty, self._dirty = self._dirty, {}
+        self._unreported = False
+        try:
+            report = self._build(whole, dirty)
+            return await link.call(uri, ANSWER_WITHIN_S, report=to_wire(report), **arguments)
+        except BaseException:
+            self._dirty = {**dirty, **self._dirty}
+            self._unreported = True
+            raise
+
+    def _build(self, whole: bool, dirty: Mapping[Oid, None]) -> Report:
+        self._sequence += 1
+        oids = dict.fromkeys(self._supervisor.oids(), None) if whole else {}
+        workers: list[WorkerReport] = []
+        gone: list[Oid] = []
+        for oid in {**oids, **dirty}:
+            report = self._supervisor.report(oid)
+            if report is not None:
+                workers.append(report)
+            else:
+                gone.append(oid)
+        return Report(
+            boot=self._boot,
+            sequence=self._sequence,
+            epoch=self._epoch,
+            version=self._version,
+            full=whole,
+            workers=tuple(workers),
+            gone=tuple(gone),
+        )
+
+    async def _answer(self, question: Question) -> None:
+        link = self._link
+        answer = await self._supervisor.statistics(question.workers) if question.kind == "statistics" else {}
+        if link is None or link is not self._link:
+            return
+        try:
+            await link.call(ANSWER_QUESTION, ANSWER_WITHIN_S, question_oid=str(question.oid), answer=answer)
+        except ControlPlaneError as problem:
+            log.info("an answer was not taken: {problem}", problem=str(problem))

@@ -1,0 +1,184 @@
+"""The workers of one node: what is wanted of each, what is seen of it, and one pass at a time to bring them together.
+
+It decides with `core.reconcile` and acts through drivers. It knows no master: it is told what to run and tells whoever
+listens which workers changed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.logger import Logger
+
+from controlplane.clock import Chance, Clock
+from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
+from controlplane.drivers.driver import Driver, Unit
+from controlplane.errors import ControlPlaneError, WorkerFailed
+from controlplane.loop import Loop
+from controlplane.records.types import NANOSECONDS, Oid, Seconds
+from controlplane.records.workers import Entry, WorkerReport, WorkerSpec, WorkerStatus
+
+log = Logger()
+
+
+class _Worker:
+    """One worker on this node."""
+
+    __slots__ = ("driver", "failures", "reason", "restarts", "spec", "unit")
+
+    def __init__(self, driver: str) -> None:
+        self.driver = driver
+        self.spec: WorkerSpec | None = None
+        """What is wanted; None when it shall be gone."""
+
+        self.unit: Unit | None = None
+        """What runs."""
+
+        self.failures: Failures | None = None
+        self.reason: str | None = None
+        self.restarts = 0
+
+
+class Supervisor:
+    """Every worker of this node."""
+
+    def __init__(
+        self, clock: Clock, chance: Chance, drivers: Mapping[str, Driver], changed: Callable[[Oid], None]
+    ) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._drivers = drivers
+        self._changed = changed
+        self._workers: dict[Oid, _Worker] = {}
+        self._loop: Loop[Oid] = Loop("workers", clock, self._pass)
+
+    async def open(self) -> None:
+        """Find what runs already; nothing is started or stopped before `desire`."""
+        for name, driver in self._drivers.items():
+            for oid, unit in (await driver.open(self._lost)).items():
+                worker = self._workers.setdefault(oid, _Worker(name))
+                worker.unit = unit
+                log.info("adopted worker {oid}", oid=str(oid), pid=unit.pid)
+
+    def desire(self, entries: Mapping[Oid, Entry], configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what shall run on this node; everything else is stopped."""
+        for oid, entry in entries.items():
+            worker = self._workers.setdefault(oid, _Worker(entry.driver))
+            if worker.spec is None or worker.spec.digest != entry.digest:
+                worker.spec = WorkerSpec(oid=oid, digest=entry.digest, config=dict(configs[entry.digest]))
+                self._loop.wake(oid)
+        for oid, worker in self._workers.items():
+            if oid not in entries:
+                worker.spec = None
+                self._loop.wake(oid)
+
+    def report(self, oid: Oid) -> WorkerReport | None:
+        """Return how a worker is, or None when nothing is left of it."""
+        worker = self._workers.get(oid)
+        if worker is None:
+            return None
+        unit = worker.unit
+        if worker.spec is None:
+            return WorkerReport(oid=oid, status=WorkerStatus.STOPPING)
+        if unit is None:
+            status = WorkerStatus.ERROR if worker.failures is not None else WorkerStatus.STARTING
+            return WorkerReport(oid=oid, status=status, reason=worker.reason, restarts=worker.restarts)
+        return WorkerReport(
+            oid=oid,
+            status=WorkerStatus.RUNNING,
+            digest=unit.digest,
+            reason=worker.reason,
+            restarts=worker.restarts,
+            started=unit.started,
+            pid=unit.pid,
+            realms=unit.realms,
+            addresses=unit.addresses,
+        )
+
+    def oids(self) -> list[Oid]:
+        """Return the workers that something is known of."""
+        return list(self._workers)
+
+    async def statistics(self, oids: tuple[Oid, ...]) -> dict[str, Any]:
+        """Return the figures of the workers that run and answer."""
+        asked = []
+        for oid in oids:
+            worker = self._workers.get(oid)
+            if worker is not None and worker.unit is not None:
+                asked.append((oid, ensureDeferred(self._drivers[worker.driver].statistics(oid))))
+        answers = await DeferredList([answer for _, answer in asked], consumeErrors=True)
+        return {str(oid): figures for (oid, _), (good, figures) in zip(asked, answers, strict=True) if good}
+
+    async def close(self, keep: bool) -> None:
+        """Do nothing more; without `keep` stop every worker."""
+        await self._loop.close()
+        for name, driver in self._drivers.items():
+            try:
+                await driver.close(keep)
+            except Exception:
+                log.failure("the driver {name} did not close in order", name=name)
+
+    def _lost(self, oid: Oid, reason: str) -> None:
+        worker = self._workers.get(oid)
+        if worker is None or worker.unit is None:
+            return
+        ran = (self._chance.now() - worker.unit.started) / NANOSECONDS
+        worker.unit = None
+        if worker.spec is not None:
+            self._note_failure(oid, worker, reason, ran)
+        self._loop.wake(oid)
+
+    async def _pass(self, oid: Oid) -> Seconds | None:
+        worker = self._workers.get(oid)
+        if worker is None:
+            return None
+        spec, unit = worker.spec, worker.unit
+        decision = decide(
+            spec.digest if spec else None, unit.digest if unit else None, worker.failures, self._chance.now()
+        )
+        match decision.act:
+            case Act.START | Act.REPLACE if spec is not None:
+                await self._start(oid, worker, spec)
+            case Act.STOP:
+                await self._drivers[worker.driver].stop(oid)
+                worker.unit = None
+                log.info("stopped worker {oid}", oid=str(oid))
+            case _:
+                pass
+        if worker.spec is None and worker.unit is None:
+            self._workers.pop(oid, None)
+            self._changed(oid)
+            return None
+        if decision.act is not Act.NOTHING:
+            self._loop.wake(oid)
+        return decision.wait_s
+
+    async def _start(self, oid: Oid, worker: _Worker, spec: WorkerSpec) -> None:
+        if worker.failures is not None and worker.failures.digest == spec.digest:
+            worker.restarts += 1
+        begun = self._clock.seconds()
+        driver = self._drivers.get(worker.driver)
+        try:
+            if driver is None:
+                raise WorkerFailed(f"this node has no driver {worker.driver!r}")
+            worker.unit = await driver.start(spec)
+        except Exception as problem:
+            if not isinstance(problem, ControlPlaneError):
+                log.failure("worker {oid} could not be started", oid=str(oid))
+            # A replacement that failed may have left the former one running, or not.
+            worker.unit = driver.find(oid) if driver is not None else None
+            reason = problem.message if isinstance(problem, ControlPlaneError) else f"the driver failed: {problem}"
+            self._note_failure(oid, worker, reason, 0.0)
+            return
+        worker.reason = None
+        log.info("worker {oid} runs", oid=str(oid), pid=worker.unit.pid, seconds=self._clock.seconds() - begun)
+        self._changed(oid)
+
+    def _note_failure(self, oid: Oid, worker: _Worker, reason: str, ran: Seconds) -> None:
+        if worker.spec is None:
+            return
+        now = self._chance.now()
+        worker.failures = after_failure(worker.failures, worker.spec.digest, ran, now, self._chance.random())
+        worker.reason = describe(reason, worker.failures, now)
+        log.warn("worker {oid}: {reason}", oid=str(oid), reason=worker.reason)
+        self._changed(oid)

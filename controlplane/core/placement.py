@@ -1,0 +1,151 @@
+"""Which node takes a worker: one rule, and for every node that does not a reason.
+
+Candidates are members that are online, not draining, have the driver, stand on the machine that the worker has to be
+on, and are below their hard limit and capacity. Among them: below the soft limit first, then fewest workers of this
+cluster, then fewest in all, then the smallest oid. A worker that has a place keeps it: `planning` says when it may not.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from controlplane.records.nodes import Node
+from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
+from controlplane.records.workers import Worker, WorkerStatus
+
+REASONS_SHOWN_MAX = 8
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A member node while one cluster is planned: its limits, and how much it carries so far."""
+
+    node: Node
+    softlimit: int | None
+    hardlimit: int | None
+    of_cluster: int = 0
+    """Workers of this cluster that occupy the node."""
+
+    in_all: int = 0
+    """Workers of all clusters that occupy the node."""
+
+    def rank(self) -> tuple[bool, int, int, bytes]:
+        """Return what candidates are ordered by; the smallest is taken."""
+        above_soft = self.softlimit is not None and self.of_cluster >= self.softlimit
+        return above_soft, self.of_cluster, self.in_all, self.node.oid.bytes
+
+    def refusal(self, driver: str, machine: str | None) -> str | None:
+        """Return why the node cannot take another worker, or None when it can."""
+        facts = self.node.facts
+        if not self.node.online or facts is None:
+            return "offline"
+        if driver not in facts.drivers:
+            return f"has no driver {driver!r}"
+        if machine is not None and facts.machine != machine:
+            return "is another machine than the cluster's other workers, and there is no protected link between them"
+        if self.hardlimit is not None and self.of_cluster >= self.hardlimit:
+            return f"hardlimit of {self.hardlimit} reached"
+        if facts.capacity is not None and self.in_all >= facts.capacity:
+            return f"capacity of {facts.capacity} reached"
+        return None
+
+    def take(self) -> None:
+        """Count one more worker."""
+        self.of_cluster += 1
+        self.in_all += 1
+
+    def give_up(self) -> None:
+        """Count one worker less."""
+        self.of_cluster -= 1
+        self.in_all -= 1
+
+
+class Placement:
+    """Places the workers of one cluster, one after the other, in logarithmic time each."""
+
+    def __init__(self, candidates: Mapping[Oid, Candidate], driver: str) -> None:
+        self.candidates = candidates
+        self._driver = driver
+        self._machine: str | None = None
+        self._heap: list[tuple[tuple[bool, int, int, bytes], Oid]] | None = None
+
+    def bind(self, machine: str | None) -> None:
+        """Admit only nodes on this machine from now on."""
+        if machine != self._machine:
+            self._machine = machine
+            self._heap = None
+
+    def place(self) -> Node | None:
+        """Return the best node and count the worker on it, or None when none can take it."""
+        if self._heap is None:
+            self._heap = [
+                (candidate.rank(), oid)
+                for oid, candidate in self.candidates.items()
+                if candidate.refusal(self._driver, self._machine) is None
+            ]
+            heapq.heapify(self._heap)
+        while self._heap:
+            rank, oid = self._heap[0]
+            candidate = self.candidates[oid]
+            if candidate.refusal(self._driver, self._machine) is not None:
+                heapq.heappop(self._heap)
+            elif rank != candidate.rank():
+                heapq.heapreplace(self._heap, (candidate.rank(), oid))
+            else:
+                candidate.take()
+                heapq.heapreplace(self._heap, (candidate.rank(), oid))
+                return candidate.node
+        return None
+
+    def take(self, oid: Oid) -> str | None:
+        """Count a worker on a node of its own choice, or return why the node cannot take it."""
+        candidate = self.candidates[oid]
+        refusal = candidate.refusal(self._driver, self._machine)
+        if refusal is None:
+            candidate.take()
+        return refusal
+
+    def hold(self, oid: Oid | None) -> bool:
+        """Count a worker that stays on a member node whatever its limits; False when the node is no member."""
+        candidate = self.candidates.get(oid) if oid else None
+        if candidate is None:
+            return False
+        candidate.take()
+        return True
+
+    def release(self, oid: Oid) -> None:
+        """Count one worker less on a node."""
+        candidate = self.candidates.get(oid)
+        if candidate is not None:
+            candidate.give_up()
+            self._heap = None
+
+    def why_not(self) -> str:
+        """Return why no node can take a worker, node by node."""
+        if not self.candidates:
+            return "no place: the cluster has no nodes; add one"
+        ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.node.authid)
+        refusals = [(c.node.authid, c.refusal(self._driver, self._machine) or "has room") for c in ordered]
+        shown = "; ".join(f"{authid}: {refusal}" for authid, refusal in refusals[:REASONS_SHOWN_MAX])
+        more = len(refusals) - REASONS_SHOWN_MAX
+        return f"no place: {shown}" + (f"; and {more} more nodes" if more > 0 else "")
+
+
+def occupies(worker: Worker) -> bool:
+    """Say whether a worker counts on its node: it runs there, or is about to, or has not stopped yet."""
+    return worker.node_oid is not None and worker.status is not WorkerStatus.STOPPED
+
+
+def is_lost(node: Node | None, grace_period: Seconds, now: Instant) -> bool:
+    """Say whether a node is gone, or silent for longer than is waited for."""
+    return node is None or (not node.online and now >= lost_at(node, grace_period))
+
+
+def lost_at(node: Node, grace_period: Seconds) -> Instant:
+    """Return when a silent node is given up."""
+    return node.since + int(grace_period * NANOSECONDS)
+
+
+def over_limits(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the nodes that carry more of the cluster than their hard limit admits."""
+    return [c for c in candidates if c.hardlimit is not None and c.of_cluster > c.hardlimit]

@@ -1,0 +1,345 @@
+"""What is to become of the workers of one cluster: a pure function from what is wanted and seen to new records.
+
+A pass goes in this order:
+
+1. How many workers each group shall have; surplus ones are chosen by the removal rule.
+2. Which workers must leave their node, and why; all others stay where they are.
+3. Places for those that have none, routers before the frontends that need them.
+4. Configurations: workers that serve nobody get the newest at once; those that serve, one at a time, routers first.
+
+The result is the changed workers as they shall be stored, so a pass over its own result changes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from controlplane.core.placement import Candidate, Placement, is_lost, lost_at, over_limits
+from controlplane.records.clusters import Cluster, Group
+from controlplane.records.nodes import Node
+from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
+from controlplane.records.workers import Want, Worker, WorkerStatus
+
+DRIVER = "router"
+SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
+NOWHERE = frozenset({WorkerStatus.PENDING, WorkerStatus.STOPPED})
+WAITS_FOR_ROUTER = "waits for the router workers of its cluster to get a place"
+
+Links = Mapping[str, str]
+"""What a worker's configuration depends on: for a frontend, where the routers of its cluster listen, by their index;
+for a router, where it listens itself, under `OWN_SOCKET`."""
+
+OWN_SOCKET = "self"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a pass may look at."""
+
+    cluster: Cluster
+    groups: tuple[Group, ...]
+    workers: tuple[Worker, ...]
+    candidates: Mapping[Oid, Candidate]
+    """Members of the cluster by node, with what they carry; the pass counts on in them."""
+
+    nodes: Mapping[Oid, Node]
+    """Nodes that workers stand on, members or not."""
+
+    router_socket: Callable[[Worker, Node], str]
+    """Where a router worker listens when it runs on a node."""
+
+    digest: Callable[[Worker, Links], str]
+    """Identity of the newest configuration of a worker, given its links."""
+
+    now: Instant
+    new_oid: Callable[[], Oid]
+
+
+@dataclass(slots=True)
+class Plan:
+    """Workers to store, and when to look again if nothing happens before."""
+
+    added: list[Worker] = field(default_factory=list)
+    changed: list[tuple[Worker, Worker]] = field(default_factory=list)
+    """As they were, as they shall be."""
+
+    removed: list[Worker] = field(default_factory=list)
+    rolled: bool = True
+    """Whether every worker has been given the newest configuration."""
+
+    look_again_after: Seconds | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def plan_cluster(situation: Situation) -> Plan:
+    """Return what brings a cluster nearer to what is wanted of it."""
+    return _Pass(situation).run()
+
+
+class _Pass:
+    """One pass: the workers as they become, beside the workers as they were."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.s = situation
+        self.plan = Plan()
+        self.placement = Placement(situation.candidates, DRIVER)
+        self.were = {worker.oid: worker for worker in situation.workers}
+        self.become = dict(self.were)
+
+    def run(self) -> Plan:
+        kept = self._choose()
+        if self.s.cluster.run:
+            self._place(kept)
+            self._configure(kept)
+        else:
+            for oid in kept:
+                self._stop(oid, Want.STOP)
+        self._give_up_on_silent_nodes()
+        self._compare()
+        return self.plan
+
+    def _set(self, oid: Oid, **fields: Any) -> Worker:
+        self.become[oid] = changed = msgspec.structs.replace(self.become[oid], **fields)
+        return changed
+
+    def _compare(self) -> None:
+        for oid, worker in self.become.items():
+            before = self.were.get(oid)
+            gone = worker.want is Want.REMOVE and worker.status is WorkerStatus.STOPPED
+            if before is None:
+                self.plan.added.append(worker)
+            elif gone:
+                self.plan.removed.append(worker)
+            elif worker != before:
+                self.plan.changed.append((before, worker))
+
+    # 1. How many
+
+    def _choose(self) -> list[Oid]:
+        """Choose who stays, add what is missing, and have the surplus stopped; return who stays, routers first."""
+        scales: dict[Oid | None, int] = {group.oid: group.scale for group in self.s.groups}
+        order: dict[Oid | None, int] = {group.oid: group.created for group in self.s.groups}
+        scales[None] = self.s.cluster.routers if any(scales.values()) else 0
+        order[None] = 0
+        members: dict[Oid | None, list[Worker]] = {group: [] for group in scales}
+        for worker in self.s.workers:
+            if worker.want is Want.REMOVE:
+                continue
+            if worker.workergroup_oid in members:
+                members[worker.workergroup_oid].append(worker)
+            else:
+                self._stop(worker.oid, Want.REMOVE)
+        kept: list[Oid] = []
+        for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
+            # A router cannot stand in for another one: the realms that live on it go by its index.
+            ranked = sorted(members[group], key=_by_index if group is None else _by_worth)
+            stay = ranked[: scales[group]]
+            for surplus in ranked[scales[group] :]:
+                self._stop(surplus.oid, Want.REMOVE)
+            chosen = [*stay, *(self._add(group, i) for i in _missing(stay, scales[group], self.s.cluster.run))]
+            kept.extend(worker.oid for worker in sorted(chosen, key=_by_index))
+        return kept
+
+    def _add(self, group: Oid | None, index: int) -> Worker:
+        worker = Worker(
+            oid=self.s.new_oid(),
+            cluster_oid=self.s.cluster.oid,
+            workergroup_oid=group,
+            index=index,
+            created=self.s.now,
+            changed=self.s.now,
+        )
+        self.become[worker.oid] = worker
+        return worker
+
+    def _stop(self, oid: Oid, want: Want) -> None:
+        worker = self.become[oid]
+        if worker.want is want:
+            return
+        nowhere = worker.node_oid is None or worker.status in NOWHERE
+        self._set(oid, want=want, status=WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, reason=None)
+
+    def _give_up_on_silent_nodes(self) -> None:
+        """Take a worker for stopped when its node is lost: the agent is told on its return."""
+        for oid, worker in self.become.items():
+            if worker.status is WorkerStatus.STOPPING:
+                node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+                if is_lost(node, self.s.cluster.grace_period, self.s.now):
+                    self._set(oid, status=WorkerStatus.STOPPED)
+                elif node is not None and not node.online:
+                    self._look_again_at(lost_at(node, self.s.cluster.grace_period))
+
+    # 2. and 3. Where
+
+    def _place(self, kept: list[Oid]) -> None:
+        leaving = self._over_limit(kept)
+        for oid in kept:
+            worker = self.become[oid]
+            cause = self._cause_to_leave(worker, leaving)
+            if worker.node_oid is None or cause is not None:
+                self._move(worker, cause)
+            elif worker.want is Want.STOP and worker.status is WorkerStatus.STOPPED:
+                self._resume(worker)
+
+    def _move(self, worker: Worker, cause: str | None) -> None:
+        if worker.node_oid is not None and worker.status not in NOWHERE:
+            self.placement.release(worker.node_oid)
+        self.placement.bind(self._machine(worker))
+        node = self.placement.place()
+        if node is not None:
+            self._set(
+                worker.oid,
+                **_NOT_RUNNING,
+                want=Want.RUN,
+                node_oid=node.oid,
+                status=WorkerStatus.STARTING,
+                reason=cause,
+                fresh=worker.fresh or worker.want is Want.STOP,
+            )
+        elif worker.want is Want.RUN and self._is_silent(worker) and self.placement.hold(worker.node_oid):
+            # Its node may come back with the worker still running; nowhere would be worse.
+            return
+        else:
+            self._suspend(worker, self.placement.why_not())
+
+    def _suspend(self, worker: Worker, reason: str) -> None:
+        self._set(worker.oid, **_NOT_RUNNING, want=Want.RUN, node_oid=None, status=WorkerStatus.PENDING, reason=reason)
+
+    def _resume(self, worker: Worker) -> None:
+        """Start a stopped worker where it ran before, if it still fits there."""
+        self.placement.bind(self._machine(worker))
+        cause = self.placement.take(worker.node_oid) if worker.node_oid else None
+        if cause is None:
+            self._set(worker.oid, **_NOT_RUNNING, want=Want.RUN, status=WorkerStatus.STARTING, fresh=True, reason=None)
+        else:
+            self._move(worker, f"its former node: {cause}")
+
+    def _cause_to_leave(self, worker: Worker, leaving: set[Oid]) -> str | None:
+        """Return why a worker cannot stay where it is, or None."""
+        node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+        if node is None or node.oid not in self.s.candidates:
+            return "its node no longer carries the cluster"
+        if worker.oid in leaving:
+            return "its node carries more workers of the cluster than its hardlimit"
+        if not node.online:
+            grace = self.s.cluster.grace_period
+            if is_lost(node, grace, self.s.now):
+                return f"its node {node.authid} was offline for longer than {grace:g} s"
+            self._look_again_at(lost_at(node, grace))
+        return None
+
+    def _is_silent(self, worker: Worker) -> bool:
+        node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+        return node is not None and not node.online
+
+    def _over_limit(self, kept: Iterable[Oid]) -> set[Oid]:
+        """Choose who leaves nodes whose hard limit was lowered: the last ones first, routers last."""
+        leaving: set[Oid] = set()
+        for candidate in over_limits(self.s.candidates.values()):
+            here = [oid for oid in kept if self.become[oid].node_oid == candidate.node.oid]
+            leaving.update(here[len(here) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
+        return leaving
+
+    def _machine(self, worker: Worker) -> str | None:
+        """Return the machine that the cluster's other workers stand on: there is no protected link between machines."""
+        for other in self.become.values():
+            if other.oid != worker.oid and other.node_oid is not None and other.want is Want.RUN:
+                facts = self._node(other.node_oid).facts
+                if facts is not None:
+                    return facts.machine
+        return None
+
+    # 4. What they run
+
+    def _configure(self, kept: list[Oid]) -> None:
+        routers = [oid for oid in kept if self.become[oid].workergroup_oid is None]
+        frontends = [oid for oid in kept if self.become[oid].workergroup_oid is not None]
+        links = self._links(routers)
+        complete = len(links) == len(routers)
+        in_order = routers + (frontends if complete else [])
+        wanted = {oid: self._links_of(oid, links) for oid in in_order if self.become[oid].node_oid}
+        targets = {oid: self.s.digest(self.become[oid], wanted[oid]) for oid in wanted}
+        for oid in frontends if not complete else []:
+            if self.become[oid].digest is None:
+                self._suspend_again(oid)
+        unproven = [oid for oid in targets if self._is_unproven(self.become[oid], targets[oid])]
+        for oid, target in targets.items():
+            worker = self.become[oid]
+            if worker.digest == target or worker.want is not Want.RUN:
+                continue
+            if worker.status is WorkerStatus.RUNNING and worker.links == wanted[oid]:
+                # It serves: at most one of those at a time, and only while the one before proved itself.
+                if unproven:
+                    continue
+                unproven.append(oid)
+            self._set(oid, digest=target, revision=self.s.cluster.revision, links=wanted[oid])
+        self.plan.rolled &= complete and all(
+            self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
+            for oid, target in targets.items()
+        )
+
+    def _links(self, routers: list[Oid]) -> dict[str, str]:
+        return {str(self.become[oid].index): self._socket(oid) for oid in routers if self.become[oid].node_oid}
+
+    def _links_of(self, oid: Oid, links: dict[str, str]) -> dict[str, str]:
+        return dict(links) if self.become[oid].workergroup_oid else {OWN_SOCKET: self._socket(oid)}
+
+    def _socket(self, oid: Oid) -> str:
+        worker = self.become[oid]
+        return self.s.router_socket(worker, self._node(worker.node_oid))
+
+    def _node(self, oid: Oid | None) -> Node:
+        """Return a node that a worker stands on, or has just been given."""
+        assert oid is not None  # Only asked of workers that have a place.
+        return self.s.nodes.get(oid) or self.s.candidates[oid].node
+
+    def _suspend_again(self, oid: Oid) -> None:
+        """Take a place back that was given to a frontend whose routers have none."""
+        worker = self.become[oid]
+        if worker.node_oid is not None:
+            self.placement.release(worker.node_oid)
+            self._suspend(worker, WAITS_FOR_ROUTER)
+
+    def _is_unproven(self, worker: Worker, target: str) -> bool:
+        """Say whether a worker was given its newest configuration and has not shown yet that it runs with it."""
+        if worker.digest != target or worker.status in (WorkerStatus.PENDING, WorkerStatus.UNREACHABLE):
+            return False
+        return worker.status is not WorkerStatus.RUNNING or worker.seen_digest != target
+
+    def _look_again_at(self, instant: Instant) -> None:
+        seconds = max(0.0, (instant - self.s.now) / NANOSECONDS)
+        before = self.plan.look_again_after
+        self.plan.look_again_after = seconds if before is None else min(before, seconds)
+
+
+_NOT_RUNNING: Mapping[str, Any] = {
+    "digest": None,
+    "seen_digest": None,
+    "links": {},
+    "started": None,
+    "pid": None,
+    "realms": (),
+    "addresses": (),
+}
+
+
+def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:
+    """Return the lowest free indexes of a group that wants more workers than it has."""
+    if not run:
+        return []
+    taken = {worker.index for worker in stay}
+    free = (index for index in range(scale) if index not in taken)
+    return [index for index, _ in zip(free, range(scale - len(stay)), strict=False)]
+
+
+def _by_index(worker: Worker) -> tuple[int, bytes]:
+    return worker.index, worker.oid.bytes
+
+
+def _by_worth(worker: Worker) -> tuple[bool, int, bytes]:
+    """Order workers so that those at the end are removed first: the sick ones, then the highest index."""
+    return worker.status in SICK, worker.index, worker.oid.bytes

@@ -1,0 +1,1 @@
+"""The process that keeps what is wanted and sees to it."""

@@ -1,0 +1,77 @@
+"""The master without its surroundings: store, procedures, monitor and uplinks, wired to an engine, a clock and a wire.
+
+The real process gives it LMDB, the reactor and a WAMP session; a simulation gives it memory, a clock that it turns
+itself and messages that it can lose.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from controlplane.clock import Chance, Clock
+from controlplane.master.authenticator import authenticate
+from controlplane.master.monitor import Monitor
+from controlplane.master.uplinks import Messenger, Uplinks
+from controlplane.records.events import EventType
+from controlplane.records.principals import Caller
+from controlplane.records.types import Oid
+from controlplane.services import agents, clusters, events, groups, memberships, nodes, workers
+from controlplane.services.ledger import EVENTS_KEPT_MAX
+from controlplane.services.pipeline import Pipeline
+from controlplane.services.procedures import collect
+from controlplane.store.database import Store
+from controlplane.store.engine import Engine
+
+PROCEDURES = collect(clusters, groups, memberships, workers, nodes, events, agents)
+
+
+class Wire(Messenger, Protocol):
+    """What the master sends."""
+
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
+        """Send one event under each of its names."""
+        ...
+
+
+class Plane:
+    """Everything that the master does."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, chance: Chance, wire: Wire, *, events_kept: int = EVENTS_KEPT_MAX
+    ) -> None:
+        self._wire = wire
+        self.store = Store(engine, clock, chance.new_oid)
+        self.uplinks = Uplinks(clock, self.store, wire, chance.new_oid, lambda work: self.pipeline.change(work))
+        self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
+        self.pipeline = Pipeline(PROCEDURES, self.store, chance, self, self.uplinks, events_kept=events_kept)
+
+    def start(self) -> None:
+        """Begin to converge."""
+        self.monitor.start()
+
+    async def close(self) -> None:
+        """Finish what is under way, write it and stop."""
+        await self.monitor.close()
+        await self.uplinks.close()
+        self.store.close()
+
+    async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a procedure; raises nothing but `ControlPlaneError`."""
+        return await self.pipeline.invoke(caller, uri, args, kwargs)
+
+    def authenticate(self, realm: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Say as what a key may log in."""
+        return authenticate(self.store, realm, details)
+
+    # Outlets
+
+    def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
+        """Send an event to its subscribers."""
+        self._wire.publish((kind.topic, *kind.aliases), payload)
+
+    def wake_cluster(self, cluster_oid: Oid) -> None:
+        """Have the monitor look at a cluster."""
+        self.monitor.wake(cluster_oid)
+
+    def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
+        """Tell the agent of a node what has become of these workers."""
+        self.uplinks.push(node_oid, version, workers)

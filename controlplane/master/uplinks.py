@@ -1,0 +1,262 @@
+"""The agents that are connected: which session each node is reached by, and what it has been told.
+
+An assignment is sent to one session only, as an event: an agent registers nothing that another one could take over, and
+costs the router nothing but its session. What an agent holds is known from its reports. Until it holds the newest
+version it is sent the difference to what it acknowledged last, or everything when that is not known, and again after a
+pause when it stays silent.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from controlplane.clock import Clock, limit
+from controlplane.errors import ControlPlaneError, NotAttached
+from controlplane.loop import Loop
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, MASTER_STARTED_TOPIC, QUESTION_TOPIC
+from controlplane.records.types import Oid, Seconds, to_wire
+from controlplane.records.workers import Assignment, Question, Report, Worker
+from controlplane.services.agents import mark_offline
+from controlplane.services.ledger import Ledger, assigned_to
+from controlplane.services.procedures import Ask
+from controlplane.services.specs import Specs
+from controlplane.store.catalog import NODES, WORKERS
+from controlplane.store.database import Store, View
+
+RESEND_AFTER_S = 5.0
+SETTLE_S = 5.0
+"""How long agents may take to attach again after the master or the router was away, before they count as offline."""
+
+log = Logger()
+
+
+class Messenger(Protocol):
+    """How the master reaches sessions of its realm."""
+
+    def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
+        """Send an event to one session."""
+        ...
+
+    def announce(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """Send an event to every subscriber."""
+        ...
+
+    def kill(self, session: int, reason: str) -> None:
+        """End a session."""
+        ...
+
+
+class _Uplink:
+    """What is known of one attached agent."""
+
+    __slots__ = ("acknowledged", "boot", "pending", "sent", "sequence", "session")
+
+    def __init__(self, session: int, report: Report, acknowledged: int | None) -> None:
+        self.session = session
+        self.boot = report.boot
+        self.sequence = report.sequence
+        self.acknowledged = acknowledged
+        self.sent: int | None = None
+        self.pending: dict[Oid, int] = {}
+
+
+class Uplinks:
+    """Every attached agent."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        store: Store,
+        messenger: Messenger,
+        new_oid: Callable[[], Oid],
+        change: Callable[[Callable[[Ledger], Any]], Deferred[Any]],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._messenger = messenger
+        self._new_oid = new_oid
+        self._change = change
+        self._uplinks: dict[Oid, _Uplink] = {}
+        self._nodes: dict[int, Oid] = {}
+        self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
+        self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
+        self._round = 0
+
+    # The master's own session
+
+    def joined(self) -> None:
+        """Have every agent attach; those that do not within a while are offline."""
+        self._round += 1
+        self._uplinks.clear()
+        self._nodes.clear()
+        self._messenger.announce(MASTER_STARTED_TOPIC, {"epoch": str(self._store.epoch)})
+        self._clock.callLater(SETTLE_S, self._settle, self._round)
+
+    def left(self) -> None:
+        """Take note that nobody can be reached: nothing is concluded from that about the nodes."""
+        self._round += 1
+        self._uplinks.clear()
+        self._nodes.clear()
+
+    def session_left(self, session: int) -> None:
+        """Take note that a session is no more; when it was an agent's, its node is offline."""
+        node_oid = self._nodes.pop(session, None)
+        if node_oid is None:
+            return
+        uplink = self._uplinks.get(node_oid)
+        if uplink is not None and uplink.session == session:
+            del self._uplinks[node_oid]
+            self._report_offline(node_oid)
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        self._round += 1
+        await self._pushes.close()
+
+    # What procedures say and ask
+
+    def attach(self, node_oid: Oid, session: int, report: Report, assignment: int) -> None:
+        """Take a session for the one that a node is reached by, when its assignment had this version."""
+        old = self._uplinks.get(node_oid)
+        if old is not None and old.session != session:
+            self._nodes.pop(old.session, None)
+            self._messenger.kill(old.session, "another session of this node's agent took its place")
+        current = report.epoch == self._store.epoch and report.version == assignment
+        self._uplinks[node_oid] = _Uplink(session, report, assignment if current else None)
+        self._nodes[session] = node_oid
+        self._pushes.wake(node_oid)
+
+    def session_of(self, node_oid: Oid) -> int | None:
+        """Return the session that a node is reached by."""
+        uplink = self._uplinks.get(node_oid)
+        return uplink.session if uplink else None
+
+    def is_news(self, node_oid: Oid, session: int, report: Report) -> bool:
+        """Say whether a report is newer than the last one; raises `NotAttached` for another session's."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is None or uplink.session != session or uplink.boot != report.boot:
+            raise NotAttached("this session is not attached for its node", next_step="attach again")
+        return report.sequence > uplink.sequence
+
+    def acknowledge(self, node_oid: Oid, report: Report) -> None:
+        """Take note of a report that is stored, and of the assignment that the agent holds."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is None or uplink.boot != report.boot:
+            return
+        uplink.sequence = max(uplink.sequence, report.sequence)
+        if report.epoch == self._store.epoch and report.version > (uplink.acknowledged or -1):
+            uplink.acknowledged = report.version
+            uplink.pending = {oid: version for oid, version in uplink.pending.items() if version > report.version}
+
+    def detach(self, node_oid: Oid, assignment: int, reason: str) -> None:
+        """Have a node that was taken out stop everything, and end its session; `assignment` was its last version."""
+        uplink = self._uplinks.pop(node_oid, None)
+        if uplink is not None:
+            self._nodes.pop(uplink.session, None)
+            nothing = Assignment(epoch=self._store.epoch, version=assignment + 1)
+            self._messenger.send(ASSIGNMENT_TOPIC, uplink.session, to_wire(nothing))
+            self._messenger.kill(uplink.session, reason)
+
+    def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
+        """Take an agent's answer to a question; a late one is dropped."""
+        asked, waiting = self._questions.get(question, (None, None))
+        if waiting is not None and asked == node_oid:
+            del self._questions[question]
+            waiting.callback(answer)
+
+    async def ask(self, ask: Ask) -> Mapping[Oid, Mapping[str, Any]]:
+        """Return the answers of the nodes that answered in time."""
+        waiting = {
+            node: self._put_question(uplink.session, node, question, ask.within)
+            for node, question in ask.questions.items()
+            if (uplink := self._uplinks.get(node)) is not None
+        }
+        answers: dict[Oid, Mapping[str, Any]] = {}
+        for node, answer in waiting.items():
+            try:
+                answers[node] = await answer
+            except ControlPlaneError:
+                log.debug("node {node} gave no answer", node=node)
+        return answers
+
+    def push(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
+        """Tell an agent, when it is attached, what has become of these workers."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is not None:
+            uplink.pending.update(dict.fromkeys(workers, version))
+            self._pushes.wake(node_oid)
+
+    # Inside
+
+    def _put_question(
+        self, session: int, node: Oid, question: Mapping[str, Any], within: Seconds
+    ) -> Deferred[Mapping[str, Any]]:
+        oid = self._new_oid()
+        waiting: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._forget_question(oid))
+        self._questions[oid] = (node, waiting)
+        self._messenger.send(
+            QUESTION_TOPIC, session, to_wire(Question(oid=oid, kind="statistics", workers=tuple(question["workers"])))
+        )
+        return limit(self._clock, waiting, within, f"node {node}")
+
+    def _forget_question(self, oid: Oid) -> None:
+        self._questions.pop(oid, None)
+
+    async def _push(self, node_oid: Oid) -> Seconds | None:
+        uplink = self._uplinks.get(node_oid)
+        if uplink is None:
+            return None
+        with self._store.read() as view:
+            node = view.rows(NODES).find(node_oid)
+            if node is None or uplink.acknowledged == node.assignment:
+                return None
+            if uplink.sent == node.assignment:
+                # It was told and stayed silent: the message, or the agent's memory of what it builds on, is lost.
+                uplink.acknowledged = None
+            assignment = self._assignment(view, node_oid, node.assignment, uplink)
+        uplink.sent = node.assignment
+        self._messenger.send(ASSIGNMENT_TOPIC, uplink.session, to_wire(assignment))
+        return RESEND_AFTER_S
+
+    def _assignment(self, view: View, node_oid: Oid, version: int, uplink: _Uplink) -> Assignment:
+        specs = Specs(view)
+        rows = view.rows(WORKERS)
+        entries, removed = [], []
+        workers: dict[Oid, Worker | None] = (
+            {worker.oid: worker for worker in rows.all_by("node", node_oid)}
+            if uplink.acknowledged is None
+            else {oid: rows.find(oid) for oid in uplink.pending}
+        )
+        for oid, worker in workers.items():
+            place = assigned_to(worker) if worker is not None else None
+            entry = specs.entry(worker) if worker is not None and place and place[0] == node_oid else None
+            if entry is not None:
+                entries.append(entry)
+            elif uplink.acknowledged is not None:
+                removed.append(oid)
+        return Assignment(
+            epoch=self._store.epoch,
+            version=version,
+            base=uplink.acknowledged,
+            workers=tuple(entries),
+            configs={digest: dict(config) for digest, config in specs.configs.items()},
+            removed=tuple(removed),
+        )
+
+    def _settle(self, settled_round: int) -> None:
+        if settled_round != self._round:
+            return
+        with self._store.read() as view:
+            silent = [n.oid for n in view.rows(NODES).all() if n.online and n.oid not in self._uplinks]
+        for node_oid in silent:
+            self._report_offline(node_oid)
+
+    def _report_offline(self, node_oid: Oid) -> None:
+        def note(ledger: Ledger) -> None:
+            # It may have come back while this change was waiting.
+            if node_oid not in self._uplinks:
+                mark_offline(ledger, node_oid, ledger.now)
+
+        self._change(note).addErrback(lambda failure: log.error("node {n}: {f}", n=node_oid, f=failure.value))

@@ -1,0 +1,111 @@
+"""What happened: one declaration per kind of event, with its topics and its payload.
+
+An event is stored with a sequence number in the same transaction as the change that it tells of, and published after
+that transaction is durable. The payload is one positional argument: the record named here, plus `seq`.
+"""
+
+from typing import Any, NamedTuple
+
+from controlplane.records.clusters import ClusterChange, ClusterTransition, ClusterView, GroupView, MembershipView
+from controlplane.records.nodes import NodeChange, NodeView
+from controlplane.records.types import Instant, Record
+from controlplane.records.workers import WorkerView
+
+OWN_PREFIX = "controlplane."
+ROUTERCLUSTER_PREFIXES = (
+    "crossbarfabriccenter.mrealm.routercluster.",
+    "crossbarfabriccenter.mrealm.cluster.",
+    "crossbarfabriccenter.routercluster.",
+)
+"""Crossbar.io's names: what its code and shell use, and what its published document says in two other spellings."""
+
+
+class EventType(NamedTuple):
+    """One kind of event."""
+
+    topic: str
+    """The name that it is stored under."""
+
+    aliases: tuple[str, ...]
+    """Other topics that carry the same payload."""
+
+    payload: type[Record]
+    text: str
+
+
+class StoredEvent(Record, frozen=True, kw_only=True):
+    """One event as it is kept."""
+
+    seq: int
+    time: Instant
+    topic: str
+    payload: dict[str, Any]
+
+
+class EventPage(Record, frozen=True, kw_only=True):
+    """Events after a sequence number, oldest first."""
+
+    events: tuple[StoredEvent, ...]
+    last: int
+    """Sequence number of the newest event there is; 0 when there was none yet."""
+
+    oldest: int
+    """Sequence number of the oldest event that is kept."""
+
+    next: int | None
+    """Pass this as `after` for the next page; None when there is none."""
+
+    gap: bool
+    """Whether events after the given number are kept no longer: read the current state instead of catching up."""
+
+
+def _cluster(verb: str, payload: type[Record], text: str, *old_names: str) -> EventType:
+    names = [verb, *old_names]
+    return EventType(
+        f"{OWN_PREFIX}routercluster.{verb}",
+        tuple(prefix + name for prefix in ROUTERCLUSTER_PREFIXES for name in names),
+        payload,
+        text,
+    )
+
+
+def _own(noun: str, verb: str, payload: type[Record], text: str) -> EventType:
+    return EventType(f"{OWN_PREFIX}{noun}.on_{noun}_{verb}", (), payload, text)
+
+
+CLUSTER_CREATED = _cluster("on_routercluster_created", ClusterView, "A router cluster was created.")
+CLUSTER_UPDATED = _cluster("on_routercluster_updated", ClusterView, "Settings of a router cluster were changed.")
+CLUSTER_DELETED = _cluster("on_routercluster_deleted", ClusterView, "A router cluster was deleted.")
+CLUSTER_STARTING = _cluster("on_routercluster_starting", ClusterChange, "Somebody started a router cluster.")
+CLUSTER_STARTED = _cluster("on_routercluster_started", ClusterTransition, "All workers of a cluster run since start.")
+CLUSTER_DEGRADED = _cluster("on_routercluster_degraded", ClusterTransition, "Some workers of a cluster do not run.")
+CLUSTER_FAILED = _cluster("on_routercluster_failed", ClusterTransition, "No worker of a cluster runs, and some failed.")
+CLUSTER_RECOVERED = _cluster("on_routercluster_recovered", ClusterTransition, "All workers of a cluster run again.")
+CLUSTER_STOPPING = _cluster("on_routercluster_stopping", ClusterChange, "Somebody stopped a router cluster.")
+CLUSTER_STOPPED = _cluster("on_routercluster_stopped", ClusterTransition, "No worker of a router cluster is left.")
+CLUSTER_NODE_ADDED = _cluster("on_routercluster_node_added", MembershipView, "A node may carry workers of a cluster.")
+CLUSTER_NODE_REMOVED = _cluster("on_routercluster_node_removed", MembershipView, "A node may carry them no longer.")
+GROUP_ADDED = _cluster(
+    "on_routercluster_workergroup_added", GroupView, "A worker group was added.", "on_workergroup_added"
+)
+GROUP_REMOVED = _cluster(
+    "on_routercluster_workergroup_removed", GroupView, "A worker group was removed.", "on_workergroup_removed"
+)
+GROUP_SCALED = _cluster(
+    "on_routercluster_workergroup_scaled", GroupView, "A worker group wants another number.", "on_workergroup_scaled"
+)
+
+WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.")
+WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")
+WORKER_FAILED = _own("worker", "failed", WorkerView, "A worker died or did not start; the reason says why.")
+WORKER_MOVED = _own("worker", "moved", WorkerView, "A worker was given another node.")
+WORKER_STOPPED = _own("worker", "stopped", WorkerView, "A worker that was told to stop is gone from its node.")
+WORKER_DELETED = _own("worker", "deleted", WorkerView, "The place of a worker is no more.")
+
+NODE_PAIRED = _own("node", "paired", NodeView, "A machine may connect with its key from now on.")
+NODE_UNPAIRED = _own("node", "unpaired", NodeView, "A machine may connect no longer.")
+NODE_ONLINE = _own("node", "online", NodeChange, "A node's agent is connected.")
+NODE_OFFLINE = _own("node", "offline", NodeChange, "A node's agent is connected no longer.")
+
+EVENT_TYPES: tuple[EventType, ...] = tuple(value for value in list(globals().values()) if isinstance(value, EventType))
+BY_TOPIC = {kind.topic: kind for kind in EVENT_TYPES}

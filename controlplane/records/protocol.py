@@ -1,0 +1,33 @@
+"""The names and messages between master and agents, beside the assignment and the report themselves."""
+
+from controlplane.records.types import Oid, Record
+
+AGENT_PREFIX = "controlplane.agent."
+ATTACH_AGENT = AGENT_PREFIX + "attach_agent"
+REPORT_WORKERS = AGENT_PREFIX + "report_workers"
+ANSWER_QUESTION = AGENT_PREFIX + "answer_question"
+
+ASSIGNMENT_TOPIC = AGENT_PREFIX + "on_assignment"
+"""Sent to the session of one agent only."""
+
+QUESTION_TOPIC = AGENT_PREFIX + "on_question"
+"""Sent to the session of one agent only."""
+
+MASTER_STARTED_TOPIC = AGENT_PREFIX + "on_master_started"
+"""Sent to all agents: attach again."""
+
+
+class Attachment(Record, frozen=True, kw_only=True):
+    """What an agent is told when it attaches."""
+
+    node_oid: Oid
+    authid: str
+    epoch: Oid
+    assignment: int
+    """Version of what it shall run; the assignment itself follows as an event when the agent holds another one."""
+
+
+class Receipt(Record, frozen=True, kw_only=True):
+    """That a report is stored."""
+
+    sequence: int

@@ -1,0 +1,157 @@
+"""What agents say: that they are there, what runs on their nodes, and what they were asked."""
+
+from typing import Any
+
+import msgspec
+
+from controlplane.errors import NotAttached, NotAuthorized
+from controlplane.records import events
+from controlplane.records.nodes import Node, NodeChange, NodeFacts
+from controlplane.records.protocol import ANSWER_QUESTION, ATTACH_AGENT, REPORT_WORKERS, Attachment, Receipt
+from controlplane.records.types import Instant, Oid
+from controlplane.records.workers import Report, Want, Worker, WorkerReport, WorkerStatus
+from controlplane.services.ledger import Ledger
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import procedure
+from controlplane.services.views import worker_view
+from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
+
+
+@procedure(ATTACH_AGENT, needs="agent", writes=True, raises=(NotAuthorized,))
+def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachment:
+    """Say that a node's agent is there, what its machine is, and what runs on it now."""
+    node = _own_node(call)
+    ledger = call.ledger
+    if not node.online or node.facts != facts:
+        changed = msgspec.structs.replace(
+            node, online=True, since=node.since if node.online else call.now, facts=facts, changed=call.now
+        )
+        call.rows(NODES).put(changed, node)
+        if not node.online:
+            ledger.publish(events.NODE_ONLINE, node_change(changed))
+        for membership in call.rows(MEMBERSHIPS).all_by("node", node.oid):
+            ledger.wake(membership.cluster_oid)
+    apply_report(ledger, node, msgspec.structs.replace(report, full=True), ledger.epoch)
+    agents, session, oid, assignment = call.agents, call.caller.session, node.oid, node.assignment
+    ledger.change.after_commit(lambda: agents.attach(oid, session, report, assignment))
+    return Attachment(node_oid=node.oid, authid=node.authid, epoch=ledger.epoch, assignment=node.assignment)
+
+
+@procedure(REPORT_WORKERS, needs="agent", writes=True, raises=(NotAuthorized, NotAttached))
+def report_workers(call: WritingCall, report: Report) -> Receipt:
+    """Say what changed on a node since the last report."""
+    node = _own_node(call)
+    if call.agents.is_news(node.oid, call.caller.session, report):
+        apply_report(call.ledger, node, report, call.ledger.epoch)
+    agents, oid = call.agents, node.oid
+    call.ledger.change.after_commit(lambda: agents.acknowledge(oid, report))
+    return Receipt(sequence=report.sequence)
+
+
+@procedure(ANSWER_QUESTION, needs="agent", raises=(NotAuthorized,))
+def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> None:
+    """Answer what the master asked."""
+    call.agents.answer(_own_node(call).oid, question_oid, answer)
+
+
+def apply_report(ledger: Ledger, node: Node, report: Report, epoch: Oid) -> None:
+    """Store what an agent says of its workers; workers that are not its own are passed over."""
+    known = report.version if report.epoch == epoch else -1
+    mentioned = set()
+    for said in report.workers:
+        mentioned.add(said.oid)
+        worker = ledger.rows(WORKERS).find(said.oid)
+        if worker is not None and worker.node_oid == node.oid and worker.want is Want.RUN:
+            _apply_worker(ledger, worker, said)
+    gone = set(report.gone) - mentioned
+    if report.full:
+        here = [worker.oid for worker in ledger.rows(WORKERS).all_by("node", node.oid)]
+        gone.update(oid for oid in here if oid not in mentioned)
+    for oid in sorted(gone, key=lambda oid: oid.bytes):
+        worker = ledger.rows(WORKERS).find(oid)
+        if worker is not None and worker.node_oid == node.oid:
+            _apply_gone(ledger, worker, known)
+
+
+def mark_offline(ledger: Ledger, node_oid: Oid, now: Instant) -> None:
+    """Take note that a node is silent: its workers are unreachable at once, and waited for."""
+    node = ledger.rows(NODES).find(node_oid)
+    if node is None or not node.online:
+        return
+    changed = msgspec.structs.replace(node, online=False, since=now, changed=now)
+    ledger.rows(NODES).put(changed, node)
+    ledger.publish(events.NODE_OFFLINE, node_change(changed))
+    for membership in ledger.rows(MEMBERSHIPS).all_by("node", node.oid):
+        ledger.wake(membership.cluster_oid)
+    for worker in list(ledger.rows(WORKERS).all_by("node", node.oid)):
+        if worker.want is Want.RUN and worker.status is not WorkerStatus.PENDING:
+            ledger.update_worker(worker, status=WorkerStatus.UNREACHABLE, reason=f"node {node.authid} is offline")
+        ledger.wake(worker.cluster_oid)
+
+
+def node_change(node: Node) -> NodeChange:
+    """Return what subscribers are told when a node comes or goes."""
+    return NodeChange(oid=node.oid, authid=node.authid, status="online" if node.online else "offline", since=node.since)
+
+
+def _own_node(call: Call) -> Node:
+    """Return the node that the calling agent speaks for: it logs in under the node's oid."""
+    try:
+        node = call.rows(NODES).find(Oid(call.caller.authid))
+    except ValueError:
+        node = None
+    if node is None:
+        raise NotAuthorized("the node is not paired any more", next_step="pair it again")
+    found: Node = node
+    return found
+
+
+def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
+    again = said.restarts - worker.restarts_seen if said.restarts >= worker.restarts_seen else said.restarts
+    common = {"restarts": worker.restarts + again, "restarts_seen": said.restarts, "reason": said.reason}
+    match said.status:
+        case WorkerStatus.RUNNING:
+            running = ledger.update_worker(
+                worker,
+                **common,
+                status=WorkerStatus.RUNNING,
+                fresh=False,
+                seen_digest=said.digest,
+                started=said.started,
+                pid=said.pid,
+                realms=said.realms,
+                addresses=said.addresses,
+            )
+            if again and worker.status is WorkerStatus.RUNNING:
+                ledger.publish(events.WORKER_FAILED, worker_view(worker))
+            kept_running = worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)
+            if again or not kept_running or worker.started != said.started:
+                ledger.publish(events.WORKER_STARTED, worker_view(running))
+            if running.seen_digest != worker.seen_digest:
+                ledger.wake(worker.cluster_oid)
+        case WorkerStatus.ERROR:
+            failed = ledger.update_worker(worker, **common, status=WorkerStatus.ERROR, **_NOTHING_RUNS)
+            if again or worker.status is not WorkerStatus.ERROR:
+                ledger.publish(events.WORKER_FAILED, worker_view(failed))
+        case _:
+            if worker.status is not WorkerStatus.STARTING:
+                ledger.update_worker(worker, **common, status=WorkerStatus.STARTING, **_NOTHING_RUNS)
+
+
+def _apply_gone(ledger: Ledger, worker: Worker, known: int) -> None:
+    """Take a worker for gone: the end of a stop, or news that it has to be started again.
+
+    An agent that holds an assignment from before the stop may still start the worker: its word does not count yet.
+    """
+    if worker.want is Want.RUN:
+        if worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE, WorkerStatus.ERROR):
+            ledger.update_worker(worker, status=WorkerStatus.STARTING, **_NOTHING_RUNS)
+    elif worker.status is WorkerStatus.STOPPING and known >= worker.version:
+        stopped = ledger.update_worker(worker, status=WorkerStatus.STOPPED, reason=None, **_NOTHING_RUNS)
+        ledger.publish(events.WORKER_STOPPED, worker_view(stopped))
+        if stopped.want is Want.REMOVE:
+            ledger.remove_worker(stopped)
+        ledger.wake(worker.cluster_oid)
+
+
+_NOTHING_RUNS: dict[str, Any] = {"seen_digest": None, "started": None, "pid": None, "realms": (), "addresses": ()}

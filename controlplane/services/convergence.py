@@ -1,0 +1,86 @@
+"""One pass of the monitor over one cluster: read the situation, plan, and store what the plan says."""
+
+from controlplane.core.placement import Candidate, occupies
+from controlplane.core.planning import Plan, Situation, plan_cluster
+from controlplane.core.router_clusters import socket_path
+from controlplane.records import events
+from controlplane.records.clusters import Cluster
+from controlplane.records.nodes import Node
+from controlplane.records.types import Oid, Seconds
+from controlplane.records.workers import Worker, WorkerStatus
+from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.specs import Revision
+from controlplane.services.views import worker_view
+from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+
+
+def converge_cluster(ledger: Ledger, cluster_oid: Oid) -> Seconds | None:
+    """Bring a cluster nearer to what is wanted; returns after how many seconds to look again, or None."""
+    cluster = ledger.rows(CLUSTERS).find(cluster_oid)
+    if cluster is None:
+        return None
+    plan = plan_cluster(_situation(ledger, cluster))
+    _store(ledger, plan)
+    if plan.rolled:
+        _forget_old_revisions(ledger, cluster)
+    return plan.look_again_after
+
+
+def _situation(ledger: Ledger, cluster: Cluster) -> Situation:
+    workers = tuple(ledger.rows(WORKERS).all_by("cluster", cluster.oid))
+    nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(ledger, oid))}
+    candidates: dict[Oid, Candidate] = {}
+    for member in ledger.rows(MEMBERSHIPS).all(cluster.oid):
+        node = nodes.get(member.node_oid) or _node(ledger, member.node_oid)
+        if node is not None:
+            load = ledger.rows(LOADS).find(node.oid)
+            candidates[node.oid] = Candidate(
+                node, member.softlimit, member.hardlimit, in_all=load.workers if load else 0
+            )
+    for worker in workers:
+        if occupies(worker) and worker.node_oid in candidates:
+            candidates[worker.node_oid].of_cluster += 1
+    revision = Revision(cluster, ledger.rows(REVISIONS).get(cluster.oid, cluster.revision))
+    return Situation(
+        cluster=cluster,
+        groups=tuple(groups_of(ledger.change, cluster.oid)),
+        workers=workers,
+        candidates=candidates,
+        nodes=nodes,
+        router_socket=_router_socket,
+        digest=revision.digest,
+        now=ledger.now,
+        new_oid=ledger.new_oid,
+    )
+
+
+def _node(ledger: Ledger, oid: Oid) -> Node | None:
+    return ledger.rows(NODES).find(oid)
+
+
+def _router_socket(worker: Worker, node: Node) -> str:
+    assert node.facts is not None  # Only nodes that attached are given workers.
+    return socket_path(node.facts.sockets, worker.oid)
+
+
+def _store(ledger: Ledger, plan: Plan) -> None:
+    for worker in plan.removed:
+        before = ledger.rows(WORKERS).get(worker.oid)
+        if before.status is WorkerStatus.STOPPING:
+            ledger.publish(events.WORKER_STOPPED, worker_view(worker))
+        ledger.remove_worker(before)
+    for worker in plan.added:
+        ledger.add_worker(worker)
+    for before, worker in plan.changed:
+        after = ledger.replace_worker(before, worker)
+        if before.status is WorkerStatus.STOPPING and after.status is WorkerStatus.STOPPED:
+            ledger.publish(events.WORKER_STOPPED, worker_view(after))
+        if before.node_oid is not None and after.node_oid is not None and before.node_oid != after.node_oid:
+            ledger.publish(events.WORKER_MOVED, worker_view(after))
+
+
+def _forget_old_revisions(ledger: Ledger, cluster: Cluster) -> None:
+    rows = ledger.rows(REVISIONS)
+    for revision in list(rows.all(cluster.oid)):
+        if revision.revision < cluster.revision:
+            rows.remove(revision)

@@ -1,0 +1,243 @@
+"""The one way in which workers, clusters and nodes change: what is derived from them stays in step, and is announced.
+
+A ledger lives as long as one transaction. It keeps the tallies of the groups, the status of the clusters and the
+versions of the assignments true, stores every event with the next sequence number, and says after the commit who has to
+be told: subscribers, the monitor, and the agents of nodes that shall run something else now.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from controlplane.core.health import cluster_reason, cluster_status, state_of
+from controlplane.core.placement import occupies
+from controlplane.records import events
+from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransition, Group, Tally
+from controlplane.records.events import EventType, StoredEvent
+from controlplane.records.nodes import Load
+from controlplane.records.types import Instant, Oid, Record, to_wire
+from controlplane.records.workers import Want, Worker
+from controlplane.services.views import worker_view
+from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, NODES, TALLIES, WORKERS
+from controlplane.store.database import Change
+from controlplane.store.tables import key_of
+
+EVENTS_KEPT_MAX = 100_000
+"""Older events are forgotten; a console that was away longer reads the current state."""
+
+
+class Outlets(Protocol):
+    """Who hears of a change once it is durable."""
+
+    def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
+        """Send an event to its subscribers."""
+        ...
+
+    def wake_cluster(self, cluster_oid: Oid) -> None:
+        """Have the monitor look at a cluster."""
+        ...
+
+    def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
+        """Tell the agent of a node what has become of these workers in this version of its assignment."""
+        ...
+
+
+class Ledger:
+    """Changes of one transaction, and what follows from them."""
+
+    def __init__(
+        self,
+        change: Change,
+        epoch: Oid,
+        now: Instant,
+        new_oid: Callable[[], Oid],
+        outlets: Outlets,
+        events_kept: int,
+    ) -> None:
+        self.change = change
+        self.epoch = epoch
+        self.now = now
+        self.new_oid = new_oid
+        self.rows = change.rows
+        self._outlets = outlets
+        self._events_kept = events_kept
+        self._clusters: dict[Oid, None] = {}
+        self._nodes: dict[Oid, set[Oid]] = {}
+        self._woken: dict[Oid, None] = {}
+
+    def publish(self, kind: EventType, payload: Record) -> None:
+        """Store an event, and send it after the commit."""
+        rows = self.rows(EVENTS)
+        seq = last_event(self.change) + 1
+        wire = {**to_wire(payload), "seq": seq}
+        rows.put(StoredEvent(seq=seq, time=self.now, topic=kind.topic, payload=wire))
+        if seq > self._events_kept:
+            rows.remove_keys([key_of(seq - self._events_kept)])
+        self.change.after_commit(partial(self._outlets.publish, kind, wire))
+
+    def wake(self, cluster_oid: Oid) -> None:
+        """Have the monitor look at a cluster after the commit."""
+        self._woken[cluster_oid] = None
+
+    def touch_cluster(self, cluster_oid: Oid) -> None:
+        """Have the status of a cluster derived anew."""
+        self._clusters[cluster_oid] = None
+
+    def add_worker(self, worker: Worker) -> Worker:
+        """Make a place for a worker."""
+        if assigned_to(worker) is not None and worker.node_oid is not None:
+            worker = msgspec.structs.replace(worker, version=self._next_version(worker.node_oid))
+        self.rows(WORKERS).add(worker)
+        self._count(worker, +1)
+        self.publish(events.WORKER_CREATED, worker_view(worker))
+        self._touch_place(worker)
+        return worker
+
+    def update_worker(self, old: Worker, **fields: Any) -> Worker:
+        """Change a worker; what is not mentioned stays."""
+        return self.replace_worker(old, msgspec.structs.replace(old, **fields))
+
+    def replace_worker(self, old: Worker, new: Worker) -> Worker:
+        """Store a worker that was changed."""
+        new = msgspec.structs.replace(new, changed=self.now)
+        reassigned = assigned_to(old) != assigned_to(new)
+        if reassigned and new.node_oid is not None:
+            new = msgspec.structs.replace(new, version=self._next_version(new.node_oid))
+        self.rows(WORKERS).put(new, old)
+        if (state_of(old), old.restarts, old.node_oid) != (state_of(new), new.restarts, new.node_oid):
+            self._count(old, -1)
+            self._count(new, +1)
+        if reassigned:
+            self._touch_place(old)
+            self._touch_place(new)
+        return new
+
+    def remove_worker(self, worker: Worker) -> None:
+        """Forget a worker and its place."""
+        self.rows(WORKERS).remove(worker)
+        self._count(worker, -1)
+        self._touch_place(worker)
+        self.publish(events.WORKER_DELETED, worker_view(worker))
+
+    def settle(self) -> None:
+        """Bring everything derived in step; the last thing done in the transaction."""
+        for cluster_oid in self._clusters:
+            self._settle_cluster(cluster_oid)
+        for node_oid, workers in self._nodes.items():
+            self._settle_node(node_oid, frozenset(workers))
+        for cluster_oid in self._woken:
+            self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid))
+
+    def _touch_place(self, worker: Worker) -> None:
+        place = assigned_to(worker)
+        if place is not None:
+            self._nodes.setdefault(place[0], set()).add(worker.oid)
+
+    def _count(self, worker: Worker, step: int) -> None:
+        if occupies(worker):
+            self._load(worker.node_oid, step)
+        rows = self.rows(TALLIES)
+        tally = rows.find(worker.cluster_oid, worker.workergroup_oid) or Tally(
+            cluster_oid=worker.cluster_oid, workergroup_oid=worker.workergroup_oid, counts={}
+        )
+        counts = dict(tally.counts)
+        state = state_of(worker)
+        counts[state] = counts.get(state, 0) + step
+        if not counts[state]:
+            del counts[state]
+        restarts = tally.restarts + step * worker.restarts
+        if counts:
+            rows.put(msgspec.structs.replace(tally, counts=counts, restarts=restarts))
+        else:
+            rows.remove(tally)
+        self.touch_cluster(worker.cluster_oid)
+
+    def _load(self, node_oid: Oid | None, step: int) -> None:
+        if node_oid is not None:
+            rows = self.rows(LOADS)
+            load = rows.find(node_oid) or Load(node_oid=node_oid, workers=0)
+            rows.put(msgspec.structs.replace(load, workers=load.workers + step))
+
+    def _settle_cluster(self, cluster_oid: Oid) -> None:
+        cluster = self.rows(CLUSTERS).find(cluster_oid)
+        if cluster is None:
+            return
+        counts, desired = whole_tally(self.change, cluster)
+        status = cluster_status(cluster.run, cluster.ready, counts, desired)
+        if status is cluster.status:
+            return
+        ready = cluster.ready
+        if status is ClusterStatus.RUNNING and ready is None:
+            ready = self.now
+        settled = msgspec.structs.replace(cluster, status=status, ready=ready, changed=self.now)
+        self.rows(CLUSTERS).put(settled, cluster)
+        kind = _transition(cluster, status)
+        if kind is not None:
+            reason = cluster_reason(counts, desired) if cluster.run else None
+            transition = ClusterTransition(
+                oid=cluster.oid, name=cluster.name, status=status, changed=self.now, reason=reason
+            )
+            self.publish(kind, transition)
+
+    def _next_version(self, node_oid: Oid) -> int:
+        node = self.rows(NODES).find(node_oid)
+        return 0 if node is None else int(node.assignment) + 1
+
+    def _settle_node(self, node_oid: Oid, workers: frozenset[Oid]) -> None:
+        node = self.rows(NODES).find(node_oid)
+        if node is None:
+            return
+        version = node.assignment + 1
+        self.rows(NODES).put(msgspec.structs.replace(node, assignment=version), node)
+        self.change.after_commit(partial(self._outlets.push_node, node_oid, version, workers))
+
+
+def assigned_to(worker: Worker) -> tuple[Oid, str] | None:
+    """Return the node that shall run a worker and with which digest, or None when none shall."""
+    if worker.want is not Want.RUN or worker.node_oid is None or worker.digest is None:
+        return None
+    return worker.node_oid, worker.digest
+
+
+def last_event(change: Any) -> int:
+    """Return the sequence number of the newest event, 0 when there is none."""
+    for key in change.rows(EVENTS).scan_keys(reverse=True):
+        return int.from_bytes(key, "big")
+    return 0
+
+
+def groups_of(view: Any, cluster_oid: Oid) -> list[Group]:
+    """Return the worker groups of a cluster, in order of their names."""
+    return list(view.rows(GROUPS).all_by("name", cluster_oid))
+
+
+def desired_routers(cluster: Cluster, groups: list[Group]) -> int:
+    """Return how many router workers a cluster wants: none as long as it has no frontend to serve."""
+    return cluster.routers if any(group.scale for group in groups) else 0
+
+
+def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
+    """Return how many workers of a cluster are in which state, and how many are wanted."""
+    counts: dict[str, int] = {}
+    for tally in view.rows(TALLIES).all(cluster.oid):
+        for state, number in tally.counts.items():
+            counts[state] = counts.get(state, 0) + number
+    groups = groups_of(view, cluster.oid)
+    return counts, sum(group.scale for group in groups) + desired_routers(cluster, groups)
+
+
+def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
+    match status:
+        case ClusterStatus.RUNNING:
+            return events.CLUSTER_STARTED if cluster.ready is None else events.CLUSTER_RECOVERED
+        case ClusterStatus.DEGRADED:
+            return events.CLUSTER_DEGRADED
+        case ClusterStatus.ERROR:
+            return events.CLUSTER_FAILED
+        case ClusterStatus.STOPPED:
+            return events.CLUSTER_STOPPED
+        case ClusterStatus.STARTING | ClusterStatus.STOPPING:
+            # Somebody's call: the procedure says who, in an event of its own.
+            return None

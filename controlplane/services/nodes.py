@@ -1,0 +1,100 @@
+"""Nodes: pairing, and looking at them."""
+
+from controlplane.errors import AlreadyExists, NoSuchObject
+from controlplane.records import events
+from controlplane.records.nodes import Node, NodeStatus, NodeView
+from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
+from controlplane.services.lists import Limit, after_name, oid_text, page
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import ExistingNode, NodeByName, procedure
+from controlplane.services.views import membership_view, node_view
+from controlplane.store.catalog import LOADS, MEMBERSHIPS, NODES, PRINCIPALS, WORKERS
+
+NODE = "controlplane.node."
+
+
+@procedure(NODE + "list_nodes", needs="read")
+def list_nodes(
+    call: Call,
+    return_names: bool | None = None,
+    filter_by_status: NodeStatus | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[str]:
+    """Return the oids of all nodes, or with `return_names` their names in order."""
+    if filter_by_status is None:
+        if return_names:
+            names = (key.decode() for key, _ in call.rows(NODES).keys_by("authid"))
+            return page(after_name(names, marker), limit)
+        return page(after_name((oid_text(key) for key in call.rows(NODES).scan_keys()), marker), limit)
+    nodes = [node for node in call.rows(NODES).all() if node.online is (filter_by_status == "online")]
+    return page(after_name(sorted(node.authid if return_names else str(node.oid) for node in nodes), marker), limit)
+
+
+@procedure(NODE + "get_node", needs="read", raises=(NoSuchObject,))
+def get_node(call: Call, node_oid: ExistingNode) -> NodeView:
+    """Return a node, by its oid."""
+    return view_node(call, node_oid)
+
+
+@procedure(NODE + "get_node_by_name", needs="read", raises=(NoSuchObject,))
+def get_node_by_name(call: Call, node_name: NodeByName) -> NodeView:
+    """Return a node, by the name that it was paired under."""
+    return view_node(call, node_name)
+
+
+@procedure(NODE + "pair_node", needs="manage", writes=True, raises=(AlreadyExists,))
+def pair_node(
+    call: WritingCall,
+    pubkey: PublicKey,
+    authid: Authid,
+    label: Label | None = None,
+    description: Description | None = None,
+    tags: Tags | None = None,
+) -> NodeView:
+    """Pair a machine by its agent's public key and give it a name; its agent may connect from now on."""
+    if call.rows(PRINCIPALS).find_by("pubkey", bytes.fromhex(pubkey)) is not None:
+        raise AlreadyExists(
+            "the public key belongs to a principal",
+            subject={"type": "principal"},
+            next_step="make a key of its own for the node",
+        )
+    node = Node(
+        oid=call.new_oid(),
+        authid=authid,
+        pubkey=pubkey,
+        label=label,
+        description=description,
+        tags=tags,
+        created=call.now,
+        changed=call.now,
+        since=call.now,
+    )
+    call.rows(NODES).add(node)
+    view = view_node(call, node)
+    call.publish(events.NODE_PAIRED, view)
+    return view
+
+
+@procedure(NODE + "unpair_node", needs="manage", writes=True, raises=(NoSuchObject,))
+def unpair_node(call: WritingCall, node_oid: ExistingNode) -> NodeView:
+    """Take a machine out: its agent is cut off, and its workers are placed on other nodes of their clusters."""
+    node = node_oid
+    view = view_node(call, node)
+    for membership in list(call.rows(MEMBERSHIPS).all_by("node", node.oid)):
+        call.rows(MEMBERSHIPS).remove(membership)
+        call.publish(events.CLUSTER_NODE_REMOVED, membership_view(membership))
+        call.ledger.wake(membership.cluster_oid)
+    for worker in call.rows(WORKERS).all_by("node", node.oid):
+        call.ledger.wake(worker.cluster_oid)
+    call.rows(NODES).remove(node)
+    call.publish(events.NODE_UNPAIRED, view)
+    agents = call.agents
+    call.ledger.change.after_commit(lambda: agents.detach(node.oid, node.assignment, "the node was unpaired"))
+    return view
+
+
+def view_node(call: Call, node: Node) -> NodeView:
+    """Return a node as callers see it."""
+    load = call.rows(LOADS).find(node.oid)
+    return node_view(node, load.workers if load else 0)

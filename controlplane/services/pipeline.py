@@ -1,0 +1,194 @@
+"""How a call becomes a change: bind, check the right, parse, look up, run, commit, answer, publish.
+
+The pipeline knows no WAMP session, so a test needs none. Every failure leaves it as a `ControlPlaneError`: what is no
+such error is a defect of ours, is logged under a number, and the caller is told the number only.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import cbor2
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from controlplane.clock import Chance
+from controlplane.core.access import allowed
+from controlplane.errors import (
+    ControlPlaneError,
+    InternalError,
+    InvalidArgument,
+    NotAuthorized,
+    PayloadTooLarge,
+)
+from controlplane.records.events import EventType
+from controlplane.records.principals import Caller, Who
+from controlplane.records.types import Instant, Oid, Record, to_wire
+from controlplane.records.workers import Report
+from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
+from controlplane.services.procedures import Ask, Procedure
+from controlplane.store.database import Change, Store, View
+from controlplane.store.tables import Rows, Table
+
+REPLY_BYTES_MAX = 8 * 1024 * 1024
+"""Encoded; half of what the master's transport carries, because other serializers need more room than CBOR."""
+
+log = Logger()
+
+
+class Agents(Protocol):
+    """The agents that are connected: by which session, and what they were asked."""
+
+    def attach(self, node_oid: Oid, session: int, report: Report, assignment: int) -> None:
+        """Take a session for the one that a node is reached by, when its assignment had this version."""
+        ...
+
+    def session_of(self, node_oid: Oid) -> int | None:
+        """Return the session that a node is reached by."""
+        ...
+
+    def is_news(self, node_oid: Oid, session: int, report: Report) -> bool:
+        """Say whether a report is newer than the last one; raises `NotAttached` for another session's."""
+        ...
+
+    def acknowledge(self, node_oid: Oid, report: Report) -> None:
+        """Take note of a report that is stored, and of the assignment that the agent holds."""
+        ...
+
+    def detach(self, node_oid: Oid, assignment: int, reason: str) -> None:
+        """Have a node that was taken out stop everything, and end its session; `assignment` was its last version."""
+        ...
+
+    def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
+        """Take an agent's answer to a question."""
+        ...
+
+    async def ask(self, ask: Ask) -> Mapping[Oid, Mapping[str, Any]]:
+        """Return the answers of the nodes that answered in time."""
+        ...
+
+
+class Call:
+    """One call while it runs: who makes it, when, and on which transaction."""
+
+    def __init__(self, caller: Caller, now: Instant, new_oid: Callable[[], Oid], view: View, agents: Agents) -> None:
+        self.caller = caller
+        self.now = now
+        self.new_oid = new_oid
+        self.view = view
+        self.agents = agents
+
+    @property
+    def who(self) -> Who:
+        """Return the caller as replies show it."""
+        return Who(session=self.caller.session, authid=self.caller.authid, authrole=self.caller.authrole)
+
+    def rows(self, table: Table[Any]) -> Rows[Any]:
+        """Return a table in the call's transaction."""
+        return self.view.rows(table)
+
+
+class WritingCall(Call):
+    """A call that changes something."""
+
+    def __init__(self, caller: Caller, ledger: Ledger, agents: Agents) -> None:
+        super().__init__(caller, ledger.now, ledger.new_oid, ledger.change, agents)
+        self.ledger = ledger
+
+    def publish(self, kind: EventType, payload: Record) -> None:
+        """Store an event, and send it after the commit."""
+        self.ledger.publish(kind, payload)
+
+
+class Pipeline:
+    """Runs procedures."""
+
+    def __init__(
+        self,
+        procedures: Mapping[str, Procedure],
+        store: Store,
+        chance: Chance,
+        outlets: Outlets,
+        agents: Agents,
+        *,
+        events_kept: int = EVENTS_KEPT_MAX,
+    ) -> None:
+        self.procedures = procedures
+        self._store = store
+        self._chance = chance
+        self._outlets = outlets
+        self._agents = agents
+        self._events_kept = events_kept
+
+    async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the reply in its wire form; raises nothing but `ControlPlaneError`."""
+        try:
+            return await self._invoke(caller, self.procedures[uri], args, kwargs)
+        except ControlPlaneError:
+            raise
+        except Exception as problem:
+            incident = str(self._chance.new_oid())[:8]
+            log.failure("{uri} failed; incident {incident}", uri=uri, incident=incident)
+            raise InternalError(
+                f"the control plane failed at {uri.rpartition('.')[2]}; incident {incident}",
+                subject={"type": "incident", "oid": incident},
+                next_step="look for the incident in the master's log and report it",
+            ) from problem
+
+    def ledger(self, change: Change) -> Ledger:
+        """Return a ledger for a change that no caller asked for."""
+        chance = self._chance
+        return Ledger(change, self._store.epoch, chance.now(), chance.new_oid, self._outlets, self._events_kept)
+
+    def change(self, work: Callable[[Ledger], Any]) -> Deferred[Any]:
+        """Make a change that no caller asked for, with everything that follows from it."""
+
+        def run(change: Change) -> Any:
+            ledger = self.ledger(change)
+            result = work(ledger)
+            ledger.settle()
+            return result
+
+        return self._store.write(run)
+
+    async def _invoke(
+        self, caller: Caller, declared: Procedure, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if not allowed(caller.authrole, declared.needs):
+            raise NotAuthorized(
+                f"{caller.authid} may not call {declared.uri}",
+                subject={"type": "procedure", "uri": declared.uri},
+                next_step=f"ask an administrator for the right {declared.needs!r}",
+            )
+        bound = declared.bind(args, kwargs)
+        if declared.writes:
+            result = await self._store.write(lambda change: self._write(caller, declared, bound, change))
+        else:
+            with self._store.read() as view:
+                call = Call(caller, self._chance.now(), self._chance.new_oid, view, self._agents)
+                result = declared.function(call, **declared.parse(bound, view))
+            if isinstance(result, Ask):
+                result = result.complete(await self._agents.ask(result))
+        return _checked(result, declared)
+
+    def _write(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Any:
+        ledger = self.ledger(change)
+        call = WritingCall(caller, ledger, self._agents)
+        result = declared.function(call, **declared.parse(bound, change))
+        ledger.settle()
+        return result
+
+
+def _checked(result: Any, declared: Procedure) -> Any:
+    """Return the wire form of a result that one message can carry."""
+    wire = to_wire(result)
+    try:
+        size = len(cbor2.dumps(wire))
+    except (ValueError, RecursionError) as problem:
+        raise InvalidArgument("the reply cannot be encoded", next_step="report it") from problem
+    if size > REPLY_BYTES_MAX:
+        raise PayloadTooLarge(
+            f"the reply has {size} bytes; one message carries {REPLY_BYTES_MAX}",
+            subject={"type": "procedure", "uri": declared.uri},
+            next_step="ask for pages with the arguments limit and marker",
+        )
+    return wire

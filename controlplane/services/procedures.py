@@ -1,0 +1,276 @@
+"""Declaring what callers can do.
+
+A procedure is a plain function over one transaction. Its decorator says under which names it is called and which right
+it needs; its annotations say how arguments are read: a `Lookup` turns an oid or name into the record, a `Definition`
+reads a whole settings object and reports every problem in it at once, and everything else is converted by msgspec.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, Problem
+from controlplane.records.clusters import Cluster, ClusterInput, ClusterUpdate, Group, GroupInput, MembershipInput
+from controlplane.records.nodes import Node
+from controlplane.records.types import Oid, Seconds
+from controlplane.records.workers import Worker
+from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
+from controlplane.store.database import View
+from controlplane.store.tables import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+VALUE_SHOWN_MAX = 80
+
+
+class Lookup(NamedTuple):
+    """Reads an oid, or with `by` a unique name, and gives the function the record it belongs to."""
+
+    table: Table[Any]
+    by: str | None = None
+
+
+class Definition(NamedTuple):
+    """Reads a settings object; every problem is found, not only the first one."""
+
+    echoed: tuple[str, ...] = ()
+    """Fields that replies carry and that are accepted and ignored, so that a reply can be sent back changed."""
+
+
+ExistingCluster = Annotated[Cluster, Lookup(CLUSTERS)]
+ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name")]
+ExistingGroup = Annotated[Group, Lookup(GROUPS)]
+ExistingNode = Annotated[Node, Lookup(NODES)]
+NodeByName = Annotated[Node, Lookup(NODES, "authid")]
+ExistingWorker = Annotated[Worker, Lookup(WORKERS)]
+ClusterDefinition = Annotated[
+    ClusterInput,
+    Definition(("oid", "status", "owner_oid", "changed", "created", "reason", "revision")),
+]
+ClusterChanges = Annotated[ClusterUpdate, Definition(("oid", "status", "owner_oid", "changed", "created", "reason"))]
+GroupDefinition = Annotated[GroupInput, Definition(("oid", "status", "changed", "created"))]
+MembershipDefinition = Annotated[MembershipInput, Definition(("cluster_oid", "node_oid"))]
+
+
+class Ask(NamedTuple):
+    """The answer of a look-through procedure: what to ask agents, and what to make of their answers."""
+
+    questions: Mapping[Oid, Mapping[str, Any]]
+    """By node."""
+
+    within: Seconds
+    complete: Callable[[Mapping[Oid, Mapping[str, Any]]], Any]
+    """Given the answers of the nodes that answered in time, returns the reply."""
+
+
+class Parameter(NamedTuple):
+    """One argument of a procedure."""
+
+    name: str
+    kind: Any
+    reader: Lookup | Definition | None
+    required: bool
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """Something that can be called."""
+
+    uri: str
+    aliases: tuple[str, ...]
+    function: Callable[..., Any]
+    needs: str
+    writes: bool
+    raises: tuple[type[ControlPlaneError], ...]
+    parameters: tuple[Parameter, ...]
+    result: Any
+    text: str
+
+    def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Give every argument its name; raises `InvalidArgument` that lists all that do not fit."""
+        given = list(args)
+        names = [parameter.name for parameter in self.parameters]
+        problems = []
+        if len(given) > len(names):
+            problems.append(Problem("$", f"takes at most {len(names)} arguments, {len(given)} were given"))
+        bound = dict(zip(names, given, strict=False))
+        for name, value in kwargs.items():
+            if name in bound:
+                problems.append(Problem(f"$.{name}", "was given twice"))
+            elif name not in names:
+                problems.append(Problem(f"$.{shown(name)}", f"is no argument{nearest(name, names)}"))
+            bound.setdefault(name, value)
+        problems.extend(
+            Problem(f"$.{parameter.name}", "is missing")
+            for parameter in self.parameters
+            if parameter.required and parameter.name not in bound
+        )
+        if problems:
+            raise self.refuse(problems)
+        return bound
+
+    def parse(self, bound: Mapping[str, Any], view: View) -> dict[str, Any]:
+        """Return the arguments as the function wants them; raises what says best why one cannot be read."""
+        problems: list[Problem] = []
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in bound or (bound[parameter.name] is None and not parameter.required):
+                values[parameter.name] = parameter.default
+                continue
+            kind = _wire_kind(parameter)
+            try:
+                if isinstance(parameter.reader, Definition):
+                    values[parameter.name] = read_definition(
+                        bound[parameter.name], parameter.kind, parameter.reader, parameter.name
+                    )
+                else:
+                    values[parameter.name] = msgspec.convert(bound[parameter.name], kind)
+            except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
+                problems.append(located(problem, f"$.{parameter.name}"))
+        if problems:
+            raise self.refuse(problems)
+        for parameter in self.parameters:
+            if isinstance(parameter.reader, Lookup) and values[parameter.name] is not None:
+                values[parameter.name] = _look_up(parameter.reader, values[parameter.name], view)
+        return values
+
+    def refuse(self, problems: list[Problem]) -> InvalidArgument:
+        """Return the error that lists what is wrong with the arguments."""
+        first = problems[0]
+        usage = ", ".join(p.name if p.required else f"{p.name}=..." for p in self.parameters)
+        return InvalidArgument(
+            f"{first.path.removeprefix('$.')}: {first.message}",
+            subject={"type": "procedure", "uri": self.uri},
+            problems=problems,
+            next_step=f"call it as {self.uri.rpartition('.')[2]}({usage})",
+        )
+
+
+def procedure(
+    uri: str,
+    *,
+    needs: str,
+    aliases: Iterable[str] = (),
+    writes: bool = False,
+    raises: Iterable[type[ControlPlaneError]] = (),
+) -> Callable[[F], F]:
+    """Mark a function as something that can be called over WAMP under these names."""
+
+    def mark(function: F) -> F:
+        hints = get_type_hints(function, include_extras=True)
+        signature = list(inspect.signature(function).parameters.values())[1:]
+        declared = Procedure(
+            uri=uri,
+            aliases=tuple(aliases),
+            function=function,
+            needs=needs,
+            writes=writes,
+            raises=tuple(raises),
+            parameters=tuple(_parameter(hints[parameter.name], parameter) for parameter in signature),
+            result=hints["return"],
+            text=inspect.cleandoc(function.__doc__ or ""),
+        )
+        function.__procedure__ = declared  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def collect(*modules: Any) -> dict[str, Procedure]:
+    """Return the procedures that these modules declare, by every name they have."""
+    found: dict[str, Procedure] = {}
+    for module in modules:
+        for value in vars(module).values():
+            declared = getattr(value, "__procedure__", None)
+            if isinstance(declared, Procedure) and value.__module__ == module.__name__:
+                for name in (declared.uri, *declared.aliases):
+                    if found.setdefault(name, declared) is not declared:
+                        raise ValueError(f"two procedures are called {name}")
+    return found
+
+
+def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) -> Any:
+    """Return the settings object, or raise `InvalidConfiguration` with every problem and its path."""
+    if not isinstance(value, Mapping):
+        raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    problems: list[Problem] = []
+    read: dict[str, Any] = {}
+    for key, given in value.items():
+        if key in reader.echoed and key not in fields:
+            continue
+        if key not in fields:
+            known = [*fields, *reader.echoed]
+            problems.append(Problem(f"$.{shown(key)}", f"is no setting{nearest(key, known)}"))
+            continue
+        try:
+            read[fields[key].name] = msgspec.convert(given, fields[key].type)
+        except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
+            problems.append(located(problem, f"$.{key}"))
+    problems.extend(
+        Problem(f"$.{field.encode_name}", "is missing")
+        for field in fields.values()
+        if field.required and field.encode_name not in value
+    )
+    if problems:
+        raise InvalidConfiguration(
+            f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}; "
+            f"first, {problems[0].path}: {problems[0].message}",
+            problems=problems,
+            next_step="mend what is listed and call again",
+        )
+    return kind(**read)
+
+
+def located(problem: Exception, path: str) -> Problem:
+    """Return a conversion error with its full path."""
+    message, _, inner = str(problem).partition(" - at `")
+    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error message may show it: short, and never fatal."""
+    text = value if isinstance(value, str) else type(value).__name__
+    printable = text.encode("ascii", "backslashreplace").decode()
+    return printable if len(printable) <= VALUE_SHOWN_MAX else printable[: VALUE_SHOWN_MAX - 3] + "..."
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """Return a hint at the known name that is most like this one, or nothing."""
+    match = difflib.get_close_matches(name[:VALUE_SHOWN_MAX], list(known), 1) if isinstance(name, str) else []
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _look_up(lookup: Lookup, value: Any, view: View) -> Any:
+    rows = view.rows(lookup.table)
+    return rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
+
+
+def _wire_kind(parameter: Parameter) -> Any:
+    if isinstance(parameter.reader, Lookup):
+        return Oid if parameter.reader.by is None else str
+    return parameter.kind
+
+
+def _parameter(hint: Any, parameter: inspect.Parameter) -> Parameter:
+    reader = None
+    kind = hint
+    required = parameter.default is inspect.Parameter.empty
+    plain = _without_none(hint)
+    if get_origin(plain) is Annotated:
+        found = [note for note in get_args(plain)[1:] if isinstance(note, Lookup | Definition)]
+        if found:
+            reader = found[0]
+            kind = get_args(plain)[0]
+    return Parameter(parameter.name, kind, reader, required, None if required else parameter.default)
+
+
+def _without_none(hint: Any) -> Any:
+    others = [part for part in get_args(hint) if part is not type(None)]
+    if get_origin(hint) is not Annotated and len(others) == 1 and type(None) in get_args(hint):
+        return others[0]
+    return hint

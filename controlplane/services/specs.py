@@ -1,0 +1,62 @@
+"""What a worker is configured with: found from its own record and the revision of its cluster that it was given."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from controlplane.core.planning import DRIVER, OWN_SOCKET, Links
+from controlplane.core.router_clusters import digest_of, proxy_config, router_config
+from controlplane.core.router_configs import with_defaults
+from controlplane.records.clusters import Cluster, ClusterRevision
+from controlplane.records.types import Oid
+from controlplane.records.workers import Entry, Worker
+from controlplane.store.catalog import CLUSTERS, REVISIONS
+from controlplane.store.database import View
+
+
+class Revision:
+    """One configuration of a cluster, composed for its workers as they are asked for."""
+
+    def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
+        self._cluster = cluster
+        self._homes = revision.homes
+        self._effective = with_defaults(revision.config, cluster.name)
+        self._composed: dict[tuple[int, tuple[tuple[str, str], ...]], tuple[str, dict[str, Any]]] = {}
+
+    def compose(self, worker: Worker, links: Links) -> tuple[str, dict[str, Any]]:
+        """Return the digest and the configuration of a worker with these links."""
+        index = -1 if worker.workergroup_oid else worker.index
+        key = (index, tuple(sorted(links.items())))
+        if key not in self._composed:
+            oid = self._cluster.oid
+            if worker.workergroup_oid is None:
+                config = router_config(oid, self._effective, self._homes, index, links[OWN_SOCKET])
+            else:
+                config = proxy_config(oid, self._effective, self._homes, links)
+            self._composed[key] = (digest_of(config), config)
+        return self._composed[key]
+
+    def digest(self, worker: Worker, links: Links) -> str:
+        """Return the digest of a worker's configuration with these links."""
+        return self.compose(worker, links)[0]
+
+
+class Specs:
+    """Configurations as of one snapshot, each composed once."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._revisions: dict[tuple[Oid, int], Revision] = {}
+        self.configs: dict[str, Mapping[str, Any]] = {}
+        """Of all entries so far, by digest."""
+
+    def entry(self, worker: Worker) -> Entry | None:
+        """Return a worker as an agent is told of it, or None when its cluster is gone."""
+        cluster = self._view.rows(CLUSTERS).find(worker.cluster_oid)
+        if cluster is None:
+            return None
+        key = (cluster.oid, worker.revision)
+        if key not in self._revisions:
+            self._revisions[key] = Revision(cluster, self._view.rows(REVISIONS).get(*key))
+        digest, config = self._revisions[key].compose(worker, worker.links)
+        self.configs[digest] = config
+        return Entry(oid=worker.oid, driver=DRIVER, digest=digest)

@@ -1,0 +1,118 @@
+"""The tables of the store, one declaration each.
+
+The UUIDs are the identity of a table on disk and never change. Changing what a table holds means a new layout version
+and a migration (`migrations.py`).
+"""
+
+from typing import Any
+from uuid import UUID
+
+from controlplane.records.clusters import Cluster, ClusterRevision, Group, Membership, Tally
+from controlplane.records.events import StoredEvent
+from controlplane.records.nodes import Load, Node
+from controlplane.records.principals import Principal
+from controlplane.records.types import Oid, Record
+from controlplane.records.workers import Worker
+from controlplane.store.tables import Table, key_of
+
+
+class Mark(Record, frozen=True, kw_only=True):
+    """One fact about the store itself."""
+
+    name: str
+    value: str
+
+
+MARKS = Table("c0a7e1d0-0000-4000-8000-000000000001", Mark, "mark", lambda m: m.name.encode())
+"""Layout version and epoch. This declaration must stay readable for every version of this program."""
+
+PRINCIPALS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000010",
+    Principal,
+    "principal",
+    lambda p: p.oid.bytes,
+    unique={"authid": lambda p: p.authid.encode(), "pubkey": lambda p: bytes.fromhex(p.pubkey)},
+)
+
+NODES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000020",
+    Node,
+    "node",
+    lambda n: n.oid.bytes,
+    unique={"authid": lambda n: n.authid.encode(), "pubkey": lambda n: bytes.fromhex(n.pubkey)},
+)
+
+LOADS = Table("c0a7e1d0-0000-4000-8000-000000000021", Load, "load", lambda entry: entry.node_oid.bytes)
+
+CLUSTERS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000030",
+    Cluster,
+    "router cluster",
+    lambda c: c.oid.bytes,
+    unique={"name": lambda c: c.name.encode()},
+    indexes={"run": lambda c: b"" if c.run else None},
+)
+
+REVISIONS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000031",
+    ClusterRevision,
+    "configuration",
+    lambda r: key_of(r.cluster_oid, r.revision),
+)
+
+GROUPS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000032",
+    Group,
+    "worker group",
+    lambda g: g.oid.bytes,
+    unique={"name": lambda g: key_of(g.cluster_oid, g.name)},
+)
+
+MEMBERSHIPS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000033",
+    Membership,
+    "membership",
+    lambda m: key_of(m.cluster_oid, m.node_oid),
+    indexes={"node": lambda m: m.node_oid.bytes},
+)
+
+TALLIES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000034",
+    Tally,
+    "tally",
+    lambda t: key_of(t.cluster_oid, t.workergroup_oid),
+)
+
+WORKERS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000040",
+    Worker,
+    "worker",
+    lambda w: w.oid.bytes,
+    indexes={
+        "cluster": lambda w: key_of(w.cluster_oid, w.workergroup_oid, w.index),
+        "node": lambda w: None if w.node_oid is None else w.node_oid.bytes,
+    },
+)
+
+EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lambda e: key_of(e.seq))
+
+TABLES: tuple[Table[Any], ...] = (
+    MARKS,
+    PRINCIPALS,
+    NODES,
+    LOADS,
+    CLUSTERS,
+    REVISIONS,
+    GROUPS,
+    MEMBERSHIPS,
+    TALLIES,
+    WORKERS,
+    EVENTS,
+)
+
+LAYOUT_VERSION = 1
+
+
+def oid_of(key: bytes) -> Oid:
+    """Return the oid that a key begins with."""
+    return UUID(bytes=key[:16])

@@ -1,0 +1,156 @@
+"""An engine in memory that can lose what was not synced.
+
+For simulations: it is as transactional as LMDB, and `power_cut` throws away every commit after the last sync, as a
+machine does that loses power. Values are immutable bytes, so a snapshot is a copy of the key list alone.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from controlplane.errors import StoreFull
+from controlplane.store.engine import Space, Transaction
+
+
+class MemoryEngine:
+    """What a disk holds, with what has reached it and what is still in a cache."""
+
+    def __init__(self) -> None:
+        self._committed: dict[Space, _Sorted] = {}
+        self._undo: list[tuple[Space, bytes, bytes | None]] = []
+        self.sync_on_commit = True
+        self.bytes_max: int | None = None
+        self.commits = 0
+
+    def attach(self, spaces: list[Space]) -> None:
+        """Make room for the spaces that are not there yet."""
+        for space in spaces:
+            self._committed.setdefault(space, _Sorted())
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Return a snapshot."""
+        return self._transaction(write=False)
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """Return the writing transaction."""
+        return self._transaction(write=True)
+
+    def sync(self) -> None:
+        """Make everything that was committed durable."""
+        self._undo.clear()
+
+    def power_cut(self) -> None:
+        """Lose what was committed after the last sync."""
+        for space, key, value in reversed(self._undo):
+            self._committed[space].set(key, value)
+        self._undo.clear()
+
+    def backup(self, path: Path) -> None:
+        """Refuse: nothing that is kept in memory is worth a backup."""
+        raise StoreFull(f"a store in memory cannot be copied to {path}", next_step="use the LMDB engine")
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many bytes of keys and values there are."""
+        used = sum(table.bytes for table in self._committed.values())
+        return {"used": used, "room": self.bytes_max}
+
+    def close(self) -> None:
+        """Do nothing: the contents stay, as on a disk."""
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Transaction]:
+        transaction = _MemoryTransaction(self._committed, writable=write)
+        try:
+            yield transaction
+        except BaseException:
+            transaction.undo()
+            raise
+        if not write:
+            return
+        if self.bytes_max is not None and self.statistics()["used"] > self.bytes_max:
+            transaction.undo()
+            raise StoreFull("the store has no room", next_step="free disk space; reading goes on meanwhile")
+        self.commits += 1
+        self._undo.extend(transaction.log)
+        if self.sync_on_commit:
+            self.sync()
+
+
+class _Sorted:
+    """A dictionary of bytes that can be walked in order of its keys."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.order: list[bytes] = []
+        self.bytes = 0
+
+    def set(self, key: bytes, value: bytes | None) -> bytes | None:
+        before = self.values.get(key)
+        if value is None:
+            if before is not None:
+                del self.values[key]
+                del self.order[bisect_left(self.order, key)]
+                self.bytes -= len(key) + len(before)
+            return before
+        if before is None:
+            self.order.insert(bisect_left(self.order, key), key)
+            self.bytes += len(key)
+        self.values[key] = value
+        self.bytes += len(value) - len(before or b"")
+        return before
+
+
+class _MemoryTransaction:
+    """Writes in place and keeps what it takes to undo; there is one thread and one writer."""
+
+    def __init__(self, tables: dict[Space, _Sorted], *, writable: bool) -> None:
+        self._tables = tables
+        self._writable = writable
+        self.log: list[tuple[Space, bytes, bytes | None]] = []
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        return self._tables[space].values.get(key)
+
+    def put(self, space: Space, key: bytes, value: bytes) -> None:
+        self._set(space, key, value)
+
+    def delete(self, space: Space, key: bytes) -> bool:
+        return self._set(space, key, None) is not None
+
+    def scan(
+        self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        values = self._tables[space].values
+        for key in self.keys(space, start, stop, reverse=reverse):
+            yield key, values[key]
+
+    def keys(
+        self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[bytes]:
+        order = self._tables[space].order
+        low = bisect_left(order, start)
+        high = len(order) if stop is None else bisect_left(order, stop)
+        yield from order[high - 1 : low - 1 if low else None : -1] if reverse and high else order[low:high]
+
+    @contextmanager
+    def child(self) -> Iterator[Transaction]:
+        mark = len(self.log)
+        try:
+            yield self
+        except BaseException:
+            self.undo(mark)
+            raise
+
+    def undo(self, mark: int = 0) -> None:
+        for space, key, value in reversed(self.log[mark:]):
+            self._tables[space].set(key, value)
+        del self.log[mark:]
+
+    def _set(self, space: Space, key: bytes, value: bytes | None) -> bytes | None:
+        if not self._writable:
+            raise PermissionError("a snapshot cannot be changed")
+        before = self._tables[space].set(key, value)
+        self.log.append((space, key, before))
+        return before

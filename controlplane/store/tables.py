@@ -1,0 +1,211 @@
+"""Typed tables: records in CBOR under ordered keys, with unique keys that are enforced and indexes that are kept.
+
+zlmdb's own indexes are not used: it lets a second record take over a unique key, and fails to delete a record whose
+indexed field is None. Here an index is a space of its own that maps its key to the record's key; None means that the
+record is not in the index.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID, uuid5
+
+from controlplane.errors import AlreadyExists, NoSuchObject
+from controlplane.records.types import from_bytes, to_bytes
+from controlplane.store.engine import Space, Transaction, after
+
+R = TypeVar("R")
+KeyOf = Callable[[R], bytes | None]
+
+
+def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
+    """Return an ordered key: UUIDs as 16 bytes (None as zeros), integers as 8, text and bytes as they are, last."""
+    return b"".join(
+        part.bytes
+        if isinstance(part, UUID)
+        else bytes(16)
+        if part is None
+        else part.to_bytes(8, "big")
+        if isinstance(part, int)
+        else part.encode()
+        if isinstance(part, str)
+        else part
+        for part in parts
+    )
+
+
+class Index(NamedTuple):
+    """A second way to find records; a unique one admits one record per key."""
+
+    name: str
+    key: Callable[[Any], bytes | None]
+    unique: bool = False
+
+
+class Table(Generic[R]):
+    """Records of one kind: where they are kept and how they are found."""
+
+    def __init__(
+        self,
+        uuid: str,
+        kind: type[R],
+        noun: str,
+        key: Callable[[R], bytes],
+        *,
+        unique: Mapping[str, KeyOf[R]] | None = None,
+        indexes: Mapping[str, KeyOf[R]] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.noun = noun
+        self.key = key
+        self.space = Space(UUID(uuid), noun)
+        self.indexes = [
+            *(Index(name, of, unique=True) for name, of in (unique or {}).items()),
+            *(Index(name, of) for name, of in (indexes or {}).items()),
+        ]
+        self.index_spaces = {
+            index.name: Space(uuid5(self.space.uuid, index.name), f"{noun} by {index.name}") for index in self.indexes
+        }
+
+    def spaces(self) -> list[Space]:
+        """Return every space that the table needs."""
+        return [self.space, *self.index_spaces.values()]
+
+
+class Rows(Generic[R]):
+    """A table in one transaction."""
+
+    __slots__ = ("_table", "_transaction")
+
+    def __init__(self, table: Table[R], transaction: Transaction) -> None:
+        self._table = table
+        self._transaction = transaction
+
+    def find(self, *key: UUID | int | str | bytes | None) -> R | None:
+        """Return the record with this key, or None."""
+        data = self._transaction.get(self._table.space, key_of(*key))
+        return None if data is None else from_bytes(data, self._table.kind)
+
+    def get(self, *key: UUID | int | str | bytes | None) -> R:
+        """Return the record with this key; raises `NoSuchObject`."""
+        found = self.find(*key)
+        if found is None:
+            raise self._missing("/".join(str(part) for part in key))
+        return found
+
+    def find_by(self, index: str, *key: UUID | int | str | bytes | None) -> R | None:
+        """Return the record with this unique key, or None."""
+        primary = self._transaction.get(self._table.index_spaces[index], key_of(*key))
+        if primary is None:
+            return None
+        data = self._transaction.get(self._table.space, primary)
+        return None if data is None else from_bytes(data, self._table.kind)
+
+    def get_by(self, index: str, *key: UUID | int | str | bytes | None) -> R:
+        """Return the record with this unique key; raises `NoSuchObject`."""
+        found = self.find_by(index, *key)
+        if found is None:
+            raise self._missing(f"{index} {key[-1]!s}")
+        return found
+
+    def has(self, *key: UUID | int | str | bytes | None) -> bool:
+        """Say whether there is a record with this key, without reading it."""
+        return self._transaction.get(self._table.space, key_of(*key)) is not None
+
+    def all(self, *prefix: UUID | int | str | bytes | None, reverse: bool = False) -> Iterator[R]:
+        """Yield the records whose key begins with these parts, in order of their keys."""
+        start = key_of(*prefix)
+        for _, data in self._transaction.scan(self._table.space, start, after(start), reverse=reverse):
+            yield from_bytes(data, self._table.kind)
+
+    def all_by(self, index: str, *prefix: UUID | int | str | bytes | None) -> Iterator[R]:
+        """Yield the records whose index key begins with these parts, in order of that key."""
+        for _, primary in self.keys_by(index, *prefix):
+            data = self._transaction.get(self._table.space, primary)
+            if data is not None:
+                yield from_bytes(data, self._table.kind)
+
+    def scan_keys(self, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False) -> Iterator[bytes]:
+        """Yield keys in a range, without reading the records."""
+        return self._transaction.keys(self._table.space, start, stop, reverse=reverse)
+
+    def keys_by(
+        self, index: str, *prefix: UUID | int | str | bytes | None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (index key, record key) whose index key begins with these parts, from `start` on if it is given."""
+        low = key_of(*prefix)
+        return self._transaction.scan(self._table.index_spaces[index], low if start is None else start, after(low))
+
+    def add(self, record: R) -> R:
+        """Insert a new record; raises `AlreadyExists` when its key or one of its unique keys is taken."""
+        key = self._table.key(record)
+        if self._transaction.get(self._table.space, key) is not None:
+            raise AlreadyExists(f"this {self._table.noun} exists already", next_step="use the existing one")
+        self._write(key, record, None)
+        return record
+
+    def put(self, record: R, old: R | None = None) -> R:
+        """Insert or replace; pass the record as it was read when you have it. Raises `AlreadyExists`."""
+        key = self._table.key(record)
+        if old is None and self._table.indexes:
+            data = self._transaction.get(self._table.space, key)
+            old = None if data is None else from_bytes(data, self._table.kind)
+        self._write(key, record, old)
+        return record
+
+    def remove(self, record: R) -> None:
+        """Delete a record and its index entries; a record that is not there is no error."""
+        key = self._table.key(record)
+        data = self._transaction.get(self._table.space, key)
+        if data is None:
+            return
+        stored = from_bytes(data, self._table.kind)
+        for index in self._table.indexes:
+            self._forget(index, index.key(stored), key)
+        self._transaction.delete(self._table.space, key)
+
+    def remove_keys(self, keys: Iterable[bytes]) -> None:
+        """Delete records of a table without indexes by their keys."""
+        for key in keys:
+            self._transaction.delete(self._table.space, key)
+
+    def _write(self, key: bytes, record: R, old: R | None) -> None:
+        for index in self._table.indexes:
+            now = index.key(record)
+            before = None if old is None else index.key(old)
+            if now == before and old is not None:
+                continue
+            if now is not None:
+                self._enter(index, now, key)
+            if before is not None:
+                self._forget(index, before, key)
+        self._transaction.put(self._table.space, key, to_bytes(record))
+
+    def _enter(self, index: Index, value: bytes, key: bytes) -> None:
+        space = self._table.index_spaces[index.name]
+        if index.unique:
+            holder = self._transaction.get(space, value)
+            if holder is not None and holder != key:
+                noun = self._table.noun
+                raise AlreadyExists(
+                    f"another {noun} has this {index.name}",
+                    subject={"type": noun, "oid": str(UUID(bytes=holder[:16]))},
+                    next_step=f"choose another {index.name}, or use the {noun} that has it",
+                )
+            self._transaction.put(space, value, key)
+        else:
+            self._transaction.put(space, value + key, key)
+
+    def _forget(self, index: Index, value: bytes | None, key: bytes) -> None:
+        if value is None:
+            return
+        space = self._table.index_spaces[index.name]
+        if not index.unique:
+            self._transaction.delete(space, value + key)
+        elif self._transaction.get(space, value) == key:
+            self._transaction.delete(space, value)
+
+    def _missing(self, shown: str) -> NoSuchObject:
+        noun = self._table.noun
+        return NoSuchObject(
+            f"there is no {noun} {shown}", subject={"type": noun, "oid": shown}, next_step=f"list the {noun}s there are"
+        )
