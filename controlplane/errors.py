@@ -19,6 +19,8 @@ The tree::
     |-- StoreRefused             controlplane.error.store_refused
     |-- Overloaded               controlplane.error.overloaded
     |-- NoAnswer                 controlplane.error.no_answer
+    |-- LoginRefused             controlplane.error.login_refused
+    |-- RemoteError              whatever URI the other side sent
     |-- WorkerFailed             controlplane.error.worker_failed
     `-- InternalError            controlplane.error.internal_error
 
@@ -42,7 +44,7 @@ class Problem(NamedTuple):
 class ControlPlaneError(Exception):
     """Something a caller asked for cannot be done."""
 
-    uri: ClassVar[str] = "controlplane.error.error"
+    uri: str = "controlplane.error.error"
     known: ClassVar[dict[str, type["ControlPlaneError"]]] = {}
 
     def __init_subclass__(cls, uri: str) -> None:
@@ -152,6 +154,14 @@ class Overloaded(ControlPlaneError, uri="controlplane.error.overloaded"):
 
 class NoAnswer(ControlPlaneError, uri="controlplane.error.no_answer"):
     """The other side did not answer within the time limit."""
+
+
+class LoginRefused(ControlPlaneError, uri="controlplane.error.login_refused"):
+    """The router did not let this program in; the message says why."""
+
+
+class RemoteError(ControlPlaneError, uri="controlplane.error.remote_error"):
+    """The other side failed with an error that this program has no class for."""
 
 
 class WorkerFailed(ControlPlaneError, uri="controlplane.error.worker_failed"):

@@ -219,8 +219,10 @@ class _Pass:
             self._move(worker, f"its former node: {cause}")
 
     def _cause_to_leave(self, worker: Worker, leaving: set[Oid]) -> str | None:
-        """Return why a worker cannot stay where it is, or None."""
-        node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+        """Return why a worker cannot stay where it is, or None when it can or is nowhere."""
+        if worker.node_oid is None:
+            return None
+        node = self.s.nodes.get(worker.node_oid)
         if node is None or node.oid not in self.s.candidates:
             return "its node no longer carries the cluster"
         if worker.oid in leaving:

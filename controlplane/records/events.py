@@ -1,7 +1,8 @@
 """What happened: one declaration per kind of event, with its topics and its payload.
 
 An event is stored with a sequence number in the same transaction as the change that it tells of, and published after
-that transaction is durable. The payload is one positional argument: the record named here, plus `seq`.
+that transaction is durable. The payload is one positional argument: the record named here, plus
+`seq` and `time`.
 """
 
 from typing import Any, NamedTuple

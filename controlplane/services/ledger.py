@@ -71,7 +71,7 @@ class Ledger:
         """Store an event, and send it after the commit."""
         rows = self.rows(EVENTS)
         seq = last_event(self.change) + 1
-        wire = {**to_wire(payload), "seq": seq}
+        wire = {**to_wire(payload), "seq": seq, "time": self.now}
         rows.put(StoredEvent(seq=seq, time=self.now, topic=kind.topic, payload=wire))
         if seq > self._events_kept:
             rows.remove_keys([key_of(seq - self._events_kept)])

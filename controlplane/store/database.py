@@ -5,7 +5,7 @@ nested one of its own, and committed and synced once. Then the jobs are answered
 that fails undoes only itself; when the commit fails, every job of the group fails, and nothing was changed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ from controlplane.clock import Clock
 from controlplane.errors import ControlPlaneError, Overloaded, StoreRefused
 from controlplane.records.types import Oid
 from controlplane.store.catalog import LAYOUT_VERSION, MARKS, TABLES, Mark
-from controlplane.store.engine import Engine, Space, Transaction
+from controlplane.store.engine import Engine, Transaction
 from controlplane.store.migrations import MIGRATIONS, Migration
 from controlplane.store.tables import Rows, Table
 
@@ -84,14 +84,23 @@ class _Job(Generic[T]):
 class Store:
     """Everything that is wanted, durable."""
 
-    def __init__(self, engine: Engine, clock: Clock, new_oid: Callable[[], Oid], migrations: Any = MIGRATIONS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        new_oid: Callable[[], Oid],
+        *,
+        migrations: Mapping[int, Migration] = MIGRATIONS,
+        only_existing: bool = False,
+    ) -> None:
+        """Open the tables; with `only_existing` an empty engine is refused instead of made a store."""
         self._engine = engine
         self._clock = clock
         self._queue: list[_Job[Any]] = []
         self._flushing = False
         self._closed = False
         engine.attach([space for table in TABLES for space in table.spaces()])
-        self.epoch = _prepare(engine, new_oid, migrations)
+        self.epoch = _prepare(engine, new_oid, migrations, only_existing=only_existing)
 
     @contextmanager
     def read(self) -> Iterator[View]:
@@ -166,14 +175,16 @@ def _run(effects: list[Callable[[], None]]) -> None:
             log.failure("something that follows a change failed; the change itself is stored")
 
 
-def _prepare(engine: Engine, new_oid: Callable[[], Oid], migrations: dict[int, Migration]) -> Oid:
+def _prepare(
+    engine: Engine, new_oid: Callable[[], Oid], migrations: Mapping[int, Migration], *, only_existing: bool
+) -> Oid:
     """Check the layout version, migrate when it is older, and return the epoch of the store."""
     with engine.write() as transaction:
         marks = Rows(MARKS, transaction)
         layout = marks.find("layout")
         if layout is None:
-            if any(True for table in TABLES for _ in transaction.keys(table.space)):
-                raise StoreRefused("the store has records and no layout version", next_step="restore a backup")
+            if only_existing or any(True for table in TABLES for _ in transaction.keys(table.space)):
+                raise StoreRefused("this is no store of the control plane", next_step="restore a backup")
             marks.put(Mark(name="layout", value=str(LAYOUT_VERSION)))
             epoch = marks.put(Mark(name="epoch", value=str(new_oid())))
         else:
@@ -182,7 +193,7 @@ def _prepare(engine: Engine, new_oid: Callable[[], Oid], migrations: dict[int, M
     return UUID(epoch.value)
 
 
-def _migrate(transaction: Transaction, marks: Rows[Mark], layout: str, migrations: dict[int, Migration]) -> None:
+def _migrate(transaction: Transaction, marks: Rows[Mark], layout: str, migrations: Mapping[int, Migration]) -> None:
     version = int(layout) if layout.isdecimal() else -1
     if not 0 < version <= LAYOUT_VERSION:
         raise StoreRefused(
@@ -201,6 +212,3 @@ def renew_epoch(engine: Engine, epoch: Oid) -> None:
     engine.attach(MARKS.spaces())
     with engine.write() as transaction:
         Rows(MARKS, transaction).put(Mark(name="epoch", value=str(epoch)))
-
-
-__all__ = ["Change", "Space", "Store", "View", "renew_epoch"]

@@ -1,0 +1,21 @@
+"""`python -m controlplane.agent SETTINGS`: what the command line becomes, so that an agent carries no parser along."""
+
+import json
+import sys
+
+import msgspec
+
+from controlplane.config import AgentSettings
+from controlplane.errors import ControlPlaneError
+from controlplane.logs import begin_logging
+from controlplane.quiet import leave_out_bjdata
+
+leave_out_bjdata()
+settings = msgspec.convert(json.loads(sys.argv[1]), AgentSettings)
+begin_logging("agent", settings.log_format, settings.log_level)
+try:
+    from controlplane.agent.process import main
+
+    sys.exit(main(settings))
+except ControlPlaneError as problem:
+    sys.exit(f"error: {problem} [{problem.uri}]")

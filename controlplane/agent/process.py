@@ -1,0 +1,116 @@
+"""The agent as a process: this machine, its drivers, and a session with the master's realm.
+
+Nothing that an edge node does not need is imported here: no store, no command line, no crossbar.
+"""
+
+import os
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from controlplane import __version__
+from controlplane.agent.agent import Agent
+from controlplane.agent.notebook import Notebook
+from controlplane.config import AgentSettings
+from controlplane.connection import Connection
+from controlplane.drivers.driver import Driver, Surroundings
+from controlplane.errors import InvalidConfiguration
+from controlplane.keys import ensure_key, public_key
+from controlplane.paths import machine_identity, short_directory
+from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
+from controlplane.records.nodes import NodeFacts
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, MASTER_STARTED_TOPIC, QUESTION_TOPIC
+from controlplane.wamp import Login, Session
+
+DRIVER_GROUP = "controlplane.drivers"
+MANAGEMENT_REALM = "default"
+AGENT_ROLE = "agent"
+KEY_FILE = "agent.key"
+
+log = Logger()
+
+
+class AgentProcess:
+    """The agent's process."""
+
+    def __init__(self, reactor: Any, settings: AgentSettings) -> None:
+        directory = Path(settings.state_dir).resolve()
+        lock_directory(directory, "agent")
+        self._settings = settings
+        self._key = ensure_key(directory / KEY_FILE)
+        chance = real_chance()
+        surroundings = Surroundings(
+            directory=directory,
+            sockets=short_directory(directory / "sockets"),
+            address=settings.address,
+            ports=(settings.first_port, settings.last_port),
+            cores=os.cpu_count() or 1,
+        )
+        drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
+        self._agent = Agent(reactor, chance, _facts(settings, surroundings), drivers, Notebook(directory))
+        login = Login(url=settings.url, realm=MANAGEMENT_REALM, authrole=AGENT_ROLE)
+        self._connection = Connection(
+            reactor, login, self._key, joined=self._joined, left=self._agent.left, random=chance.random
+        )
+
+    async def begin(self) -> None:
+        """Adopt what runs, and connect."""
+        log.info("the public key of this node is {key}", key=public_key(self._key))
+        await self._agent.open()
+        self._connection.start()
+        notify("READY=1")
+        log.info("the agent {version} is ready", version=__version__)
+
+    async def end(self) -> None:
+        """Leave the router; stop the workers unless they are to go on."""
+        self._connection.stop()
+        await self._agent.close(self._settings.keep_workers)
+        log.info("the agent has ended in order")
+
+    async def _joined(self, session: Session) -> None:
+        for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, MASTER_STARTED_TOPIC):
+            await session.subscribe(topic, self._agent.heard)
+        self._agent.joined(session)
+
+
+def key_file(state_dir: str) -> Path:
+    """Return where an agent keeps its key."""
+    return Path(state_dir).resolve() / KEY_FILE
+
+
+def main(settings: AgentSettings) -> int:
+    """Run the agent until it is told to stop."""
+    from twisted.internet import reactor
+
+    agent = AgentProcess(reactor, settings)
+    return run_until_stopped(reactor, agent.begin, agent.end)
+
+
+def _facts(settings: AgentSettings, surroundings: Surroundings) -> NodeFacts:
+    return NodeFacts(
+        version=__version__,
+        machine=machine_identity(),
+        address=settings.address,
+        sockets=str(surroundings.sockets),
+        drivers=tuple(settings.drivers.split(",")),
+        ports=surroundings.ports,
+        capacity=settings.capacity,
+        cores=surroundings.cores,
+    )
+
+
+def _load_drivers(names: list[str], surroundings: Surroundings, reactor: Any) -> dict[str, Driver]:
+    installed = {entry.name: entry for entry in entry_points(group=DRIVER_GROUP)}
+    drivers: dict[str, Driver] = {}
+    for name in names:
+        if name not in installed:
+            raise InvalidConfiguration(
+                f"there is no driver {name!r}; installed are {', '.join(sorted(installed))}",
+                next_step="install the package that brings it, or leave it out",
+            )
+        directory = surroundings.directory / "drivers" / name
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        drivers[name] = installed[name].load()(surroundings._replace(directory=directory), reactor)
+    return drivers

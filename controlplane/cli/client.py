@@ -1,0 +1,78 @@
+"""One session over a saved connection, for one command."""
+
+import json
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import react
+
+from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration
+from controlplane.keys import read_key
+from controlplane.wamp import Login, Session, join_once
+
+CALL_WITHIN_S = 30.0
+
+
+def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]]) -> Any:
+    """Join over a saved connection, do the work, leave, and return its result; raises `ControlPlaneError`."""
+    login, key = read_connection(connection)
+    outcome: list[Any] = []
+
+    async def run(reactor: Any) -> None:
+        try:
+            session = await join_once(reactor, login, key)
+            outcome.append(await work(session))
+            session.leave()
+        except ControlPlaneError as problem:
+            outcome.append(problem)
+
+    try:
+        react(lambda reactor: ensureDeferred(run(reactor)))
+    except SystemExit as ended:
+        if ended.code and not outcome:
+            raise
+    if isinstance(outcome[0], ControlPlaneError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def read_connection(file: str | None) -> tuple[Login, Any]:
+    """Return a saved connection and its key."""
+    from controlplane.config import default_state_dir
+
+    path = Path(file or os.path.join(default_state_dir(), "connection.json"))
+    try:
+        saved = json.loads(path.read_text())
+        login = Login(
+            url=saved["url"], realm=saved["realm"], authid=saved.get("authid"), authrole=saved.get("authrole")
+        )
+        key = path.parent / saved["privkey_file"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InvalidConfiguration(
+            f"there is no usable connection in {path}: {problem!r}",
+            next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
+        ) from problem
+    return login, read_key(key)
+
+
+async def call_procedure(session: Session, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a procedure by its full name, or by its last part where that is unique."""
+    return await session.call(resolve(name), CALL_WITHIN_S, *args, **kwargs)
+
+
+def resolve(name: str) -> str:
+    """Return the full name of a procedure."""
+    if "." in name:
+        return name
+    from controlplane.cli.procedures import OWN_PROCEDURES
+
+    found = [uri for uri in OWN_PROCEDURES if uri.rpartition(".")[2] == name]
+    if len(found) != 1:
+        raise InvalidArgument(
+            f"there is no procedure {name}" if not found else f"{name} is one of {', '.join(found)}",
+            next_step="give the full name; 'controlplane call --help' shows how",
+        )
+    return found[0]

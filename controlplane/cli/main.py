@@ -1,0 +1,230 @@
+"""The command tree. Everything a command needs is imported when it runs, so that help comes at once."""
+
+import json
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from controlplane.errors import ControlPlaneError
+from controlplane.quiet import leave_out_bjdata
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="A WAMP control plane for clusters."
+)
+
+StateDir = Annotated[
+    str | None, typer.Option(help="Directory that state is kept in. [default: ~/.local/state/controlplane]")
+]
+ConfigFile = Annotated[str | None, typer.Option("--config", help="TOML file with settings.")]
+LogFormat = Annotated[str | None, typer.Option(help="text or json. [default: text]")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warn or error. [default: info]")]
+ConnectionFile = Annotated[
+    str | None,
+    typer.Option(
+        "--connection",
+        envvar="CONTROLPLANE_CONNECTION",
+        help="Saved connection. [default: ~/.local/state/controlplane/connection.json]",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.command()
+def init(
+    state_dir: StateDir = None,
+    port: Annotated[int, typer.Option(help="Port of the router, on loopback.")] = 8080,
+) -> None:
+    """Make keys, the router's configuration and an administrator; a second time changes nothing but the port."""
+    from pathlib import Path
+
+    from twisted.internet import task
+
+    from controlplane.config import default_state_dir
+    from controlplane.master.layout import StateDirectory, initialise
+
+    state = StateDirectory(Path(state_dir or default_state_dir()))
+    initialise(state, port, task.Clock())
+    print(f"Ready in {state.root}. Next, each in a terminal or unit of its own:")
+    print(f"  controlplane router --state-dir {state.root}")
+    print(f"  controlplane master --state-dir {state.root}")
+    print(f"  controlplane agent --state-dir {state.root}/node1 --url ws://127.0.0.1:{port}/ws")
+    print("and, with the public key that the agent shows,")
+    print(f"  controlplane call --connection {state.connection} pair_node KEY node1")
+
+
+@app.command()
+def router(state_dir: StateDir = None) -> None:
+    """Run the router of a master, a Crossbar.io node, in the foreground."""
+    from pathlib import Path
+
+    from controlplane.config import default_state_dir
+    from controlplane.master.layout import StateDirectory
+    from controlplane.master.router import router_command
+
+    command, environment = router_command(StateDirectory(Path(state_dir or default_state_dir())))
+    os.execve(command[0], command, environment)
+
+
+@app.command()
+def master(
+    state_dir: StateDir = None,
+    url: Annotated[str | None, typer.Option(help="Of the router. [default: its unix socket in the state]")] = None,
+    events_kept: Annotated[int | None, typer.Option(help="Events that are kept. [default: 100000]")] = None,
+    config: ConfigFile = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run the master in the foreground."""
+    from controlplane.config import MasterSettings, load_settings
+    from controlplane.logs import begin_logging
+    from controlplane.master.process import main as run
+
+    flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept}
+    flags.update({"log_format": log_format, "log_level": log_level})
+    settings = load_settings(MasterSettings, "master", config, flags)
+    begin_logging("master", settings.log_format, settings.log_level)
+    sys.exit(run(settings))
+
+
+@app.command()
+def agent(
+    state_dir: Annotated[
+        str | None, typer.Option(help="Directory of this node. [default: ~/.local/state/controlplane/node]")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Of the router. [default: ws://127.0.0.1:8080/ws]")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="What workers listen on and clients are told. [default: 127.0.0.1]")
+    ] = None,
+    first_port: Annotated[int | None, typer.Option(help="First port for workers. [default: 10000]")] = None,
+    last_port: Annotated[int | None, typer.Option(help="Last port for workers. [default: 10999]")] = None,
+    capacity: Annotated[int | None, typer.Option(help="Most workers on this node. [default: no limit]")] = None,
+    drivers: Annotated[str | None, typer.Option(help="With commas between. [default: router]")] = None,
+    keep_workers: Annotated[
+        bool | None, typer.Option("--keep-workers/--stop-workers", help="On SIGTERM. [default: --stop-workers]")
+    ] = None,
+    config: ConfigFile = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run the agent of this machine in the foreground."""
+    import msgspec
+
+    from controlplane.config import AgentSettings, load_settings
+
+    flags = {"state_dir": state_dir, "url": url, "address": address, "first_port": first_port, "last_port": last_port}
+    flags.update({"capacity": capacity, "drivers": drivers, "keep_workers": keep_workers})
+    flags.update({"log_format": log_format, "log_level": log_level})
+    settings = load_settings(AgentSettings, "agent", config, flags)
+    lean = [sys.executable, "-m", "controlplane.agent", msgspec.json.encode(settings).decode()]
+    os.execv(sys.executable, lean)
+
+
+@app.command()
+def dev(
+    state_dir: Annotated[
+        str | None, typer.Option(help="Keep state here and resume it. [default: a directory that is removed]")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="How many agents.")] = 2,
+    empty: Annotated[bool, typer.Option("--empty", help="Create no cluster.")] = False,
+) -> None:
+    """Run everything on this machine: router, master, agents, and a router cluster to try."""
+    from controlplane.cli.dev import run_dev
+
+    sys.exit(run_dev(state_dir, nodes, empty))
+
+
+@app.command()
+def status(connection: ConnectionFile = None, json_: AsJson = False) -> None:
+    """Show nodes, clusters and workers."""
+    from controlplane.cli.client import one_shot
+    from controlplane.cli.overview import read_overview
+    from controlplane.cli.render import print_json, print_overview
+
+    overview = one_shot(connection, read_overview)
+    (print_json if json_ else print_overview)(overview)
+
+
+@app.command()
+def call(
+    procedure: Annotated[str, typer.Argument(help="Name of a procedure; the last part is enough where it is unique.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="As JSON; what is no JSON is taken as text.")] = None,
+    kw: Annotated[list[str] | None, typer.Option("--kw", help="Keyword argument k=v, v as JSON or text.")] = None,
+    connection: ConnectionFile = None,
+) -> None:
+    """Call a procedure and print its result as JSON."""
+    from controlplane.cli.client import call_procedure, one_shot
+    from controlplane.cli.render import print_json
+
+    args = [_value(text) for text in arguments or []]
+    kwargs = dict(_keyword(text) for text in kw or [])
+    print_json(one_shot(connection, lambda session: call_procedure(session, procedure, args, kwargs)))
+
+
+@app.command()
+def events(
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with events as they happen.")] = False,
+    after: Annotated[int | None, typer.Option(help="Events after this number. [default: the last 20]")] = None,
+    connection: ConnectionFile = None,
+    json_: AsJson = False,
+) -> None:
+    """Show what happened, and with -f what happens."""
+    from controlplane.cli.client import one_shot
+    from controlplane.cli.events import show_events
+
+    one_shot(connection, lambda session: show_events(session, after, follow, json_))
+
+
+@app.command()
+def backup(file: Annotated[str, typer.Argument(help="New file.")], state_dir: StateDir = None) -> None:
+    """Write a consistent copy of the master's store to a file, also while the master runs."""
+    from controlplane.cli.stores import backup_store
+
+    backup_store(state_dir, file)
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="File that 'controlplane backup' wrote.")], state_dir: StateDir = None
+) -> None:
+    """Put a backup in the place of the master's store; the former store is kept beside it."""
+    from controlplane.cli.stores import restore_store
+
+    restore_store(state_dir, file)
+
+
+def main() -> NoReturn:
+    """Run the command line; what goes wrong is said in words."""
+    leave_out_bjdata()
+    try:
+        app()
+    except ControlPlaneError as problem:
+        fail(problem)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(0)
+
+
+def fail(problem: ControlPlaneError) -> NoReturn:
+    """Say what is wrong, where, and what to do, and exit with 1."""
+    print(f"error: {problem.message} [{problem.uri}]", file=sys.stderr)
+    for path, message in problem.problems:
+        print(f"  {path}: {message}", file=sys.stderr)
+    if problem.next_step:
+        print(f"next: {problem.next_step}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _keyword(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{text!r} is not of the form k=v", param_hint="--kw")
+    return name, _value(value)

@@ -1,0 +1,79 @@
+"""What a person sees."""
+
+import json
+import sys
+from typing import Any
+
+from controlplane.records.types import NANOSECONDS
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs, and well enough for people."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def print_overview(overview: dict[str, Any]) -> None:
+    """Print nodes, clusters and workers as tables."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False)
+    for table in overview_tables(overview):
+        console.print(table)
+
+
+def overview_tables(overview: dict[str, Any]) -> list[Any]:
+    """Return nodes, clusters and workers as tables."""
+    from rich import box
+    from rich.table import Table
+
+    def table(title: str, *columns: str) -> Table:
+        made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            made.add_column(column, overflow="fold")
+        return made
+
+    names = {node["oid"]: node["name"] for node in overview["nodes"]}
+    nodes = table("Nodes", "name", "status", "workers", "address", "ports", "oid")
+    for node in overview["nodes"]:
+        ports = "-".join(str(port) for port in node["ports"] or ())
+        nodes.add_row(node["name"], node["status"], str(node["workers"]), node["address"] or "", ports, node["oid"])
+    clusters = table("Router clusters", "name", "status", "workers", "reason", "oid")
+    workers = table("Workers", "cluster", "group", "#", "node", "status", "address or reason", "restarts", "pid")
+    for cluster in overview["clusters"]:
+        running = sum(worker["status"] == "RUNNING" for worker in cluster["workers"])
+        clusters.add_row(
+            cluster["name"],
+            cluster["status"],
+            f"{running} of {len(cluster['workers'])} run",
+            cluster["reason"] or "",
+            cluster["oid"],
+        )
+        for worker in cluster["workers"]:
+            shown = " ".join(address["url"] for address in worker["addresses"]) or worker["reason"] or ""
+            workers.add_row(
+                cluster["name"],
+                cluster["groups"].get(worker["workergroup_oid"], "(router)"),
+                str(worker["index"]),
+                names.get(worker["node_oid"], ""),
+                worker["status"],
+                shown,
+                str(worker["restarts"]),
+                str(worker["pid"] or ""),
+            )
+    return [nodes, clusters, workers]
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return an event in one line: when, what, and about what."""
+    from datetime import datetime
+
+    payload = event["payload"]
+    when = datetime.fromtimestamp(event["time"] / NANOSECONDS).strftime("%H:%M:%S.%f")[:-3]
+    what = event["topic"].rpartition(".on_")[2]
+    about = [
+        f"{key}={payload[key]}"
+        for key in ("name", "authid", "index", "status", "scale", "reason", "pid")
+        if payload.get(key) is not None
+    ]
+    oid = payload.get("oid") or payload.get("node_oid") or ""
+    return f"{payload['seq']:>7}  {when}  {what:<34} {str(oid)[:8]}  {' '.join(about)}"

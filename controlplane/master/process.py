@@ -1,0 +1,118 @@
+"""The master as a process: LMDB, the reactor, and a session with the router."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from controlplane import __version__
+from controlplane.config import MasterSettings
+from controlplane.connection import Connection
+from controlplane.master.authenticator import MANAGEMENT_REALM
+from controlplane.master.layout import StateDirectory
+from controlplane.master.plane import PROCEDURES, Plane
+from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
+from controlplane.records.principals import Caller
+from controlplane.records.types import to_wire
+from controlplane.store.lmdb import LmdbEngine
+from controlplane.wamp import Endpoint, Login, Session, endpoint
+
+MASTER_ROLE = "master"
+AUTHENTICATE = "controlplane.master.authenticate"
+
+log = Logger()
+
+
+class WampWire:
+    """What the plane sends, over the session of the moment."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
+        """Send one event under each of its names."""
+        if self.session is not None:
+            for topic in topics:
+                self.session.publish(topic, payload)
+
+    def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
+        """Send an event to one session."""
+        if self.session is not None:
+            self.session.publish(topic, payload, session=session)
+
+    def announce(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """Send an event to every subscriber."""
+        if self.session is not None:
+            self.session.publish(topic, payload)
+
+    def kill(self, session: int, reason: str) -> None:
+        """Ask the router to end a session."""
+        if self.session is not None:
+            self.session.call(
+                "wamp.session.kill", 10.0, session, reason="controlplane.close.replaced", message=reason
+            ).addErrback(lambda failure: log.debug("session {id}: {problem}", id=session, problem=failure.value))
+
+
+class Master:
+    """The master's process."""
+
+    def __init__(self, reactor: Any, settings: MasterSettings) -> None:
+        self._state = StateDirectory(Path(settings.state_dir))
+        lock_directory(self._state.master, "master")
+        self._wire = WampWire()
+        chance = real_chance()
+        self._plane = Plane(
+            LmdbEngine(self._state.store), reactor, chance, self._wire, events_kept=settings.events_kept
+        )
+        login = Login(url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM)
+        self._connection = Connection(reactor, login, None, joined=self._joined, left=self._left, random=chance.random)
+
+    async def begin(self) -> None:
+        """Converge, and connect."""
+        self._plane.start()
+        self._connection.start()
+
+    async def end(self) -> None:
+        """Leave the router, finish what is under way, and write it."""
+        self._connection.stop()
+        await self._plane.close()
+        log.info("the master has ended in order")
+
+    async def _joined(self, session: Session) -> None:
+        await session.register({uri: self._endpoint(uri) for uri in PROCEDURES})
+        await session.subscribe(
+            "wamp.session.on_leave", lambda _topic, number, *_: self._plane.uplinks.session_left(number)
+        )
+        await session.register({AUTHENTICATE: self._authenticate})
+        self._wire.session = session
+        self._plane.uplinks.joined()
+        notify("READY=1")
+        log.info("the master {version} is ready", version=__version__, store=str(self._state.store))
+
+    def _left(self) -> None:
+        if self._wire.session is not None:
+            self._wire.session = None
+            self._plane.uplinks.left()
+
+    def _endpoint(self, uri: str) -> Endpoint:
+        async def invoke(caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return await self._plane.invoke(caller, uri, args, kwargs)
+
+        return endpoint(invoke)
+
+    @property
+    def _authenticate(self) -> Endpoint:
+        async def invoke(_caller: Caller, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+            realm, _authid, details = (*args, None, None, {})[:3]
+            return to_wire(self._plane.authenticate(realm, details))
+
+        return endpoint(invoke)
+
+
+def main(settings: MasterSettings) -> int:
+    """Run the master until it is told to stop."""
+    from twisted.internet import reactor
+
+    master = Master(reactor, settings)
+    return run_until_stopped(reactor, master.begin, master.end)

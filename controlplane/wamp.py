@@ -1,0 +1,291 @@
+"""Sessions with a WAMP router: connect, log in, call and be called.
+
+URLs: `unix:/path` is RawSocket over a unix socket, `rs://host:port` RawSocket over TCP, `ws://` and `wss://` WebSocket.
+Errors cross the wire as their classes: what arrives with a known URI is raised as the class of that URI.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from autobahn.twisted.rawsocket import WampRawSocketClientFactory
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.twisted.websocket import WampWebSocketClientFactory
+from autobahn.wamp.cryptosign import CryptosignKey
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.serializer import CBORSerializer
+from autobahn.wamp.types import CallDetails, ComponentConfig, PublishOptions, RegisterOptions, SubscribeOptions
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+
+from controlplane.clock import limit
+from controlplane.errors import (
+    ControlPlaneError,
+    InvalidConfiguration,
+    LoginRefused,
+    NoAnswer,
+    Problem,
+    RemoteError,
+)
+from controlplane.records.principals import Caller
+from controlplane.records.types import Record, Seconds
+
+CONNECT_WITHIN_S = 10.0
+JOIN_WITHIN_S = 10.0
+CALL_WITHIN_S = 30.0
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+PING_PERIOD_S = 4
+PING_WITHIN_S = 4
+NOBODY_THERE = frozenset({"wamp.error.no_such_procedure", "wamp.error.canceled", "wamp.error.no_eligible_callee"})
+
+log = Logger()
+
+
+class Login(Record, frozen=True, kw_only=True):
+    """Where to connect and as whom."""
+
+    url: str
+    realm: str
+    authid: str | None = None
+    authrole: str | None = None
+
+
+Endpoint = Callable[..., Any]
+
+
+class Session:
+    """A joined session."""
+
+    def __init__(self, inner: ApplicationSession, clock: Any) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    @property
+    def id(self) -> int:
+        """Return the number that the router knows the session by."""
+        return self._inner._session_id or 0
+
+    def call(self, uri: str, within: Seconds = CALL_WITHIN_S, *args: Any, **arguments: Any) -> Deferred[Any]:
+        """Call a procedure; fails with `ControlPlaneError`, also when no answer comes in time."""
+        try:
+            answer = self._inner.call(uri, *args, **arguments)
+        except TransportLost:
+            answer = Deferred()
+            answer.errback(NoAnswer("the session is gone", next_step="try again"))
+        answer.addErrback(_translate, uri)
+        return limit(self._clock, answer, within, uri)
+
+    async def register(self, procedures: Mapping[str, Endpoint]) -> None:
+        """Offer procedures, also when a stale session still offers them."""
+        options = RegisterOptions(details_arg="details", force_reregister=True)
+        await gatherResults(
+            [self._inner.register(endpoint, uri, options=options) for uri, endpoint in procedures.items()],
+            consumeErrors=True,
+        )
+
+    async def subscribe(self, topic: str, handler: Callable[..., None], *, prefix: bool = False) -> None:
+        """Hear events of a topic, or of all topics that begin with it; the handler gets (topic, *args)."""
+
+        def hear(*args: Any, details: Any = None, **_kwargs: Any) -> None:
+            handler(details.topic or topic, *args)
+
+        options = SubscribeOptions(match="prefix" if prefix else "exact", details_arg="details")
+        await self._inner.subscribe(hear, topic, options=options)
+
+    def publish(self, topic: str, payload: Any, *, session: int | None = None) -> None:
+        """Send an event, to one session only if it is given; without acknowledgement."""
+        options = PublishOptions(eligible=[session]) if session is not None else None
+        try:
+            if options is None:
+                self._inner.publish(topic, payload)
+            else:
+                self._inner.publish(topic, payload, options=options)
+        except TransportLost:
+            log.debug("an event was not sent, the session is gone: {topic}", topic=topic)
+
+    def leave(self) -> None:
+        """End the session in order."""
+        if self._inner.is_attached():
+            self._inner.leave()
+
+
+def endpoint(function: Callable[..., Coroutine[Any, Any, Any]]) -> Endpoint:
+    """Return what is registered for a coroutine function (caller, args, kwargs): it fails with typed errors only."""
+
+    def call(*args: Any, details: CallDetails, **kwargs: Any) -> Deferred[Any]:
+        caller = Caller(
+            session=details.caller or 0, authid=details.caller_authid or "", authrole=details.caller_authrole or ""
+        )
+        answer = ensureDeferred(function(caller, args, kwargs))
+        answer.addErrback(_wire_error)
+        return answer
+
+    return call
+
+
+def _wire_error(failure: Any) -> None:
+    problem = failure.value
+    if isinstance(problem, ControlPlaneError):
+        raise ApplicationError(problem.uri, str(problem), **problem.details())
+    raise ApplicationError("controlplane.error.internal_error", "the control plane failed")
+
+
+def _translate(failure: Any, uri: str) -> None:
+    problem = failure.value
+    if isinstance(problem, ControlPlaneError | CancelledError):
+        raise problem
+    if isinstance(problem, ApplicationError):
+        raise from_application_error(problem, uri)
+    raise NoAnswer(f"the line was lost before {uri} was answered", next_step="try again") from problem
+
+
+def from_application_error(problem: ApplicationError, uri: str) -> ControlPlaneError:
+    """Return the typed error that another side raised."""
+    details = problem.kwargs or {}
+    message = str(problem.args[0]) if problem.args else problem.error
+    if problem.error in NOBODY_THERE:
+        return NoAnswer(f"nobody answers {uri}: {message}", next_step="see that the master runs, and try again")
+    kind = ControlPlaneError.known.get(problem.error, RemoteError)
+    hint = details.get("next_step")
+    error = kind(
+        message.removesuffix(f" ({hint})") if hint else message,
+        subject=details.get("object"),
+        problems=[Problem(p.get("path", "$"), p.get("message", "")) for p in details.get("problems", [])],
+        next_step=hint,
+    )
+    if kind is RemoteError:
+        error.uri = problem.error
+    return error
+
+
+class _Inner(ApplicationSession):
+    """One attempt at a session: logs in with a key and tells its owner how it went."""
+
+    def __init__(self, config: ComponentConfig) -> None:
+        super().__init__(config)
+        self._owner: Attempt = config.extra["owner"]
+        self._login: Login = config.extra["login"]
+        self._key: CryptosignKey | None = config.extra["key"]
+
+    def onConnect(self) -> None:  # noqa: N802
+        """Ask to join."""
+        methods = ["anonymous"] if self._key is None else ["cryptosign"]
+        extra = None if self._key is None else {"pubkey": self._key.public_key(), "channel_binding": None}
+        login = self._login
+        self.join(login.realm, authmethods=methods, authid=login.authid, authrole=login.authrole, authextra=extra)
+
+    def onChallenge(self, challenge: Any) -> Any:  # noqa: N802
+        """Prove that the key is ours."""
+        if self._key is None:
+            raise RuntimeError("the router asks for a proof, and there is no key")
+        return self._key.sign_challenge(challenge)
+
+    def onJoin(self, _details: Any) -> None:  # noqa: N802
+        """Tell the owner."""
+        self._owner.joined(self)
+
+    def onLeave(self, details: Any) -> None:  # noqa: N802
+        """Tell the owner, and close the line."""
+        self._owner.left(details.reason, details.message or details.reason)
+        self.disconnect()
+
+    def onDisconnect(self) -> None:  # noqa: N802
+        """Tell the owner."""
+        self._owner.left("wamp.close.transport_lost", "the line was lost")
+
+    def onUserError(self, fail: Any, msg: str) -> None:  # noqa: N802
+        """Log what is no error of a caller."""
+        if not isinstance(fail.value, ApplicationError):
+            log.error("{msg}: {problem}", msg=msg, problem=fail.value)
+
+
+class Attempt(Protocol):
+    """Who hears how an attempt at a session goes."""
+
+    def joined(self, inner: ApplicationSession) -> None:
+        """Hear that it is joined."""
+        ...
+
+    def left(self, reason: str, message: str) -> None:
+        """Hear that it is over; may be told twice."""
+        ...
+
+
+def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner: Attempt) -> Deferred[Any]:
+    """Connect, and have the owner told of the session; the result is the protocol, or a failure to connect."""
+    config = ComponentConfig(realm=login.realm, extra={"owner": owner, "login": login, "key": key})
+
+    def make() -> _Inner:
+        return _Inner(config)
+
+    serializer = CBORSerializer()
+    parts = urlsplit(login.url)
+    if parts.scheme in ("unix", "rs"):
+        raw = WampRawSocketClientFactory(make, serializer=serializer)
+        place: Any = (
+            UNIXClientEndpoint(reactor, parts.path, timeout=CONNECT_WITHIN_S)
+            if parts.scheme == "unix"
+            else _tcp(reactor, parts.hostname, parts.port)
+        )
+        return place.connect(raw)  # type: ignore[no-any-return]
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise InvalidConfiguration(
+            f"{login.url!r} is no URL of a router", next_step="use unix:/path, rs://host:port, ws://... or wss://..."
+        )
+    factory = WampWebSocketClientFactory(make, url=login.url, serializers=[serializer])
+    factory.setProtocolOptions(
+        autoPingInterval=PING_PERIOD_S,
+        autoPingTimeout=PING_WITHIN_S,
+        maxMessagePayloadSize=MESSAGE_BYTES_MAX,
+        maxFramePayloadSize=MESSAGE_BYTES_MAX,
+        openHandshakeTimeout=CONNECT_WITHIN_S,
+        tcpNoDelay=True,
+    )
+    place = _tcp(reactor, parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80))
+    if parts.scheme == "wss":
+        place = wrapClientTLS(optionsForClientTLS(parts.hostname), place)
+    return place.connect(factory)  # type: ignore[no-any-return]
+
+
+def _tcp(reactor: Any, host: str | None, port: int | None) -> Any:
+    if host is None or port is None:
+        raise InvalidConfiguration("the URL of the router has no host or port", next_step="use rs://host:port")
+    if host.replace(".", "").isdigit():
+        return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_WITHIN_S)
+    return HostnameEndpoint(reactor, host.encode(), port, timeout=CONNECT_WITHIN_S)
+
+
+async def join_once(reactor: Any, login: Login, key: CryptosignKey | None) -> Session:
+    """Join one session; raises `LoginRefused` or `NoAnswer`."""
+    waiting: Deferred[Session] = Deferred()
+
+    class Once:
+        def joined(self, inner: ApplicationSession) -> None:
+            if not waiting.called:
+                waiting.callback(Session(inner, reactor))
+
+        def left(self, reason: str, message: str) -> None:
+            if not waiting.called:
+                waiting.errback(refusal(reason, message))
+
+    try:
+        await open_transport(reactor, login, key, Once())
+    except ControlPlaneError:
+        raise
+    except Exception as problem:
+        raise NoAnswer(
+            f"no router answers at {login.url}: {problem}", next_step="see that the router runs, and where"
+        ) from problem
+    return await limit(reactor, waiting, JOIN_WITHIN_S, f"the router at {login.url}")  # type: ignore[no-any-return]
+
+
+def refusal(reason: str, message: str) -> ControlPlaneError:
+    """Return why a login did not succeed, as an error of its own."""
+    if reason in NOBODY_THERE:
+        return NoAnswer("the router cannot ask the master who we are", next_step="see that the master runs")
+    if reason == "wamp.close.transport_lost":
+        return NoAnswer("the line was lost during the login", next_step="try again")
+    kind = ControlPlaneError.known.get(reason)
+    return kind(message) if kind is not None else LoginRefused(f"{message} [{reason}]")
