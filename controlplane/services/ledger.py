@@ -20,7 +20,7 @@ from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, to_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.views import worker_view
-from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, NODES, TALLIES, WORKERS
+from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
 from controlplane.store.database import Change
 from controlplane.store.tables import key_of
 
@@ -66,6 +66,7 @@ class Ledger:
         self._clusters: dict[Oid, None] = {}
         self._nodes: dict[Oid, set[Oid]] = {}
         self._woken: dict[Oid, None] = {}
+        self._relieved: dict[Oid, None] = {}
 
     def publish(self, kind: EventType, payload: Record) -> None:
         """Store an event, and send it after the commit."""
@@ -127,6 +128,8 @@ class Ledger:
             self._settle_cluster(cluster_oid)
         for node_oid, workers in self._nodes.items():
             self._settle_node(node_oid, frozenset(workers))
+        for node_oid in self._relieved:
+            self._wake_waiting(node_oid)
         for cluster_oid in self._woken:
             self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid))
 
@@ -159,6 +162,8 @@ class Ledger:
             rows = self.rows(LOADS)
             load = rows.find(node_oid) or Load(node_oid=node_oid, workers=0)
             rows.put(msgspec.structs.replace(load, workers=load.workers + step))
+            if step < 0:
+                self._relieved[node_oid] = None
 
     def _settle_cluster(self, cluster_oid: Oid) -> None:
         cluster = self.rows(CLUSTERS).find(cluster_oid)
@@ -180,6 +185,15 @@ class Ledger:
                 oid=cluster.oid, name=cluster.name, status=status, changed=self.now, reason=reason
             )
             self.publish(kind, transition)
+
+    def _wake_waiting(self, node_oid: Oid) -> None:
+        """Wake the clusters that wait for room on a node whose capacity is limited."""
+        node = self.rows(NODES).find(node_oid)
+        if node is None or node.facts is None or node.facts.capacity is None:
+            return
+        for membership in self.rows(MEMBERSHIPS).all_by("node", node_oid):
+            if any(tally.counts.get("PENDING") for tally in self.rows(TALLIES).all(membership.cluster_oid)):
+                self.wake(membership.cluster_oid)
 
     def _next_version(self, node_oid: Oid) -> int:
         node = self.rows(NODES).find(node_oid)

@@ -169,6 +169,7 @@ class Network:
         if self._sessions.pop(session.id, None) is None:
             return
         session.open = False
+        session.break_off("the line was lost")
         session.agent.left()
         plane = self._world.plane
         self._world.clock.callLater(
@@ -178,7 +179,7 @@ class Network:
     def forget_master(self) -> None:
         """Break off what the master was doing for its callers."""
         for session in self._sessions.values():
-            session.break_off()
+            session.break_off("the callee is gone")
 
     def later(self, deliver: Callable[[], Any]) -> None:
         """Deliver a message, if the network is kind."""
@@ -247,10 +248,12 @@ class Session:
         self._network.carry(self, uri, arguments, answer)
         return limit(self._network._world.clock, answer, within, uri)
 
-    def break_off(self) -> None:
-        for waiting in self._waiting:
-            if not waiting.called:
-                waiting.errback(NoAnswer("the callee is gone"))
+    def break_off(self, reason: str) -> None:
+        """Fail what waits for an answer that cannot come any more."""
+        waiting, self._waiting = self._waiting, []
+        for answer in waiting:
+            if not answer.called:
+                answer.errback(NoAnswer(reason))
 
 
 class Machine:

@@ -1,0 +1,822 @@
+import copy
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.core.router_configs import (
+    DEPTH_MAX,
+    PROBLEMS_MAX,
+    SIZE_BYTES_MAX,
+    check_config,
+    default_realm,
+    default_transport,
+    listens_open,
+    with_defaults,
+)
+from controlplane.errors import Problem
+
+KEY = "0123456789abcdef" * 4
+ANYTHING = {"uri": "", "match": "prefix", "allow": {"call": True}}
+REALM = {
+    "name": "realm1",
+    "roles": [{"name": "anonymous", "permissions": [ANYTHING]}, {"name": "user", "permissions": [ANYTHING]}],
+}
+OTHER_REALM = {"name": "realm2", "roles": [{"name": "admin", "permissions": []}]}
+TICKET = {"type": "static", "principals": {"joe": {"ticket": "sesame", "role": "user"}}}
+DYNAMIC = {"type": "dynamic", "authenticator": "auth.login", "authenticator-role": "user"}
+SIGNED = {"key": "k", "secret": "s"}
+
+
+def problems(config):
+    return [tuple(problem) for problem in check_config(config)]
+
+
+def paths(config):
+    return [problem.path for problem in check_config(config)]
+
+
+def with_transport(kind="rawsocket", **more):
+    return {"realms": [REALM, OTHER_REALM], "transport": {"type": kind, **more}}
+
+
+def with_auth(**methods):
+    return with_transport(auth={"ticket": TICKET, **methods})
+
+
+def with_principal(method, holder, **principal):
+    return with_auth(**{method: {"type": "static", holder: {"joe": principal}}})
+
+
+def with_service(**service):
+    return with_transport("web", paths={"svc": service})
+
+
+def with_permissions(*permissions):
+    return {"realms": [{"name": "realm1", "roles": [{"name": "anonymous", "permissions": list(permissions)}]}]}
+
+
+def one(config):
+    found = check_config(config)
+    assert len(found) == 1, found
+    return found[0]
+
+
+# What a user is told.
+
+
+def test_nothing_given_is_right():
+    assert check_config(None) == []
+    assert check_config({}) == []
+
+
+@pytest.mark.parametrize("config", [5, "x", [], b"", True, float("nan"), object()])
+def test_what_is_no_object_is_said_to_be_none(config):
+    assert one(config).path == "$"
+
+
+def test_all_problems_come_in_one_answer_with_their_paths():
+    config = {
+        "realm": [],
+        "realms": [{"name": "r", "roles": [{"name": "user", "permisions": []}]}, {"roles": [{"name": "trusted"}]}],
+        "transport": {
+            "type": "websocket",
+            "endpoint": {"type": "tcp", "port": 0},
+            "serializers": ["xml"],
+            "auth": {"tickets": {}, "wampcra": {"type": "static", "users": {"joe": {"role": 5}}}},
+        },
+        "allow_anonymous": "yes",
+    }
+    assert sorted(paths(config)) == [
+        "$.allow_anonymous",
+        "$.realm",
+        "$.realms[0].name",
+        "$.realms[0].roles[0]",
+        "$.realms[0].roles[0].permisions",
+        "$.realms[1].name",
+        "$.realms[1].roles[0]",
+        "$.realms[1].roles[0].name",
+        "$.transport.auth.tickets",
+        "$.transport.auth.wampcra.users.joe.role",
+        "$.transport.auth.wampcra.users.joe.secret",
+        "$.transport.endpoint.port",
+        "$.transport.serializers[0]",
+    ]
+
+
+def test_names_that_are_no_plain_keys_are_quoted_in_paths():
+    config = with_auth(ticket={"type": "static", "principals": {'joe "x" @home': {"ticket": "", "role": "user"}}})
+    assert paths(config) == ['$.transport.auth.ticket.principals["joe \\"x\\" @home"].ticket']
+
+
+def test_an_unknown_key_comes_with_the_nearest_known_one():
+    assert problems({"tranport": {}}) == [("$.tranport", "is an unknown key; did you mean 'transport'?")]
+
+
+def test_an_unknown_key_without_a_near_one_comes_with_all_known_ones():
+    assert problems({"xyz": 1}) == [("$.xyz", "is an unknown key; known here: realms, transport, allow_anonymous")]
+
+
+def test_an_unknown_role_comes_with_the_nearest_known_one():
+    config = with_principal("ticket", "principals", ticket="x", role="usr")
+    assert one(config).message == "no realm has a role 'usr'; did you mean 'user'?"
+
+
+def test_a_wrong_type_is_told_from_the_right_one():
+    found = problems({"realms": {}, "transport": None, "allow_anonymous": 1})
+    assert found == [
+        ("$.realms", "must be a list, not an object"),
+        ("$.transport", "must be an object, not null"),
+        ("$.allow_anonymous", "must be true or false, not a number"),
+    ]
+
+
+def test_true_is_no_number():
+    config = with_transport(endpoint={"type": "tcp", "port": True})
+    assert one(config) == Problem("$.transport.endpoint.port", "must be a whole number, not true")
+
+
+@pytest.mark.parametrize(
+    ("method", "holder", "principal"),
+    [
+        ("ticket", "principals", {"ticket": {"hunter2": "hunter2"}, "role": "user"}),
+        ("ticket", "principals", {"ticket": "${hunter2}", "role": "user"}),
+        ("wampcra", "users", {"secret": ["hunter2"], "role": "user"}),
+        (
+            "scram",
+            "principals",
+            {
+                "kdf": "pbkdf2",
+                "iterations": 1,
+                "memory": 1,
+                "role": "user",
+                **dict.fromkeys(("salt", "stored-key", "server-key"), "hunter2"),
+            },
+        ),
+    ],
+)
+def test_secrets_are_not_repeated_in_messages(method, holder, principal):
+    found = problems(with_principal(method, holder, **principal))
+    assert found
+    assert "hunter2" not in str(found)
+
+
+# Realms and roles.
+
+
+def test_realm_names_are_given_once():
+    assert one({"realms": [REALM, OTHER_REALM, REALM]}).path == "$.realms[2].name"
+
+
+def test_role_names_are_given_once_in_a_realm():
+    assert (
+        one({"realms": [{**REALM, "roles": [*REALM["roles"], REALM["roles"][0]]}]}).path == "$.realms[0].roles[2].name"
+    )
+
+
+@pytest.mark.parametrize("name", ["ab", "1realm", "re alm", "realm\n", "réalm", "a" * 256, "0x" + "a" * 39])
+def test_bad_realm_names_are_refused(name):
+    assert one({"realms": [{**REALM, "name": name}]}).path == "$.realms[0].name"
+
+
+@pytest.mark.parametrize("name", ["abc", "com.example-1@x", "a" * 255, "0x" + "aB" * 20])
+def test_good_realm_names_are_accepted(name):
+    assert check_config({"realms": [{**REALM, "name": name}]}) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "trusted", "rlink", "x\n", "a" * 129, "-x"])
+def test_bad_role_names_are_refused(name):
+    config = {"realms": [{**REALM, "roles": [*REALM["roles"], {"name": name, "permissions": []}]}]}
+    assert one(config).path == "$.realms[0].roles[2].name"
+
+
+def test_a_role_has_permissions_or_an_authorizer_and_not_both():
+    roles = [
+        {"name": "anonymous", "permissions": []},
+        {"name": "a"},
+        {"name": "b", "permissions": [], "authorizer": "x.y"},
+    ]
+    assert paths({"realms": [{"name": "realm1", "roles": roles}]}) == ["$.realms[0].roles[1]", "$.realms[0].roles[2]"]
+
+
+def test_somebody_must_be_able_to_register_the_authorizer():
+    asked = {"name": "anonymous", "authorizer": "auth.may"}
+    assert one({"realms": [{"name": "realm1", "roles": [asked]}]}).path == "$.realms[0].roles"
+    assert check_config({"realms": [{"name": "realm1", "roles": [asked, {"name": "auth", "permissions": []}]}]}) == []
+
+
+@pytest.mark.parametrize("authorizer", ["", "A.b", "a..b", "a b", "a.b\n", "٣"])
+def test_an_authorizer_is_a_procedure(authorizer):
+    roles = [*REALM["roles"], {"name": "x", "authorizer": authorizer}]
+    assert one({"realms": [{**REALM, "roles": roles}]}).path == "$.realms[0].roles[2].authorizer"
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        {"uri": "a b"},
+        {"uri": "a#"},
+        {"uri": ""},
+        {"uri": "a."},
+        {"uri": ".a"},
+        {"uri": "a..b"},
+        {"uri": "a..b", "match": "exact"},
+        {"uri": "a..b.", "match": "prefix"},
+        {"uri": "a.*", "match": "prefix"},
+        {"uri": "a.*", "match": "exact"},
+        {"uri": "a*.b"},
+        {"uri": "*.a"},
+        {"uri": ".a", "match": "wildcard"},
+        {"uri": "a.", "match": "wildcard"},
+        {"uri": "", "match": "wildcard"},
+        {"uri": "a..B", "match": "wildcard"},
+        {"uri": "A.*.b"},
+    ],
+)
+def test_patterns_that_match_other_than_they_seem_to_are_refused(permission):
+    assert one(with_permissions(permission)).path == "$.realms[0].roles[0].permissions[0].uri"
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        {"uri": "", "match": "prefix"},
+        {"uri": "*"},
+        {"uri": "a.*"},
+        {"uri": "a*"},
+        {"uri": "a.", "match": "prefix"},
+        {"uri": "a.B.ü", "match": "exact"},
+        {"uri": "a.b"},
+        {"uri": "a.*.b"},
+        {"uri": "a..b", "match": "wildcard"},
+        {"uri": "a.*.b.*"},
+    ],
+)
+def test_patterns_that_match_as_they_seem_to_are_accepted(permission):
+    assert check_config(with_permissions(permission)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"uri": "a.b"}, {"uri": "a.b", "match": "prefix"}),
+        ({"uri": "a.*"}, {"uri": "a.", "match": "prefix"}),
+        ({"uri": "a.*.b"}, {"uri": "a..c", "match": "wildcard"}),
+    ],
+)
+def test_a_permission_that_another_would_replace_is_refused(first, second):
+    assert paths(with_permissions(first, {"uri": "x"}, second)) == ["$.realms[0].roles[0].permissions[2]"]
+
+
+def test_permissions_beside_each_other_are_accepted():
+    assert check_config(with_permissions({"uri": "a"}, {"uri": "a.*"}, {"uri": "a.b"}, {"uri": "a.*.b"})) == []
+
+
+@pytest.mark.parametrize("key", ["id", "store", "rlinks", "inventory"])
+def test_keys_of_a_realm_that_do_not_work_are_refused_with_a_reason(key):
+    found = one({"realms": [{**REALM, key: {}}]})
+    assert found.path == f"$.realms[0].{key}"
+    assert "unknown" not in found.message
+
+
+@pytest.mark.parametrize("key", ["manhole", "components", "workers", "controller", "transports", "rlinks", "options"])
+def test_keys_of_a_node_are_refused_with_a_reason(key):
+    found = one({key: {}})
+    assert found.path == f"$.{key}"
+    assert "unknown" not in found.message
+
+
+# Logging in.
+
+
+@pytest.mark.parametrize(
+    ("method", "holder", "principal"),
+    [
+        ("ticket", "principals", {"ticket": "x"}),
+        ("wampcra", "users", {"secret": "x", "salt": "y", "iterations": 1, "keylen": 16}),
+        ("cryptosign", "principals", {"authorized_keys": [KEY]}),
+        (
+            "scram",
+            "principals",
+            {
+                "kdf": "pbkdf2",
+                "iterations": 1,
+                "memory": 0,
+                "salt": "aB",
+                "stored-key": KEY,
+                "server-key": KEY,
+            },
+        ),
+    ],
+)
+def test_every_principal_has_a_role_that_is_there(method, holder, principal):
+    where = f"$.transport.auth.{method}"
+    role = f"{where}.{holder}.joe.role"
+    assert check_config(with_principal(method, holder, role="user", **principal)) == []
+    assert paths(with_principal(method, holder, role="nobody", **principal)) == [role]
+    assert paths(with_principal(method, holder, **principal)) == [role]
+    default = {"type": "static", holder: {"joe": principal}, "default-role": "user"}
+    assert check_config(with_auth(**{method: default})) == []
+    assert paths(with_auth(**{method: {**default, "default-role": "nobody"}})) == [f"{where}.default-role"]
+
+
+def test_a_role_of_a_realm_is_looked_for_in_that_realm():
+    keys = {"authorized_keys": [KEY], "realm": "realm2"}
+    where = "$.transport.auth.cryptosign.principals.joe"
+    assert check_config(with_principal("cryptosign", "principals", role="admin", **keys)) == []
+    assert paths(with_principal("cryptosign", "principals", role="user", **keys)) == [f"{where}.role"]
+    assert paths(with_principal("cryptosign", "principals", role="user", **{**keys, "realm": "realm3"})) == [
+        f"{where}.realm"
+    ]
+    default = {"type": "static", "principals": {"joe": keys}, "default-role": "user"}
+    assert paths(with_auth(cryptosign=default)) == [f"{where}.role"]
+
+
+def test_a_realm_must_be_defined_to_be_named():
+    transport = {
+        "type": "rawsocket",
+        "auth": {"anonymous": {**DYNAMIC, "authenticator-role": "anonymous"}, "ticket": TICKET},
+    }
+    transport["auth"]["ticket"] = {"type": "static", "principals": {"a": {"ticket": "x", "role": "anonymous"}}}
+    assert check_config({"transport": transport}) == []
+    transport["auth"]["anonymous"]["authenticator-realm"] = "mycluster"
+    assert paths({"transport": transport}) == ["$.transport.auth.anonymous.authenticator-realm"]
+
+
+@pytest.mark.parametrize("ticket", ["", "${PASSWORD}", "${A}\n", None, 5])
+def test_a_ticket_is_a_text_that_stands_in_the_config(ticket):
+    config = with_principal("ticket", "principals", ticket=ticket, role="user")
+    assert paths(config) == ["$.transport.auth.ticket.principals.joe.ticket"]
+
+
+@pytest.mark.parametrize("key", ["", KEY[1:], KEY + "0", KEY.upper(), "g" * 64, KEY + "\n", 5, None])
+def test_a_cryptosign_key_is_64_lower_case_hexadecimal_digits(key):
+    config = with_principal("cryptosign", "principals", authorized_keys=[KEY, key], role="user")
+    assert paths(config) == ["$.transport.auth.cryptosign.principals.joe.authorized_keys[1]"]
+
+
+@pytest.mark.parametrize("partly", [{"salt": "x"}, {"iterations": 5}, {"salt": "x", "keylen": 16}])
+def test_salting_is_complete_or_absent(partly):
+    assert paths(with_principal("wampcra", "users", secret="x", role="user", **partly)) == [
+        "$.transport.auth.wampcra.users.joe"
+    ]
+
+
+def test_anonymous_is_a_role_that_is_there():
+    assert check_config(with_auth(anonymous={"type": "static"})) == []
+    assert paths(with_auth(anonymous={"type": "static", "role": "x"})) == ["$.transport.auth.anonymous.role"]
+    without = {"realms": [OTHER_REALM], "transport": {"type": "rawsocket", "auth": {"anonymous": {"type": "static"}}}}
+    assert paths(without) == ["$.transport.auth.anonymous.role"]
+
+
+@pytest.mark.parametrize("transport", [{"type": "websocket"}, {"type": "rawsocket", "auth": {}}])
+def test_without_authentication_clients_need_the_role_anonymous(transport):
+    assert check_config({"realms": [REALM], "transport": transport}) == []
+    assert paths({"realms": [OTHER_REALM], "transport": transport}) == ["$.transport.auth"]
+
+
+def test_realms_without_the_role_anonymous_need_a_transport():
+    assert check_config({"realms": [REALM]}) == []
+    assert paths({"realms": [OTHER_REALM]}) == ["$.transport"]
+
+
+def test_an_authenticator_without_a_realm_needs_its_role_in_every_realm():
+    where = "$.transport.auth.wampcra.authenticator-role"
+    assert check_config(with_auth(wampcra={**DYNAMIC, "authenticator-realm": "realm1"})) == []
+    assert paths(with_auth(wampcra=DYNAMIC)) == [where]
+    assert paths(with_auth(wampcra={**DYNAMIC, "authenticator-role": "trusted"})) == [where]
+    assert paths(with_auth(wampcra={**DYNAMIC, "authenticator-realm": "realm2"})) == [where]
+
+
+def test_somebody_must_be_able_to_log_in_to_register_the_authenticator():
+    dynamic = {**DYNAMIC, "authenticator-realm": "realm1"}
+    assert paths(with_transport(auth={"ticket": dynamic})) == ["$.transport.auth.ticket"]
+    universal = with_transport("universal", rawsocket={"auth": {"ticket": TICKET}}, websocket={})
+    universal["transport"]["websocket"] = {"ws": {"type": "websocket", "auth": {"ticket": dynamic}}}
+    assert check_config(universal) == []
+
+
+def test_login_by_certificate_needs_an_endpoint_that_asks_for_one():
+    login = {
+        "tls": {"type": "static", "principals": {"x": {"certificate-sha1": ":".join(["AB"] * 20), "role": "user"}}}
+    }
+    tls = {"key": "/k", "certificate": "/c"}
+    config = with_transport(auth=login, endpoint={"type": "tcp", "tls": tls})
+    assert paths(config) == ["$.transport.auth.tls"]
+    tls["ca_certificates"] = ["/ca"]
+    assert check_config(config) == []
+
+
+@pytest.mark.parametrize("method", ["cookie", "anonymous-proxy", "cryptosign-proxy"])
+def test_methods_that_a_cluster_cannot_offer_are_refused_with_a_reason(method):
+    found = one(with_auth(**{method: {"type": "static"}}))
+    assert found.path == f"$.transport.auth.{method}"
+    assert "unknown" not in found.message
+
+
+@pytest.mark.parametrize("method", ["anonymous", "ticket", "wampcra", "scram", "cryptosign", "tls"])
+def test_functions_are_refused_with_a_reason(method):
+    config = with_transport(auth={method: {"type": "function", "create": "a.b"}})
+    assert f"$.transport.auth.{method}.type" in paths(config)
+    assert "needs code" in str(problems(config))
+
+
+# Listening.
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1, "8080", "$PORT", None, 80.0, 2**70])
+def test_a_port_is_a_number_from_1_to_65535(port):
+    assert paths(with_transport(auth={"ticket": TICKET}, endpoint={"type": "tcp", "port": port})) == [
+        "$.transport.endpoint.port"
+    ]
+
+
+@pytest.mark.parametrize(
+    "endpoint", [{"type": "tcp"}, {"type": "tcp", "port": 1}, {"type": "tcp", "port": 65535, "shared": True}]
+)
+def test_a_port_may_be_given_or_not(endpoint):
+    assert check_config(with_transport(auth={"ticket": TICKET}, endpoint=endpoint)) == []
+
+
+@pytest.mark.parametrize("kind", ["unix", "onion", "twisted"])
+def test_an_endpoint_that_is_not_tcp_is_refused_with_a_reason(kind):
+    found = one(with_transport(auth={"ticket": TICKET}, endpoint={"type": kind, "path": "x"}))
+    assert found.path == "$.transport.endpoint.type"
+    assert "only 'tcp'" in found.message
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path"),
+    [
+        ({"shared": False}, "shared"),
+        ({"portrange": [1, 2]}, "portrange"),
+        ({"interface": "example.org"}, "interface"),
+        ({"interface": "fe80::1%eth0"}, "interface"),
+        ({"version": 6}, "version"),
+        ({"version": 4, "interface": "::1"}, "version"),
+        ({"version": 5}, "version"),
+        ({"tls": {"key": "/k", "certificate": "c"}}, "tls.certificate"),
+        ({"tls": {"key": "/k"}}, "tls.certificate"),
+        ({"tls": {"key": "/k", "certificate": "/c", "ciphers": "x"}}, "tls.ciphers"),
+    ],
+)
+def test_endpoints_that_frontends_cannot_share_are_refused(endpoint, path):
+    config = with_transport(auth={"ticket": TICKET}, endpoint={"type": "tcp", **endpoint})
+    assert paths(config) == [f"$.transport.endpoint.{path}"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "archive",
+        "catalog",
+        "cgi",
+        "longpoll",
+        "none",
+        "pairme",
+        "resource",
+        "reverseproxy",
+        "static",
+        "upload",
+        "wap",
+        "wsgi",
+    ],
+)
+def test_web_services_that_a_frontend_cannot_or_must_not_serve_are_refused_with_a_reason(kind):
+    found = one(with_service(type=kind))
+    assert found.path == "$.transport.paths.svc.type"
+    assert "must be" not in found.message
+
+
+@pytest.mark.parametrize(
+    "service", [{"type": "caller"}, {"type": "publisher"}, {"type": "webhook", "options": {"topic": "a"}}]
+)
+def test_web_services_act_in_roles_that_are_there(service):
+    assert check_config(with_service(realm="realm2", role="admin", **service)) == []
+    assert paths(with_service(realm="realm2", role="user", **service)) == ["$.transport.paths.svc.role"]
+    assert paths(with_service(realm="realm3", role="user", **service)) == ["$.transport.paths.svc.realm"]
+
+
+@pytest.mark.parametrize("kind", ["websocket", "redirect", "nodeinfo", "caller"])
+def test_a_service_at_the_root_must_not_hide_the_others(kind):
+    root = {
+        "websocket": {"type": "websocket"},
+        "redirect": {"type": "redirect", "url": "/x"},
+        "nodeinfo": {"type": "nodeinfo"},
+        "caller": {"type": "caller", "realm": "realm1", "role": "user"},
+    }[kind]
+    assert check_config(with_transport("web", paths={"/": root})) == []
+    assert paths(with_transport("web", paths={"/": root, "x": {"type": "nodeinfo"}})) == ['$.transport.paths["/"]']
+    nested = {"type": "path", "paths": {"/": root, "x": {"type": "nodeinfo"}}}
+    assert paths(with_service(**nested)) == ['$.transport.paths.svc.paths["/"]']
+
+
+def test_json_answers_at_the_root_of_nested_paths_only():
+    value = {"type": "json", "value": None}
+    assert paths(with_transport("web", paths={"/": value})) == ['$.transport.paths["/"]']
+    assert check_config(with_service(type="path", paths={"/": value, "x": value})) == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/a", "ws\n", "ü", "a.b"])
+def test_paths_are_plain_names(name):
+    assert len(paths(with_transport("web", paths={name: {"type": "nodeinfo"}}))) == 1
+
+
+def test_logins_in_nested_paths_are_looked_at():
+    socket = {
+        "type": "websocket",
+        "auth": {"ticket": {"type": "static", "principals": {"a": {"ticket": "x", "role": "y"}}}},
+    }
+    config = with_service(type="path", paths={"deep": {"type": "path", "paths": {"ws": socket}}})
+    where = "$.transport.paths.svc.paths.deep.paths.ws.auth.ticket.principals.a.role"
+    assert paths(config) == [where]
+
+
+# Limits.
+
+
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+def test_depth_is_limited():
+    value = nested(DEPTH_MAX - 5)
+    assert check_config(with_service(type="json", value=value)) == []
+    assert "nested" in one(with_service(type="json", value={"a": value})).message
+    assert "nested" in one(nested(100_000)).message
+
+
+def test_size_is_limited():
+    room = SIZE_BYTES_MAX - 2_000
+    assert check_config(with_service(type="json", value="x" * room)) == []
+    for value in ("x" * SIZE_BYTES_MAX, "ü" * (SIZE_BYTES_MAX // 2), [0] * SIZE_BYTES_MAX, {"x" * SIZE_BYTES_MAX: 0}):
+        assert one(with_service(type="json", value=value)) == Problem("$", "is larger than 256 KiB")
+
+
+def test_lists_that_hold_themselves_come_to_an_end():
+    loop = []
+    loop.extend([loop, loop, loop])
+    assert check_config({"realms": loop})
+
+
+def test_counts_are_limited():
+    role = {"name": "anonymous", "permissions": []}
+    realms = [{"name": f"realm{index}", "roles": [role]} for index in range(65)]
+    assert check_config({"realms": realms[:64]}) == []
+    assert paths({"realms": realms}) == ["$.realms"]
+    roles = [role, *({"name": f"role{index}", "permissions": []} for index in range(64))]
+    assert check_config({"realms": [{"name": "realm1", "roles": roles[:64]}]}) == []
+    assert paths({"realms": [{"name": "realm1", "roles": roles}]}) == ["$.realms[0].roles"]
+
+
+def test_the_number_of_problems_is_limited_and_so_is_the_time_to_find_them():
+    roles = [{"name": f"role{index}", "permissions": []} for index in range(64)]
+    realms = [{"name": f"realm{index}", "roles": roles} for index in range(60)]
+    principals = {f"p{index}": {"ticket": "x", "role": f"rule{index}"} for index in range(1_000)}
+    auth = {"ticket": {"type": "static", "principals": principals}}
+    began = time.monotonic()
+    found = check_config({"realms": realms, "transport": {"type": "rawsocket", "auth": auth}})
+    assert len(found) == PROBLEMS_MAX
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "value", [b"x", float("nan"), float("inf"), 2**63, {None: 1}, {b"a": 1}, "\ud800", (1, 2), {1}]
+)
+def test_what_is_no_json_is_said_once(value):
+    found = one(with_service(type="json", value=value))
+    assert found.path == "$.transport.paths.svc.value"
+
+
+def test_a_number_that_python_refuses_to_write_is_no_trouble():
+    assert paths(with_transport(auth={"ticket": TICKET}, max_connections=10**5_000)) == ["$.transport.max_connections"]
+
+
+def test_what_is_no_json_does_not_hide_the_rest():
+    assert sorted(paths({"realms": b"", None: 1, "tranport": 1})) == ["$", "$.realms", "$.tranport"]
+
+
+# Whatever comes.
+
+WORDS = st.sampled_from(
+    [
+        *("realms", "name", "roles", "permissions", "uri", "match", "allow", "authorizer", "transport", "type"),
+        *("endpoint", "port", "auth", "ticket", "static", "principals", "paths", "path", "websocket", "web", "caller"),
+        *("universal", "rawsocket", "realm", "role", "options", "cryptosign", "users", "tcp", "tls", "dynamic", "/"),
+    ]
+)
+TEXTS = st.one_of(WORDS, st.text(max_size=8), st.sampled_from(["\ud800", "${X}", "a b", "\x00", "ws://["]))
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.binary(max_size=4), st.just(10**4_000)
+)
+KEYS = st.one_of(WORDS, WORDS, TEXTS, st.none(), st.binary(max_size=2), st.integers(), st.just(float("nan")))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=5), st.tuples(inner)),
+    max_leaves=30,
+)
+FULL = {
+    "realms": [REALM, OTHER_REALM],
+    "allow_anonymous": True,
+    "transport": {
+        "type": "universal",
+        "endpoint": {"type": "tcp", "port": 8080, "tls": {"key": "/k", "certificate": "/c", "ca_certificates": ["/d"]}},
+        "rawsocket": {"auth": {"ticket": TICKET, "anonymous": {"type": "static"}}},
+        "websocket": {"ws": {"type": "websocket", "options": {"compression": {"deflate": {}}}, "url": "ws://x"}},
+        "web": {
+            "paths": {
+                "x": {
+                    "type": "path",
+                    "paths": {"/": {"type": "caller", "realm": "realm1", "role": "user", "options": SIGNED}},
+                },
+                "y": {"type": "webhook", "realm": "realm1", "role": "user", "options": {"topic": "a.b"}},
+            }
+        },
+    },
+}
+
+
+def places(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in ((*path, key), *places(item, (*path, key)))]
+
+
+@st.composite
+def spoiled(draw):
+    config = copy.deepcopy(FULL)
+    for path in draw(st.lists(st.sampled_from(places(FULL)), min_size=1, max_size=3)):
+        holder = config
+        for key in path[:-1]:
+            holder = holder[key] if isinstance(holder, list | dict) and key in places_of(holder) else {}
+        if isinstance(holder, list | dict) and path[-1] in places_of(holder):
+            holder[path[-1]] = draw(VALUES)
+    return config
+
+
+def places_of(holder):
+    return range(len(holder)) if isinstance(holder, list) else holder
+
+
+def test_the_example_that_is_spoiled_is_good():
+    assert check_config(FULL) == []
+
+
+@settings(deadline=None, max_examples=400)
+@given(config=st.one_of(VALUES, spoiled()))
+def test_no_value_makes_it_raise_and_every_answer_can_be_sent(config):
+    for problem in check_config(config):
+        assert problem.path.startswith("$")
+        assert len(problem.path) < 10_000
+        assert len(problem.message) < 1_000
+        json.dumps(problem).encode()
+        (problem.path + problem.message).encode()
+
+
+@settings(deadline=None, max_examples=200)
+@given(config=spoiled())
+def test_checking_changes_nothing(config):
+    before = repr(config)
+    check_config(config)
+    assert repr(config) == before
+
+
+# Whether anybody gets in.
+
+OPEN = [
+    (None, "$.transport"),
+    ({}, "$.transport"),
+    ({"realms": [REALM]}, "$.transport"),
+    (with_transport("websocket"), "$.transport.auth"),
+    (with_transport("rawsocket", auth={}), "$.transport.auth"),
+    (with_auth(anonymous={"type": "static"}), "$.transport.auth.anonymous"),
+    (with_auth(anonymous={**DYNAMIC, "authenticator-realm": "realm1"}), "$.transport.auth.anonymous"),
+    (with_service(type="websocket"), "$.transport.paths.svc.auth"),
+    (with_service(type="path", paths={"x": {"type": "websocket"}}), "$.transport.paths.svc.paths.x.auth"),
+    (with_service(type="caller", realm="realm1", role="user"), "$.transport.paths.svc"),
+    (
+        with_service(type="publisher", realm="realm1", role="user", options={"require_tls": True}),
+        "$.transport.paths.svc",
+    ),
+    (with_service(type="webhook", realm="realm1", role="user", options={"topic": "a"}), "$.transport.paths.svc"),
+    (with_transport("universal", rawsocket={}), "$.transport.rawsocket.auth"),
+    (
+        with_transport("universal", rawsocket={"auth": {"ticket": TICKET}}, websocket={"ws": {"type": "websocket"}}),
+        "$.transport.websocket.ws.auth",
+    ),
+    (
+        with_transport("universal", web={"paths": {"ws": {"type": "websocket"}}}),
+        "$.transport.web.paths.ws.auth",
+    ),
+]
+CLOSED = [
+    with_auth(),
+    with_service(type="websocket", auth={"ticket": TICKET}),
+    with_service(type="json", value=1),
+    with_service(type="caller", realm="realm1", role="user", options=SIGNED),
+    with_service(type="webhook", realm="realm1", role="user", options={"topic": "a", "github_secret": "s"}),
+    with_transport("universal", rawsocket={"auth": {"ticket": TICKET}}),
+    with_transport(
+        endpoint={"type": "tcp", "tls": {"key": "/k", "certificate": "/c", "ca_certificates": ["/ca"]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "path"), OPEN)
+def test_an_open_way_in_beyond_this_machine_is_refused(config, path):
+    assert check_config(config) == []
+    found = listens_open(config, "192.0.2.1")
+    assert found is not None
+    assert found.path == path
+
+
+@pytest.mark.parametrize(("config", "path"), OPEN)
+def test_an_open_way_in_is_allowed_on_loopback_or_when_it_is_wanted(config, path):
+    assert listens_open(config, "127.0.0.1") is None
+    assert listens_open({**(config or {}), "allow_anonymous": True}, "192.0.2.1") is None
+    assert listens_open({**(config or {}), "allow_anonymous": False}, "192.0.2.1") is not None
+
+
+@pytest.mark.parametrize("config", CLOSED)
+def test_a_closed_way_in_is_allowed_everywhere(config):
+    assert check_config(config) == []
+    assert listens_open(config, "0.0.0.0") is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LOCALHOST", "::ffff:127.0.0.1"])
+def test_loopback_is_this_machine(address):
+    assert listens_open(None, address) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["", "0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "::ffff:10.0.0.1"]
+)
+def test_all_else_is_beyond_this_machine(address):
+    assert listens_open(None, address) is not None
+
+
+def test_an_interface_counts_for_the_address_of_the_node():
+    inside = with_transport(endpoint={"type": "tcp", "interface": "127.0.0.1"})
+    outside = with_transport(endpoint={"type": "tcp", "interface": ""})
+    assert listens_open(inside, "192.0.2.1") is None
+    assert listens_open(outside, "127.0.0.1") is not None
+
+
+# Defaults.
+
+
+def test_nothing_given_means_one_open_realm_named_like_the_cluster():
+    effective = with_defaults(None, "cluster1")
+    assert effective == with_defaults({}, "cluster1")
+    assert [realm["name"] for realm in effective["realms"]] == ["cluster1"]
+    (role,) = effective["realms"][0]["roles"]
+    assert role["name"] == "anonymous"
+    (permission,) = role["permissions"]
+    assert (permission["uri"], permission["match"]) == ("", "prefix")
+    assert set(permission["allow"].items()) == {(right, True) for right in ("call", "register", "publish", "subscribe")}
+    assert permission["disclose"] == {"caller": False, "publisher": False}
+    assert effective["transport"] == {
+        "type": "websocket",
+        "serializers": ["cbor", "msgpack", "json"],
+        "auth": {"anonymous": {"type": "static", "role": "anonymous"}},
+        "endpoint": {"type": "tcp", "shared": True},
+    }
+    assert effective["allow_anonymous"] is False
+
+
+@pytest.mark.parametrize("config", [None, {}, FULL, *(config for config, _ in OPEN), *CLOSED])
+def test_what_a_config_means_is_itself_a_config_that_means_the_same(config):
+    effective = with_defaults(config, "cluster1")
+    assert check_config(effective) == []
+    assert with_defaults(effective, "another") == effective
+
+
+def test_what_is_given_stays_as_it_is():
+    config = {**with_auth(), "allow_anonymous": True}
+    config["transport"]["endpoint"] = {"type": "tcp", "port": 5000, "interface": "127.0.0.1"}
+    effective = with_defaults(config, "cluster1")
+    assert effective["realms"] == config["realms"]
+    assert effective["transport"] == {
+        **config["transport"],
+        "endpoint": {"type": "tcp", "port": 5000, "interface": "127.0.0.1", "shared": True},
+    }
+    assert effective["allow_anonymous"] is True
+
+
+def test_what_a_config_means_shares_nothing_with_it():
+    config = copy.deepcopy(FULL)
+    effective = with_defaults(config, "cluster1")
+    effective["realms"][0]["roles"].clear()
+    effective["transport"]["rawsocket"]["auth"].clear()
+    assert config == FULL
+
+
+@pytest.mark.parametrize("kind", ["websocket", "universal"])
+def test_every_default_transport_is_good(kind):
+    transport = default_transport(kind)
+    assert transport["type"] == kind
+    assert check_config({"realms": [default_realm("realm1")], "transport": transport}) == []
