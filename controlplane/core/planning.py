@@ -249,8 +249,8 @@ class _Pass:
     def _machine(self, worker: Worker) -> str | None:
         """Return the machine that the cluster's other workers stand on: there is no protected link between machines."""
         for other in self.become.values():
-            if other.oid != worker.oid and other.node_oid is not None and other.want is Want.RUN:
-                facts = self._node(other.node_oid).facts
+            if other.oid != worker.oid and other.want is Want.RUN and other.node_oid in self.s.candidates:
+                facts = self.s.candidates[other.node_oid].node.facts
                 if facts is not None:
                     return facts.machine
         return None
@@ -292,12 +292,8 @@ class _Pass:
 
     def _socket(self, oid: Oid) -> str:
         worker = self.become[oid]
-        return self.s.router_socket(worker, self._node(worker.node_oid))
-
-    def _node(self, oid: Oid | None) -> Node:
-        """Return a node that a worker stands on, or has just been given."""
-        assert oid is not None  # Only asked of workers that have a place.
-        return self.s.nodes.get(oid) or self.s.candidates[oid].node
+        assert worker.node_oid is not None  # Only asked of workers that have a place, and places are on members.
+        return self.s.router_socket(worker, self.s.candidates[worker.node_oid].node)
 
     def _suspend_again(self, oid: Oid) -> None:
         """Take a place back that was given to a frontend whose routers have none."""

@@ -1,5 +1,10 @@
-"""Backups of a store: written while it is used, checked before they are put in place."""
+"""Backups of a store: written while it is used, checked before they are put in place.
 
+A backup is the environment as LMDB copies it, and behind that a footer: what it is, and a checksum of all before. LMDB
+itself notices damage late, and then ends the process; with the checksum nothing damaged ever reaches it.
+"""
+
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,6 +19,9 @@ from controlplane.store.database import Store, renew_epoch
 from controlplane.store.lmdb import LmdbEngine
 
 DATA_FILE = "data.mdb"
+MAGIC = b"controlplane backup, version 1 \n"
+FOOTER_LENGTH = len(MAGIC) + hashlib.sha256().digest_size
+CHUNK_BYTES = 1 << 20
 
 
 def back_up(store: Path, file: Path) -> int:
@@ -27,12 +35,13 @@ def back_up(store: Path, file: Path) -> int:
     engine = LmdbEngine(store)
     try:
         engine.backup(partial)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        _sign(partial)
+        os.rename(partial, file)
+    except OSError as problem:
+        raise StoreRefused(f"{file} cannot be written: {problem}", next_step="name a file elsewhere") from problem
     finally:
         engine.close()
-    os.rename(partial, file)
+        partial.unlink(missing_ok=True)
     return file.stat().st_size
 
 
@@ -60,19 +69,38 @@ def put_back(file: Path, store: Path, new_oid: Callable[[], Oid]) -> Path | None
     return former
 
 
+def _sign(path: Path) -> None:
+    """Append what the file is and the checksum of its contents."""
+    with open(path, "r+b") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.write(MAGIC + digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _copy(file: Path, to: Path) -> None:
+    """Copy the environment out of a backup whose checksum is right."""
     try:
+        length = file.stat().st_size - FOOTER_LENGTH
         with open(file, "rb") as source, open(to, "xb") as target:
-            while chunk := source.read(1 << 20):
+            digest = hashlib.sha256()
+            while length > 0 and (chunk := source.read(min(CHUNK_BYTES, length))):
+                digest.update(chunk)
                 target.write(chunk)
+                length -= len(chunk)
+            footer = source.read()
             target.flush()
             os.fsync(target.fileno())
     except OSError as problem:
         raise StoreRefused(f"{file} cannot be read: {problem}", next_step="name a backup") from problem
+    if not footer.startswith(MAGIC):
+        raise StoreRefused(f"{file} is no backup, or not all of it is there", next_step="name a backup")
+    if footer[len(MAGIC) :] != digest.digest():
+        raise StoreRefused(f"{file} is damaged: its checksum is wrong", next_step="use another backup")
 
 
 def _check(engine: LmdbEngine, file: Path, new_oid: Callable[[], Oid]) -> None:
-    """Read every record, so that a damaged or foreign file is refused before anything is replaced."""
+    """Read every record, so that a backup that this program cannot use is refused before anything is replaced."""
     try:
         store = Store(engine, Clock(), new_oid, only_existing=True)
         with store.read() as view:
@@ -82,4 +110,4 @@ def _check(engine: LmdbEngine, file: Path, new_oid: Callable[[], Oid]) -> None:
     except StoreRefused:
         raise
     except Exception as problem:
-        raise StoreRefused(f"{file} is damaged: {problem}", next_step="use another backup") from problem
+        raise StoreRefused(f"{file} has records that cannot be read: {problem}", next_step="use another one") from problem

@@ -130,7 +130,12 @@ def test_a_worker_that_dies_is_restarted_on_its_node(world):
     worker = world.call("get_routercluster_worker", cluster, str(oid))
     assert (worker["status"], worker["restarts"], worker["reason"]) == ("RUNNING", 1, None)
     assert worker["node_oid"] == str(machine.oid)
-    assert world.topics()[-4:] == ["worker_failed", "routercluster_degraded", "worker_started", "routercluster_recovered"]
+    assert world.topics()[-4:] == [
+        "worker_failed",
+        "routercluster_degraded",
+        "worker_started",
+        "routercluster_recovered",
+    ]
 
 
 def test_a_worker_that_fails_again_and_again_is_tried_more_and_more_seldom(world):
@@ -401,7 +406,9 @@ def test_a_new_configuration_reaches_workers_one_at_a_time_routers_first(world):
         order.append(sum(machine.starts != [] for machine in world.machines))
         unreplaced = [o for m in world.machines for o, u in m.units.items() if u == before[o]]
         assert len([w for w in world.workers(cluster) if w["status"] == "RUNNING"]) >= 4
-    assert unreplaced == [] or all(before[o].digest == u.digest for m in world.machines for o, u in m.units.items() if o in unreplaced)
+    assert unreplaced == [] or all(
+        before[o].digest == u.digest for m in world.machines for o, u in m.units.items() if o in unreplaced
+    )
     assert statuses(world, cluster) == ["RUNNING"] * 5
     assert "worker_moved" not in world.topics()
 

@@ -173,7 +173,8 @@ class Network:
         session.agent.left()
         plane = self._world.plane
         self._world.clock.callLater(
-            notice_after, lambda: plane.uplinks.session_left(session.id) if plane is self._world.plane and plane else None
+            notice_after,
+            lambda: plane.uplinks.session_left(session.id) if plane is self._world.plane and plane else None,
         )
 
     def forget_master(self) -> None:
@@ -287,7 +288,11 @@ class Machine:
     def start_agent(self) -> None:
         self.driver = PlayedDriver(self)
         agent = Agent(
-            self.world.clock, self.world.chance(), self.facts, {"router": self.driver}, self.directory  # type: ignore[arg-type]
+            self.world.clock,
+            self.world.chance(),
+            self.facts,
+            {"router": self.driver},
+            self.directory,  # type: ignore[arg-type]
         )
         self.agent = agent
         ensureDeferred(agent.open())

@@ -1,0 +1,96 @@
+"""What tests share: a plane over a real store in a temporary folder, with a fixed time and counted oids."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import settings
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
+
+from controlplane.clock import Chance
+from controlplane.master.plane import PROCEDURES, Plane
+from controlplane.records.principals import Caller
+from controlplane.store.catalog import TABLES
+from controlplane.store.lmdb import LmdbEngine
+
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+ADMIN = Caller(session=7, authid="admin", authrole="admin")
+NOW = 1_700_000_000_000_000_000
+
+
+class SilentWire:
+    """Keeps what the master sends."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, dict[str, Any]]] = []
+        self.sent: list[tuple[str, int, dict[str, Any]]] = []
+        self.killed: list[int] = []
+
+    def publish(self, topics, payload):
+        self.published.append((topics[0], dict(payload)))
+
+    def send(self, topic, session, payload):
+        self.sent.append((topic, session, dict(payload)))
+
+    def announce(self, topic, payload):
+        pass
+
+    def kill(self, session, reason):
+        self.killed.append(session)
+
+
+class TestPlane:
+    """The real pipeline over a real store, called as a test wants to call it."""
+
+    __test__ = False
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock()
+        self.wire = SilentWire()
+        numbers = count(1)
+        self.now = NOW
+        chance = Chance(lambda: self.now, lambda: UUID(int=next(numbers) << 64, version=4), lambda: 0.5)
+        self.engine = LmdbEngine(directory, sync=False)
+        self.plane = Plane(self.engine, self.clock, chance, self.wire)
+
+    def call(self, name: str, *args: Any, caller: Caller = ADMIN, **kwargs: Any) -> Any:
+        """Call a procedure by its last part or its full name and return the reply, or raise."""
+        uri = name if "." in name else next(u for u in PROCEDURES if u.endswith("." + name))
+        outcome: list[Any] = []
+        ensureDeferred(self.plane.invoke(caller, uri, args, kwargs)).addBoth(outcome.append)
+        while not outcome:
+            self.clock.advance(0.001)
+        if hasattr(outcome[0], "raiseException"):
+            outcome[0].raiseException()
+        return outcome[0]
+
+    def settle(self) -> None:
+        """Let everything that is due now happen."""
+        for _ in range(20):
+            self.clock.advance(0.001)
+
+    def stored(self, table: Any) -> list[Any]:
+        with self.plane.store.read() as view:
+            return list(view.rows(table).all())
+
+    def dump(self) -> list[Any]:
+        """Return everything that is stored."""
+        return [record for table in TABLES for record in self.stored(table)]
+
+    def topics(self) -> list[str]:
+        return [topic.rpartition(".on_")[2] for topic, _ in self.wire.published]
+
+    def close(self) -> None:
+        self.plane.store.close()
+
+
+@pytest.fixture
+def plane(tmp_path):
+    made = TestPlane(tmp_path / "store")
+    yield made
+    made.close()

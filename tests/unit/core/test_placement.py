@@ -1,0 +1,75 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.core.placement import Candidate, Placement, is_lost
+from tests.strategies import NOW, members, node, uid
+
+
+def candidates(where):
+    return {n.oid: Candidate(n, soft, hard) for n, soft, hard in where}
+
+
+@given(members(), st.integers(0, 20))
+def test_every_choice_is_the_best_by_the_rule(where, count):
+    placement = Placement(candidates(where), "router")
+    for _ in range(count):
+        able = [c for c in placement.candidates.values() if c.refusal("router", None) is None]
+        best = min(able, key=Candidate.rank, default=None)
+        assert placement.place() == (best.node if best else None)
+
+
+def test_the_order_is_softlimit_then_cluster_then_load_then_oid():
+    where = [(node(1), 0, None), (node(2), None, None), (node(3), None, None), (node(4), None, None)]
+    placement = Placement(candidates(where), "router")
+    placement.candidates[uid(2, 2)].of_cluster = 1
+    placement.candidates[uid(2, 3)].in_all = 1
+    assert [placement.place().authid for _ in range(4)] == ["node4", "node3", "node2", "node4"]
+
+
+def test_a_node_above_its_softlimit_is_taken_when_there_is_no_other():
+    placement = Placement(candidates([(node(1), 1, None)]), "router")
+    assert [placement.place().authid for _ in range(3)] == ["node1"] * 3
+
+
+def test_every_refusal_is_told_with_its_node():
+    where = [
+        (node(1, online=False), None, None),
+        (node(2), None, 0),
+        (node(3, capacity=0), None, None),
+        (node(4, drivers=("container",)), None, None),
+        (node(5, machine="elsewhere"), None, None),
+    ]
+    placement = Placement(candidates(where), "router")
+    placement.bind("here")
+    assert placement.place() is None
+    assert placement.why_not() == (
+        "no place: node1: offline; node2: hardlimit of 0 reached; node3: capacity of 0 reached; "
+        "node4: has no driver 'router'; node5: is another machine than the cluster's other workers, "
+        "and there is no protected link between them"
+    )
+
+
+def test_a_long_list_of_refusals_is_cut():
+    placement = Placement(candidates([(node(n, online=False), None, None) for n in range(1, 21)]), "router")
+    assert placement.why_not().endswith("and 12 more nodes")
+    assert len(placement.why_not()) < 300
+
+
+def test_without_nodes_the_next_step_is_told():
+    assert Placement({}, "router").why_not() == "no place: the cluster has no nodes; add one"
+
+
+def test_room_that_is_given_back_is_used_again():
+    placement = Placement(candidates([(node(1), None, 1)]), "router")
+    assert placement.place() is not None
+    assert placement.place() is None
+    placement.release(uid(2, 1))
+    assert placement.place() is not None
+
+
+def test_a_node_is_lost_exactly_when_the_grace_period_is_over():
+    silent = node(1, online=False, since=NOW)
+    assert not is_lost(silent, 10, NOW + 10_000_000_000 - 1)
+    assert is_lost(silent, 10, NOW + 10_000_000_000)
+    assert not is_lost(node(1), 0, NOW + 10**15)
+    assert is_lost(None, 10, NOW)
