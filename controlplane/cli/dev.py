@@ -77,16 +77,25 @@ class Installation:
 
     def start(self) -> None:
         """Start router, master and agents; each tries until it reaches the others."""
-        command, environment = router_command(self.state)
-        self._spawn("router", command, environment)
+        for name in ("router", "master", *(f"node{number}" for number in range(1, self.nodes + 1))):
+            self.spawn(name)
+
+    def spawn(self, name: str) -> None:
+        """Start one of the processes."""
         program = [sys.executable, "-m", "controlplane"]
-        self._spawn("master", [*program, "master", "--state-dir", str(self.state.root)])
-        for number in range(1, self.nodes + 1):
+        if name == "router":
+            command, environment = router_command(self.state)
+            self._spawn(name, command, environment)
+        elif name == "master":
+            self._spawn(name, [*program, "master", "--state-dir", str(self.state.root)])
+        else:
+            number = int(name.removeprefix("node"))
             first = FIRST_WORKER_PORT + (number - 1) * PORTS_PER_NODE
             ports = ["--first-port", str(first), "--last-port", str(first + PORTS_PER_NODE - 1)]
             url = f"ws://127.0.0.1:{self.port}/ws"
-            agent = ["agent", "--state-dir", str(self.node_directory(number)), "--url", url, *ports]
-            self._spawn(f"node{number}", [*program, *agent])
+            self._spawn(
+                name, [*program, "agent", "--state-dir", str(self.node_directory(number)), "--url", url, *ports]
+            )
 
     def node_directory(self, number: int) -> Path:
         """Return where an agent keeps its state."""

@@ -249,10 +249,9 @@ class _Pass:
     def _machine(self, worker: Worker) -> str | None:
         """Return the machine that the cluster's other workers stand on: there is no protected link between machines."""
         for other in self.become.values():
-            if other.oid != worker.oid and other.want is Want.RUN and other.node_oid in self.s.candidates:
-                facts = self.s.candidates[other.node_oid].node.facts
-                if facts is not None:
-                    return facts.machine
+            place = self.s.candidates.get(other.node_oid) if other.node_oid else None
+            if place is not None and place.node.facts is not None and other.want is Want.RUN and other != worker:
+                return place.node.facts.machine
         return None
 
     # 4. What they run

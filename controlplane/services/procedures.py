@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
+import cbor2
 import msgspec
 
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, Problem
@@ -24,6 +25,8 @@ from controlplane.store.tables import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 VALUE_SHOWN_MAX = 80
+ARGUMENT_BYTES_MAX = 4 * 1024 * 1024
+"""Of one argument, encoded: room for what an agent says of ten thousand workers."""
 
 
 class Lookup(NamedTuple):
@@ -109,6 +112,7 @@ class Procedure:
             for parameter in self.parameters
             if parameter.required and parameter.name not in bound
         )
+        problems.extend(_unreadable(bound))
         if problems:
             raise self.refuse(problems)
         return bound
@@ -243,6 +247,20 @@ def nearest(name: Any, known: Iterable[str]) -> str:
     """Return a hint at the known name that is most like this one, or nothing."""
     match = difflib.get_close_matches(name[:VALUE_SHOWN_MAX], list(known), 1) if isinstance(name, str) else []
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _unreadable(bound: Mapping[str, Any]) -> list[Problem]:
+    """Return the arguments that are too large, too deep, or no text that can be stored."""
+    problems = []
+    for name, value in bound.items():
+        try:
+            size = len(cbor2.dumps(value))
+        except (ValueError, RecursionError, TypeError, OverflowError) as problem:
+            problems.append(Problem(f"$.{shown(name)}", f"cannot be read: {type(problem).__name__}"))
+        else:
+            if size > ARGUMENT_BYTES_MAX:
+                problems.append(Problem(f"$.{shown(name)}", f"has {size} bytes; {ARGUMENT_BYTES_MAX} are admitted"))
+    return problems
 
 
 def _look_up(lookup: Lookup, value: Any, view: View) -> Any:

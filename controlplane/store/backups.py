@@ -110,4 +110,6 @@ def _check(engine: LmdbEngine, file: Path, new_oid: Callable[[], Oid]) -> None:
     except StoreRefused:
         raise
     except Exception as problem:
-        raise StoreRefused(f"{file} has records that cannot be read: {problem}", next_step="use another one") from problem
+        raise StoreRefused(
+            f"{file} has records that cannot be read: {problem}", next_step="use another one"
+        ) from problem

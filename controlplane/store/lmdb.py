@@ -26,6 +26,9 @@ MAP_SIZE_FIRST = 256 * 1024 * 1024
 MAP_FREE_MIN = 64 * 1024 * 1024
 """Bytes that must be free when a writing transaction begins; more than one group of calls can write."""
 
+KEY_BYTES_MAX = 511
+"""LMDB's limit. Records have shorter keys; a longer one can only be asked for, and is not there."""
+
 _classes: dict[UUID, type[Any]] = {}
 
 
@@ -99,6 +102,8 @@ class _LmdbTransaction:
         self._raw = raw
 
     def get(self, space: Space, key: bytes) -> bytes | None:
+        if len(key) > KEY_BYTES_MAX - 2:
+            return None
         found: bytes | None = self._raw.get(self._slots[space] + key)
         return found
 
@@ -140,7 +145,7 @@ class _LmdbTransaction:
     def _range(self, space: Space, start: bytes, stop: bytes | None) -> tuple[Any, bytes, bytes]:
         slot = self._slots[space]
         high = struct.pack(">H", struct.unpack(">H", slot)[0] + 1) if stop is None else slot + stop
-        return self._raw.cursor(), slot + start, high
+        return self._raw.cursor(), (slot + start)[:KEY_BYTES_MAX], high
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from controlplane.records.workers import Address, WorkerSpec
 from controlplane.store.memory import MemoryEngine
 
 START_OF_TIME_NS = 1_700_000_000 * NANOSECONDS
-STEP_S = 0.001
+STEPS_PER_INSTANT_MAX = 10_000
 ADMIN = Caller(session=1, authid="admin", authrole="admin")
 
 
@@ -38,6 +38,37 @@ class Faults(msgspec.Struct):
     delay_max_s: float = 0.0005
     drop: float = 0.0
     duplicate: float = 0.0
+
+
+class ProcessClock:
+    """The clock as one process sees it: when the process is killed, nothing that it had planned happens any more."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._planned: set[Any] = set()
+        self._dead = False
+
+    def seconds(self) -> float:
+        return self._clock.seconds()
+
+    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> Any:  # noqa: N802
+        def run() -> None:
+            self._planned.discard(planned)
+            call(*args)
+
+        planned = self._clock.callLater(delay, run)
+        if self._dead:
+            planned.cancel()
+        else:
+            self._planned.add(planned)
+        return planned
+
+    def kill(self) -> None:
+        self._dead = True
+        for planned in self._planned:
+            if planned.active():
+                planned.cancel()
+        self._planned.clear()
 
 
 class World:
@@ -52,6 +83,7 @@ class World:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.plane: Plane | None = None
         self.machines: list[Machine] = []
+        self._steps = 0
         self.start_master()
         for _ in range(nodes):
             self.add_machine()
@@ -66,13 +98,15 @@ class World:
     # The master
 
     def start_master(self) -> None:
-        self.plane = Plane(self.disk, self.clock, self.chance(), self.network)
+        self.master_clock = ProcessClock(self.clock)
+        self.plane = Plane(self.disk, self.master_clock, self.chance(), self.network)
         self.plane.start()
         self.plane.uplinks.joined()
 
     def kill_master(self) -> None:
         """As kill -9 does: what was committed is on the disk, the rest is gone."""
         self.plane = None
+        self.master_clock.kill()
         self.network.forget_master()
 
     def call(self, verb: str, *args: Any, **kwargs: Any) -> Any:
@@ -108,23 +142,29 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end = self.clock.seconds() + seconds
-        while True:
-            calls = self.clock.getDelayedCalls()
-            due = min((call.getTime() for call in calls), default=end)
-            if due > end:
-                break
-            self.clock.advance(max(0.0, due - self.clock.seconds()))
-        self.clock.advance(max(0.0, end - self.clock.seconds()))
+        while (due := self._next_due()) is not None and due <= end:
+            self._advance_to(due)
+        self._advance_to(end)
 
     def run_until(self, reached: Callable[[], bool], seconds: float) -> None:
         """Let time pass until something is so; fails when it is not within so many seconds."""
         end = self.clock.seconds() + seconds
         while not reached():
-            calls = self.clock.getDelayedCalls()
-            due = min((call.getTime() for call in calls), default=None)
+            due = self._next_due()
             if due is None or due > end:
                 raise AssertionError(f"not reached within {seconds} s")
-            self.clock.advance(max(0.0, due - self.clock.seconds()))
+            self._advance_to(due)
+
+    def _next_due(self) -> float | None:
+        return min((call.getTime() for call in self.clock.getDelayedCalls()), default=None)
+
+    def _advance_to(self, instant: float) -> None:
+        """Turn the clock to an instant exactly: a sum of differences could fall short of it for ever."""
+        self._steps = self._steps + 1 if instant <= self.clock.rightNow else 0
+        if self._steps > STEPS_PER_INSTANT_MAX:
+            raise AssertionError(f"time stands still: {[call.func for call in self.clock.getDelayedCalls()][:5]}")
+        self.clock.rightNow = max(self.clock.rightNow, instant)
+        self.clock.advance(0)
 
     def wait_for_status(self, cluster: str, status: str, seconds: float = 30) -> None:
         self.run_until(lambda: self.call("get_routercluster", cluster)["status"] == status, seconds)
@@ -287,8 +327,9 @@ class Machine:
 
     def start_agent(self) -> None:
         self.driver = PlayedDriver(self)
+        self.clock = ProcessClock(self.world.clock)
         agent = Agent(
-            self.world.clock,
+            self.clock,
             self.world.chance(),
             self.facts,
             {"router": self.driver},
@@ -312,6 +353,7 @@ class Machine:
         """As kill -9 does: the workers stay."""
         if self.driver is not None:
             self.driver.dead = True
+        self.clock.kill()
         self.agent = None
         self.disconnect()
 
@@ -353,7 +395,7 @@ class PlayedDriver:
         machine = self._machine
         await _pause(machine.world.clock, machine.start_takes_s)
         if self.dead:
-            await Deferred()
+            await Deferred()  # The process that waited for this is gone.
         machine.starts.append(spec.oid)
         for word, reason in machine.broken.items():
             if word in str(spec.config) or word == str(spec.oid):

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import time
 
 import pytest
@@ -133,6 +134,67 @@ def test_a_wrong_type_is_told_from_the_right_one():
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (False, "false"),
+        (5, "a number"),
+        (0.5, "a number"),
+        ([], "a list"),
+        ({}, "an object"),
+    ],
+)
+def test_every_kind_of_value_has_a_name(value, kind):
+    assert problems({"realms": [{**REALM, "name": value}]})[0] == ("$.realms[0].name", f"must be a text, not {kind}")
+
+
+def test_a_number_out_of_range_is_told_the_range():
+    config = with_transport(auth={"ticket": TICKET}, endpoint={"type": "tcp", "port": 65536})
+    assert one(config).message == "must be from 1 to 65535, not 65536"
+    config = with_transport("websocket", options={"auto_ping_interval": 5}, auth={"ticket": TICKET})
+    assert one(config).message == "must be 0 or from 1000 to 2147483647, not 5"
+
+
+def test_a_word_that_is_none_of_the_possible_ones_is_told_them():
+    config = with_transport("websockt")
+    assert one(config).message == (
+        "must be 'websocket', 'rawsocket', 'web' or 'universal', not 'websockt'; did you mean 'websocket'?"
+    )
+    assert one(with_transport("universal", rawsocket={"type": "x"})).message == "must be 'rawsocket', not 'x'"
+    assert one({"transport": {}}).message == "is missing; it must be 'websocket', 'rawsocket', 'web' or 'universal'"
+
+
+def test_a_text_in_a_message_is_short_and_printable():
+    def told(name):
+        return one({"realms": [{**REALM, "name": name}]}).message.partition(", not ")[2]
+
+    assert told("é") == "'é'"
+    assert told("it's") == '"it\'s"'
+    assert told("\x00\u2028") == '"\\u0000\\u2028"'
+    assert told("é" * 64) == f"'{'é' * 64}'"
+    assert told("é" * 65) == f"'{'é' * 64}...'"
+
+
+def test_a_key_in_a_path_is_short():
+    assert paths({"x" * 64: 1}) == [f"$.{'x' * 64}"]
+    assert paths({"x" * 65: 1}) == [f'$["{"x" * 64}..."]']
+    assert paths({"é" * 64: 1}) == [f'$["{chr(92) + "u00e9"}{(chr(92) + "u00e9") * 63}"]']
+
+
+def test_many_unknown_keys_are_all_told_and_only_the_first_get_suggestions():
+    found = problems({f"realm{index}": 1 for index in range(20)})
+    assert len(found) == 20
+    assert ["did you mean 'realms'" in message for _, message in found] == [True] * 10 + [False] * 10
+
+
+def test_too_many_entries_are_counted():
+    assert one({"realms": []}).message == "must not be empty"
+    realms = [{"name": f"realm{index}", "roles": REALM["roles"]} for index in range(65)]
+    assert one({"realms": realms}).message == "has 65 entries; at most 64 are allowed"
+
+
 def test_true_is_no_number():
     config = with_transport(endpoint={"type": "tcp", "port": True})
     assert one(config) == Problem("$.transport.endpoint.port", "must be a whole number, not true")
@@ -198,7 +260,9 @@ def test_a_role_has_permissions_or_an_authorizer_and_not_both():
         {"name": "a"},
         {"name": "b", "permissions": [], "authorizer": "x.y"},
     ]
-    assert paths({"realms": [{"name": "realm1", "roles": roles}]}) == ["$.realms[0].roles[1]", "$.realms[0].roles[2]"]
+    found = problems({"realms": [{"name": "realm1", "roles": roles}]})
+    assert [path for path, _ in found] == ["$.realms[0].roles[1]", "$.realms[0].roles[2]"]
+    assert ["nothing" in message for _, message in found] == [True, False]
 
 
 def test_somebody_must_be_able_to_register_the_authorizer():
@@ -500,7 +564,7 @@ def test_web_services_act_in_roles_that_are_there(service):
 
 
 @pytest.mark.parametrize("kind", ["websocket", "redirect", "nodeinfo", "caller"])
-def test_a_service_at_the_root_must_not_hide_the_others(kind):
+def test_a_service_at_the_root_of_nested_paths_must_not_hide_the_others(kind):
     root = {
         "websocket": {"type": "websocket"},
         "redirect": {"type": "redirect", "url": "/x"},
@@ -508,9 +572,16 @@ def test_a_service_at_the_root_must_not_hide_the_others(kind):
         "caller": {"type": "caller", "realm": "realm1", "role": "user"},
     }[kind]
     assert check_config(with_transport("web", paths={"/": root})) == []
-    assert paths(with_transport("web", paths={"/": root, "x": {"type": "nodeinfo"}})) == ['$.transport.paths["/"]']
+    assert check_config(with_transport("web", paths={"/": root, "x": {"type": "nodeinfo"}})) == []
+    assert check_config(with_service(type="path", paths={"/": root})) == []
     nested = {"type": "path", "paths": {"/": root, "x": {"type": "nodeinfo"}}}
     assert paths(with_service(**nested)) == ['$.transport.paths.svc.paths["/"]']
+
+
+def test_paths_within_the_root_are_put_beside_it():
+    inner = {"type": "path", "paths": {"x": {"type": "nodeinfo"}}}
+    assert paths(with_transport("web", paths={"/": inner})) == ['$.transport.paths["/"]']
+    assert paths(with_service(type="path", paths={"/": inner})) == ['$.transport.paths.svc.paths["/"]']
 
 
 def test_json_answers_at_the_root_of_nested_paths_only():
@@ -532,6 +603,208 @@ def test_logins_in_nested_paths_are_looked_at():
     config = with_service(type="path", paths={"deep": {"type": "path", "paths": {"ws": socket}}})
     where = "$.transport.paths.svc.paths.deep.paths.ws.auth.ticket.principals.a.role"
     assert paths(config) == [where]
+
+
+# Single values.
+
+SOCKET = {"ticket": TICKET}
+DIGITS = "aB" * 32
+SCRAM = {"kdf": "pbkdf2", "iterations": 1, "memory": 0, "salt": "aB", "stored-key": DIGITS, "server-key": DIGITS}
+SALTED = {"secret": "s", "role": "user", "salt": "x", "iterations": 1, "keylen": 16}
+CERTIFICATE = {"certificate-sha1": ":".join(["A1"] * 20), "role": "user"}
+BIG = 2**31 - 1
+VALUES_OF = [
+    ("realms.0.options.event_dispatching_chunk_size", [1, BIG], [0, BIG + 1, "1"]),
+    ("realms.0.options.uri_check", ["strict", "loose"], ["lose", None]),
+    ("realms.0.options.enable_meta_api", [True, False], [1, "yes"]),
+    ("realms.0.options.bridge_meta_api", [], [True, False]),
+    ("realms.0.roles.0.permissions.0.cache", [True, False], [0]),
+    ("realms.0.roles.0.permissions.0.match", ["prefix"], ["suffix", 1]),
+    ("realms.0.roles.0.permissions.0.allow", [{}, {"publish": False}], [None, []]),
+    ("realms.0.roles.0.permissions.0.allow.register", [True], [1]),
+    ("realms.0.roles.0.permissions.0.disclose.caller", [False], ["x"]),
+    ("realms.0.roles.0.permissions.0.validate", [], [{}]),
+    ("websocket.max_connections", [1, BIG], [0, BIG + 1, True]),
+    (
+        "websocket.url",
+        ["ws://x", "wss://x:443/y", "ws://[::1]:80"],
+        ["http://x", "ws://", "ws://x:0", "ws://x y", "ws://ü"],
+    ),
+    ("websocket.url", ["ws://x/"], ["ws://unix:/x", "ws://x/?y", "ws://x/#y", "ws://x:99999", "ws://[", "ws://x\n"]),
+    ("websocket.url", ["ws://x/y%20z"], ["", "ws:///y", "ws://x/\x7f", "ws://x/\u00e4", "//x", 5]),
+    ("websocket.serializers", [["json"], ["cbor", "ubjson"]], [[], "json", None]),
+    ("websocket.serializers.0", ["msgpack"], ["flatbuffers", 5]),
+    ("websocket.debug", [True], [1]),
+    ("websocket.cookie", [], [{}]),
+    ("websocket.id", [], ["transport1"]),
+    ("websocket.options.allowed_origins", [[], ["*"], ["https://*.x-y.org:443"]], ["*", None]),
+    ("websocket.options.allowed_origins.0", ["http://x"], ["[", "", "a b", 5]),
+    ("websocket.options.external_port", [1, 65535], [0, 65536]),
+    *(
+        (f"websocket.options.{name}", [0, 1000, BIG], [1, 999, -1, BIG + 1, 1000.0])
+        for name in ("open_handshake_timeout", "close_handshake_timeout", "auto_ping_interval", "auto_ping_timeout")
+    ),
+    ("websocket.options.auto_ping_size", [12, 125], [0, 11, 126]),
+    *(
+        (f"websocket.options.{name}", [0, 64 * 2**20], [-1, 64 * 2**20 + 1])
+        for name in ("max_frame_size", "max_message_size", "auto_fragment_size")
+    ),
+    ("websocket.options.tcp_nodelay", [True], [0]),
+    ("websocket.options.flash_policy", [], ["x"]),
+    ("websocket.options.enable_flash_policy", [], [True, False]),
+    ("websocket.options.compression", [{}, {"deflate": {}}], [{"bzip2": {}}, None]),
+    ("websocket.options.compression.deflate.max_window_bits", [9, 15], [0, 8, 16]),
+    ("websocket.options.compression.deflate.request_max_window_bits", [0, 9, 15], [1, 8, 16]),
+    ("websocket.options.compression.deflate.memory_level", [1, 9], [0, 10]),
+    ("websocket.options.compression.deflate.no_context_takeover", [True], [None]),
+    ("rawsocket.options.max_message_size", [512, 16 * 2**20], [0, 511, 16 * 2**20 + 1]),
+    ("rawsocket.endpoint.port", [1, 65535], [0, 65536]),
+    ("rawsocket.endpoint.backlog", [1, 65535], [0, 65536]),
+    ("rawsocket.endpoint.user_timeout", [0, 65535], [-1, 65536]),
+    ("rawsocket.endpoint.interface", ["", "localhost", "0.0.0.0", "::1", "::"], ["x", "1.2.3", " ", 5]),
+    ("rawsocket.endpoint.version", [4], [5, 6, "4", 4.5]),
+    ("rawsocket.endpoint.shared", [True], [False, 1, "x"]),
+    ("rawsocket.endpoint.tls.key", ["/k"], ["k", "", "/", "/a\0", 5]),
+    ("rawsocket.endpoint.tls.ca_certificates", [["/a", "/b"]], [[], "/a"]),
+    ("rawsocket.endpoint.tls.chain_certificates.0", ["/a"], ["a"]),
+    ("rawsocket.endpoint.tls.dhparam", [], ["/x"]),
+    ("rawsocket.auth.anonymous.authid", ["x"], ["", 5]),
+    ("rawsocket.auth.anonymous.realm", [], ["realm1"]),
+    ("rawsocket.auth.wampcra.users.joe.salt", ["x"], ["", 5]),
+    ("rawsocket.auth.wampcra.users.joe.iterations", [1, 1_000_000], [0, 1_000_001]),
+    ("rawsocket.auth.wampcra.users.joe.keylen", [1, 1024], [0, 1025]),
+    ("rawsocket.auth.scram.principals.joe.kdf", ["argon2id-13"], ["md5", None]),
+    ("rawsocket.auth.scram.principals.joe.iterations", [1, BIG], [0, BIG + 1]),
+    ("rawsocket.auth.scram.principals.joe.memory", [0, BIG], [-1, BIG + 1]),
+    ("rawsocket.auth.scram.principals.joe.salt", ["00", "aBcD"], ["", "0", "0g"]),
+    ("rawsocket.auth.scram.principals.joe.stored-key", [DIGITS], [DIGITS[1:], DIGITS + "0", "g" * 64]),
+    ("rawsocket.auth.scram.principals.joe.server-key", [DIGITS], [DIGITS[1:], DIGITS + "0", "g" * 64]),
+    ("rawsocket.auth.tls.principals.joe.certificate-sha1", [":".join(["00"] * 20)], ["", "00", ":".join(["a1"] * 20)]),
+    ("rawsocket.auth.cryptosign.trustroots", [], [{}]),
+    ("rawsocket.auth.cryptosign.principals.joe.authorized_keys", [[KEY, KEY]], [[], KEY]),
+    ("rawsocket.auth.ticket.principals", [{}], [None, []]),
+    ("web.options.hsts", [True], [1]),
+    ("web.options.hsts_max_age", [0, BIG], [-1, BIG + 1]),
+    ("web.options.client_timeout", [None, 1, 86_400], [0, 86_401, "1"]),
+    ("web.options.access_log", [False], ["x"]),
+    ("web.paths", [{"a": {"type": "nodeinfo"}}], [{}, [], None]),
+    ("web.paths.go.url", ["/", "https://x/?y#z"], ["", "a b", "ü", "a\r\nb"]),
+    ("web.paths.data.value", [None, 5, [{}]], []),
+    ("web.paths.data.options", [], [{}]),
+    ("web.paths.call.realm", ["realm1"], ["", None, "realm9"]),
+    ("web.paths.call.options.post_body_limit", [0, 2**20], [-1, 2**20 + 1]),
+    ("web.paths.call.options.timestamp_delta_limit", [0, 86_400], [-1, 86_401]),
+    ("web.paths.call.options.require_ip", [["10.0.0.0/8", "::1"]], [[], "10.0.0.0/8"]),
+    ("web.paths.call.options.require_ip.0", ["1.2.3.4"], ["10.0.0.1/8", "x", ""]),
+    ("web.paths.call.options.key", ["x"], [""]),
+    ("web.paths.call.options.secret", ["x"], [""]),
+    ("web.paths.hook.options.topic", ["a", "com.Ä.b"], ["", "a..b", "a b", "a.", "a#"]),
+    ("web.paths.hook.options.github_secret", ["x"], ["", "ü"]),
+    ("web.paths.hook.options.post_body_limit", [0, 2**20], [-1, 2**20 + 1]),
+    ("web.paths.hook.options.error_response", ["", "no"], [5]),
+    ("web.paths.info.id", [], ["x"]),
+    ("universal.rawsocket.max_connections", [], [1]),
+    ("universal.rawsocket.endpoint", [], [{"type": "tcp"}]),
+    ("universal.rawsocket.type", ["rawsocket"], ["websocket"]),
+    ("universal.websocket", [{"a": {"type": "websocket"}}], [{}, {"/": {"type": "websocket"}}, {"a": {"type": "web"}}]),
+    ("universal.websocket.ws.cookie", [], [{}]),
+    ("universal.websocket.ws.endpoint", [], [{"type": "tcp"}]),
+    ("universal.web.options", [], [{}]),
+    ("universal.web.type", ["web"], ["x"]),
+    ("universal.mqtt", [], [{}]),
+]
+TLS = {"key": "/k", "certificate": "/c", "ca_certificates": ["/ca"], "chain_certificates": ["/x"]}
+TRANSPORTS = {
+    "websocket": {
+        "serializers": ["json"],
+        "options": {"allowed_origins": ["*"], "compression": {"deflate": {"max_window_bits": 9}}},
+    },
+    "rawsocket": {
+        "endpoint": {"type": "tcp", "tls": TLS},
+        "options": {},
+        "auth": {
+            "anonymous": {"type": "static"},
+            "ticket": TICKET,
+            "wampcra": {"type": "static", "users": {"joe": SALTED}},
+            "scram": {"type": "static", "principals": {"joe": {**SCRAM, "role": "user"}}},
+            "cryptosign": {"type": "static", "principals": {"joe": {"authorized_keys": [KEY], "role": "user"}}},
+            "tls": {"type": "static", "principals": {"joe": CERTIFICATE}},
+        },
+    },
+    "web": {
+        "options": {},
+        "paths": {
+            "go": {"type": "redirect", "url": "/"},
+            "data": {"type": "json", "value": 1},
+            "info": {"type": "nodeinfo"},
+            "call": {"type": "caller", "realm": "realm1", "role": "user", "options": {**SIGNED, "require_ip": ["::1"]}},
+            "hook": {"type": "webhook", "realm": "realm1", "role": "user", "options": {"topic": "a"}},
+        },
+    },
+    "universal": {
+        "rawsocket": {},
+        "websocket": {"ws": {"type": "websocket"}},
+        "web": {"paths": {"x": {"type": "nodeinfo"}}},
+    },
+}
+
+
+def with_value(place, value):
+    kind, *steps = place.split(".")
+    given = with_transport(kind if kind in TRANSPORTS else "rawsocket", **TRANSPORTS.get(kind, {}))
+    config = json.loads(json.dumps(given))  # Unlike a deep copy, it has nothing twice.
+    config["realms"][0]["options"] = {}
+    config["realms"][0]["roles"][0]["permissions"][0]["disclose"] = {}
+    holder = config["transport"] if kind in TRANSPORTS else config["realms"]
+    for step in steps[:-1]:
+        holder = holder[int(step) if isinstance(holder, list) else step]
+    holder[int(steps[-1]) if isinstance(holder, list) else steps[-1]] = value
+    return config
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_the_examples_into_which_values_are_put_are_good(kind):
+    assert check_config(with_transport(kind, **TRANSPORTS[kind])) == []
+
+
+@pytest.mark.parametrize(("place", "value"), [(place, value) for place, good, _ in VALUES_OF for value in good])
+def test_good_values_are_accepted(place, value):
+    assert check_config(with_value(place, value)) == []
+
+
+@pytest.mark.parametrize(("place", "value"), [(place, value) for place, _, bad in VALUES_OF for value in bad])
+def test_bad_values_are_refused_where_they_are(place, value):
+    where = re.sub(r"\.(\d+)", r"[\1]", place)
+    where = f"$.{where}" if place.startswith("realms") else f"$.transport.{where.partition('.')[2]}"
+    found = one(with_value(place, value))
+    assert found.path.startswith(where)
+    assert found.message
+
+
+REFUSED = [(place, bad[0]) for place, good, bad in VALUES_OF if not good]
+
+
+@pytest.mark.parametrize(("place", "value"), REFUSED)
+def test_keys_that_crossbar_knows_are_refused_with_a_reason(place, value):
+    found = one(with_value(place, value))
+    assert found.path.endswith(f".{place.rpartition('.')[2]}")
+    assert "unknown" not in found.message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "rawsocket.options.auto_ping_interval",
+        "rawsocket.url",
+        "rawsocket.auth.tls.default-role",
+        "rawsocket.auth.ticket.principals.joe.realm",
+        "web.paths.info.auth",
+        "universal.auth",
+        "realms.0.permissions",
+    ],
+)
+def test_keys_that_crossbar_does_not_know_are_refused_as_unknown(place):
+    assert "is an unknown key" in one(with_value(place, "x")).message
 
 
 # Limits.
@@ -572,6 +845,18 @@ def test_counts_are_limited():
     roles = [role, *({"name": f"role{index}", "permissions": []} for index in range(64))]
     assert check_config({"realms": [{"name": "realm1", "roles": roles[:64]}]}) == []
     assert paths({"realms": [{"name": "realm1", "roles": roles}]}) == ["$.realms[0].roles"]
+    permissions = [{"uri": f"a{index}"} for index in range(1_001)]
+    assert check_config(with_permissions(*permissions[:1_000])) == []
+    assert paths(with_permissions(*permissions)) == ["$.realms[0].roles[0].permissions"]
+    keys = {"authorized_keys": [KEY] * 100, "role": "user"}
+    assert check_config(with_principal("cryptosign", "principals", **keys)) == []
+    keys["authorized_keys"].append(KEY)
+    assert len(paths(with_principal("cryptosign", "principals", **keys))) == 1
+    principals = {f"{index:x}": {"ticket": "x"} for index in range(10_001)}
+    ticket = {"type": "static", "principals": principals, "default-role": "user"}
+    assert paths(with_auth(ticket=ticket)) == ["$.transport.auth.ticket.principals"]
+    principals.popitem()
+    assert check_config(with_auth(ticket=ticket)) == []
 
 
 def test_the_number_of_problems_is_limited_and_so_is_the_time_to_find_them():

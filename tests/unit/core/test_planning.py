@@ -76,8 +76,11 @@ def test_obeying_plans_settles_from_any_situation(begin):
         kept = [w for w in end.workers if w.workergroup_oid == owner and w.want is not Want.REMOVE]
         if begin.cluster.run:
             assert len(kept) == scale
-            assert all(w.status in (RUNNING, WorkerStatus.PENDING, WorkerStatus.UNREACHABLE, WorkerStatus.STARTING,
-                                    WorkerStatus.ERROR) for w in kept)
+            assert all(
+                w.status
+                in (RUNNING, WorkerStatus.PENDING, WorkerStatus.UNREACHABLE, WorkerStatus.STARTING, WorkerStatus.ERROR)
+                for w in kept
+            )
         else:
             assert len(kept) <= scale
             silent = {oid for oid, n in begin.nodes.items() if not n.online}
@@ -223,8 +226,10 @@ def test_a_worker_that_does_not_serve_gets_the_new_configuration_at_once():
 def test_frontends_of_a_router_that_moved_are_all_told_at_once():
     begin = fleet(4)
     router = next(w for w in begin.workers if w.workergroup_oid is None)
-    gone = {oid: (msgspec.structs.replace(n, online=False, since=NOW - 60 * SECOND) if oid == router.node_oid else n)
-            for oid, n in begin.nodes.items()}
+    gone = {
+        oid: (msgspec.structs.replace(n, online=False, since=NOW - 60 * SECOND) if oid == router.node_oid else n)
+        for oid, n in begin.nodes.items()
+    }
     now = refreshed(begin, begin.workers, nodes=gone)
     for oid, candidate in now.candidates.items():
         candidate.node = gone[oid]

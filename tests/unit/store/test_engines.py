@@ -95,9 +95,7 @@ def test_a_reverse_scan_stops_at_its_own_space(engine):
 
 @settings(max_examples=60)
 @given(
-    st.lists(
-        st.tuples(st.sampled_from("pd"), st.binary(min_size=1, max_size=3), st.binary(max_size=3)), max_size=30
-    ),
+    st.lists(st.tuples(st.sampled_from("pd"), st.binary(min_size=1, max_size=3), st.binary(max_size=3)), max_size=30),
     st.binary(max_size=2),
     st.binary(max_size=2),
 )

@@ -1,0 +1,220 @@
+"""Every declared procedure, called as badly as it gets: each call ends in a typed error and changes nothing."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from controlplane.core.access import ALL_RIGHTS, RIGHTS, allowed
+from controlplane.errors import ControlPlaneError, InternalError, InvalidArgument, NotAuthorized
+from controlplane.master.plane import PROCEDURES
+from controlplane.records.principals import Caller
+from controlplane.records.types import Oid
+from tests.conftest import ADMIN
+
+DECLARED = sorted({procedure.uri: procedure for procedure in PROCEDURES.values()}.items())
+HOSTILE: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    2**200,
+    1.5,
+    math.nan,
+    math.inf,
+    "",
+    "x",
+    "a" * 100_000,
+    "\x00",
+    "\ud800",
+    "0" * 64,
+    "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
+    b"bytes",
+    [],
+    [[[[]]]],
+    {},
+    {"oid": 5},
+    {"": None},
+    {1: 2},
+    {"name": "good_name", "config": {"a": {"b": {}}}},
+    {"name": ["x"], "scale": -1, "softlimit": "a", "hardlimit": 2**70},
+]
+DEEP: Any = []
+for _ in range(5000):
+    DEEP = [DEEP]
+HOSTILE.append(DEEP)
+HOSTILE.append({"name": "good_name", "config": {"realms": DEEP}})
+
+
+def agent(plane) -> Caller:
+    node = plane.call("pair_node", pubkey="ab" * 32, authid="edge")
+    return Caller(session=9, authid=node["oid"], authrole="agent")
+
+
+def caller_for(plane, procedure) -> Caller:
+    return agent(plane) if procedure.needs == "agent" else ADMIN
+
+
+def arguments(plane, procedure) -> dict[str, Any]:
+    """Good arguments, so that one at a time can be bad."""
+    cluster = plane.call("create_routercluster", {"name": "cluster_one"})
+    node = plane.call("pair_node", pubkey="cd" * 32, authid="node_one")
+    plane.call("add_routercluster_node", cluster["oid"], node["oid"])
+    group = plane.call("add_routercluster_workergroup", cluster["oid"], {"name": "group_one"})
+    good = {
+        "routercluster_oid": cluster["oid"],
+        "routercluster_name": "cluster_one",
+        "routercluster": {"name": "cluster_two"},
+        "node_oid": node["oid"],
+        "node_name": "node_one",
+        "workergroup_oid": group["oid"],
+        "workergroup_name": "group_one",
+        "workergroup": {"name": "group_two"},
+        "worker_oid": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
+        "scale": 3,
+        "pubkey": "ef" * 32,
+        "authid": "node_two",
+        "question_oid": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
+        "answer": {},
+        "report": {"boot": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e", "sequence": 1},
+        "facts": {
+            "version": "1",
+            "machine": "here",
+            "address": "127.0.0.1",
+            "sockets": "/run/x",
+            "drivers": ["router"],
+            "ports": [1, 2],
+        },
+    }
+    if procedure.uri.endswith("update_routercluster"):
+        good["routercluster"] = {"label": "new"}
+    return {p.name: good[p.name] for p in procedure.parameters if p.required}
+
+
+def refused(plane, uri, caller, *args, **kwargs) -> ControlPlaneError:
+    before = plane.dump()
+    published = len(plane.wire.published)
+    with pytest.raises(ControlPlaneError) as caught:
+        plane.call(uri, *args, caller=caller, **kwargs)
+    problem = caught.value
+    assert not isinstance(problem, InternalError), problem
+    assert problem.uri in ControlPlaneError.known
+    assert 0 < len(str(problem)) <= 2000
+    assert problem.next_step, problem
+    json.dumps(problem.details()).encode()
+    assert "Traceback" not in str(problem)
+    assert plane.dump() == before
+    assert len(plane.wire.published) == published
+    return problem
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_hostile_arguments_end_in_typed_errors_and_change_nothing(plane, uri, procedure):
+    caller = caller_for(plane, procedure)
+    good = arguments(plane, procedure)
+    for parameter in procedure.parameters:
+        for value in HOSTILE:
+            before = plane.dump()
+            try:
+                plane.call(uri, caller=caller, **{**good, parameter.name: value})
+            except ControlPlaneError as problem:
+                assert not isinstance(problem, InternalError), (parameter.name, value, problem)
+                assert problem.uri in ControlPlaneError.known
+                assert problem.next_step, problem
+                assert len(str(problem)) <= 2000
+                json.dumps(problem.details()).encode()
+                assert plane.dump() == before
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_missing_and_extra_arguments_are_all_named(plane, uri, procedure):
+    caller = caller_for(plane, procedure)
+    good = arguments(plane, procedure)
+    for name in good:
+        rest = {key: value for key, value in good.items() if key != name}
+        problem = refused(plane, uri, caller, **rest, nonsense=1)
+        assert isinstance(problem, InvalidArgument)
+        assert {p.path for p in problem.problems} == {f"$.{name}", "$.nonsense"}
+    assert isinstance(refused(plane, uri, caller, **good, **{"\ud800x" * 50: 1}), InvalidArgument)
+    too_many = [*good.values(), *[None] * 20]
+    assert isinstance(refused(plane, uri, caller, *too_many), InvalidArgument)
+    if good:
+        first = next(iter(good))
+        problem = refused(plane, uri, caller, good[first], **good)
+        assert problem.problems[0] == (f"$.{first}", "was given twice")
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_positional_and_keyword_arguments_mean_the_same(plane, uri, procedure):
+    caller = caller_for(plane, procedure)
+    good = arguments(plane, procedure)
+    required = [p.name for p in procedure.parameters if p.required]
+    assert procedure.bind([good[name] for name in required], {}) == procedure.bind([], good)
+    assert caller
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
+    caller = caller_for(plane, procedure)
+    good = arguments(plane, procedure)
+    for name in good:
+        if name.endswith("_oid") and name not in ("question_oid",):
+            problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
+            assert problem.uri == "crossbar.error.no_such_object"
+            assert problem.subject is not None
+            problem = refused(plane, uri, caller, **{**good, name: "no-oid"})
+            assert problem.uri == "wamp.error.invalid_argument"
+            assert problem.problems[0].path == f"$.{name}"
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_nobody_may_call_without_the_right(plane, uri, procedure):
+    good = arguments(plane, procedure)
+    for role in ("", "anonymous", "ADMIN", "nobody", *RIGHTS):
+        if not allowed(role, procedure.needs):
+            caller = Caller(session=1, authid="somebody", authrole=role)
+            assert isinstance(refused(plane, uri, caller, **good), NotAuthorized)
+            # Who has no right learns nothing about arguments or objects either.
+            assert isinstance(refused(plane, uri, caller, 1, 2, 3), NotAuthorized)
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_every_procedure_is_documented_and_declares_a_right(uri, procedure):
+    assert procedure.text.endswith(".")
+    assert procedure.needs in ALL_RIGHTS
+    assert procedure.writes or procedure.needs != "manage" or procedure.uri.endswith("get_routercluster_config")
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_only_errors_that_are_declared_are_raised(plane, uri, procedure):
+    """Beside those that every procedure can raise."""
+    caller = caller_for(plane, procedure)
+    good = arguments(plane, procedure)
+    allowed_kinds = (*procedure.raises, InvalidArgument, NotAuthorized)
+    for parameter in procedure.parameters:
+        for value in HOSTILE:
+            try:
+                plane.call(uri, caller=caller, **{**good, parameter.name: value})
+            except ControlPlaneError as problem:
+                assert isinstance(problem, allowed_kinds), (uri, type(problem))
+
+
+def test_the_seed_document_is_covered():
+    verbs = """add_routercluster_node add_routercluster_workergroup create_routercluster delete_routercluster
+        get_routercluster get_routercluster_by_name get_routercluster_node get_routercluster_workergroup
+        get_routercluster_workergroup_by_name list_routercluster_nodes list_routercluster_workergroups
+        list_routerclusters remove_routercluster_node remove_routercluster_workergroup start_routercluster
+        stat_routercluster stat_routercluster_workergroup stop_routercluster scale_routercluster_workergroup
+        list_routercluster_workers get_routercluster_worker""".split()
+    for prefix in (
+        "crossbarfabriccenter.mrealm.routercluster.",
+        "crossbarfabriccenter.mrealm.cluster.",
+        "crossbarfabriccenter.routercluster.",
+    ):
+        assert {prefix + verb for verb in verbs} <= PROCEDURES.keys()
+
+
+def test_oids_are_uuids():
+    assert Oid("3eccb1fd-251b-4eda-bee9-06b3d24b1c5e")
