@@ -12,6 +12,9 @@ from controlplane.errors import InvalidConfiguration
 
 KEY_HEX_LENGTH = 64
 
+KEY_FILE = "agent.key"
+"""In the directory of a node."""
+
 
 def make_key(path: Path) -> CryptosignKey:
     """Write a new key to a file that must not exist, for its owner only, and return it."""

@@ -97,6 +97,7 @@ def free_port(preferred: int) -> int:
     """Return a loopback TCP port that nobody listens on: this one if possible."""
     for port in (preferred, 0):
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

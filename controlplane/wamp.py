@@ -60,7 +60,7 @@ class Session:
 
     def __init__(self, inner: ApplicationSession, clock: Any) -> None:
         self._inner = inner
-        self._clock = clock
+        self.clock = clock
 
     @property
     def id(self) -> int:
@@ -75,7 +75,7 @@ class Session:
             answer = Deferred()
             answer.errback(NoAnswer("the session is gone", next_step="try again"))
         answer.addErrback(_translate, uri)
-        return limit(self._clock, answer, within, uri)
+        return limit(self.clock, answer, within, uri)
 
     async def register(self, procedures: Mapping[str, Endpoint]) -> None:
         """Offer procedures, also when a stale session still offers them."""

@@ -17,7 +17,7 @@ from controlplane.config import AgentSettings
 from controlplane.connection import Connection
 from controlplane.drivers.driver import Driver, Surroundings
 from controlplane.errors import InvalidConfiguration
-from controlplane.keys import ensure_key, public_key
+from controlplane.keys import KEY_FILE, ensure_key, public_key
 from controlplane.paths import machine_identity, short_directory
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.nodes import NodeFacts
@@ -27,7 +27,6 @@ from controlplane.wamp import Login, Session
 DRIVER_GROUP = "controlplane.drivers"
 MANAGEMENT_REALM = "default"
 AGENT_ROLE = "agent"
-KEY_FILE = "agent.key"
 
 log = Logger()
 
@@ -73,11 +72,6 @@ class AgentProcess:
         for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, MASTER_STARTED_TOPIC):
             await session.subscribe(topic, self._agent.heard)
         self._agent.joined(session)
-
-
-def key_file(state_dir: str) -> Path:
-    """Return where an agent keeps its key."""
-    return Path(state_dir).resolve() / KEY_FILE
 
 
 def main(settings: AgentSettings) -> int:

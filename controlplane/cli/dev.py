@@ -18,12 +18,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
-from controlplane.agent.process import key_file
 from controlplane.cli.overview import PREFIX, read_overview
-from controlplane.cli.render import event_line, overview_tables
+from controlplane.cli.render import event_line, make_console, overview_tables
 from controlplane.clock import limit, sleep
 from controlplane.errors import ControlPlaneError, NoAnswer
-from controlplane.keys import ensure_key, public_key, read_key
+from controlplane.keys import KEY_FILE, ensure_key, public_key, read_key
 from controlplane.master.layout import StateDirectory, initialise, write_owner_only
 from controlplane.master.router import router_command
 from controlplane.paths import free_port
@@ -66,12 +65,10 @@ class Installation:
 
     def prepare(self, clock: Any) -> None:
         """Make keys, configuration and store, on the port of the last time or on a free one."""
-        if self.state.connection.exists():
-            self.port = int(json.loads(self.state.connection.read_text())["url"].rpartition(":")[2].partition("/")[0])
-        else:
-            self.port = free_port(8080)
+        # It is there only while everything runs.
+        self.state.connection.unlink(missing_ok=True)
+        self.port = free_port(self.state.port() or 8080)
         initialise(self.state, self.port, clock)
-        # It is announced again once everything is ready.
         self.state.connection.unlink()
         (self.state.root / "logs").mkdir(exist_ok=True)
 
@@ -113,6 +110,7 @@ class Installation:
         """End the children in order: agents together, then the master, then the router."""
         agents = [child for name, child in self._children if name.startswith("node")]
         others = [[child] for name, child in reversed(self._children) if not name.startswith("node")]
+        self.state.connection.unlink(missing_ok=True)
         for group in [agents, *others]:
             for child in group:
                 if child.poll() is None:
@@ -196,6 +194,8 @@ async def _work(reactor: Any, installation: Installation, empty: bool, show: "Sc
         await _wait_until_running(reactor, installation, session, show)
     write_owner_only(state.connection, json.dumps(connection, indent=2) + "\n")
     show.line(f"ready; try: controlplane status --connection {state.connection}")
+    for line in _addresses(await read_overview(session)):
+        show.line(line)
     while not stopped.called:
         show.overview(await read_overview(session))
         await show.next_change(reactor)
@@ -231,7 +231,7 @@ async def _pair(reactor: Any, installation: Installation, session: Session) -> N
         if name not in known:
             directory = installation.node_directory(number)
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            key = public_key(ensure_key(key_file(str(directory))))
+            key = public_key(ensure_key(directory / KEY_FILE))
             await session.call("controlplane.node.pair_node", pubkey=key, authid=name)
     end = reactor.seconds() + READY_WITHIN_S
     while True:
@@ -270,13 +270,23 @@ async def _wait_until_running(reactor: Any, installation: Installation, session:
             raise NoAnswer(f"{dead} has ended", next_step=f"see {installation.log_of(dead)}")
 
 
+def _addresses(overview: dict[str, Any]) -> list[str]:
+    """Return where WAMP clients can connect, a line per address."""
+    return sorted(
+        {
+            f"WAMP clients join realm {' or '.join(worker['realms'])} at {address['url']}"
+            for cluster in overview["clusters"]
+            for worker in cluster["workers"]
+            for address in worker["addresses"]
+        }
+    )
+
+
 class Screen:
     """Events as lines, and below them, on a terminal, a table that is kept up to date."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(highlight=False)
+        self._console = make_console()
         self._live: Any = None
         self._waiting: Deferred[None] | None = None
         self._printed = ""

@@ -6,6 +6,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from controlplane.cli.render import event_line
+from controlplane.clock import limit
+from controlplane.errors import NoAnswer
 from controlplane.wamp import Session
 
 LAST_SHOWN = 20
@@ -49,3 +51,31 @@ async def show_events(session: Session, after: int | None, follow: bool, as_json
         for event in early:
             show(event)
         await Deferred()
+
+
+async def wait_for_status(session: Session, cluster: str, status: str, within: float) -> None:
+    """Return when a cluster has a status; raises `NoAnswer` when it has not in time."""
+    changed: list[Deferred[None]] = [Deferred()]
+
+    def hear(_topic: str, *_: Any) -> None:
+        if not changed[0].called:
+            changed[0].callback(None)
+
+    # Subscribed first, so that no change is missed between asking and waiting.
+    await session.subscribe("controlplane.routercluster.", hear, prefix=True)
+    end = session.clock.seconds() + within
+    while True:
+        changed[0] = Deferred()
+        found = await session.call("controlplane.routercluster.get_routercluster", routercluster_oid=cluster)
+        if found["status"] == status:
+            return
+        left = end - session.clock.seconds()
+        if left <= 0:
+            raise NoAnswer(
+                f"the cluster is {found['status']}: {found['reason'] or 'no reason is known'}",
+                next_step="see 'controlplane status'",
+            )
+        try:
+            await limit(session.clock, changed[0], left, "the cluster")
+        except NoAnswer:
+            pass

@@ -11,7 +11,10 @@ from controlplane.errors import ControlPlaneError
 from controlplane.quiet import leave_out_bjdata
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="A WAMP control plane for clusters."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A WAMP control plane for clusters.",
 )
 
 StateDir = Annotated[
@@ -151,6 +154,7 @@ def call(
     procedure: Annotated[str, typer.Argument(help="Name of a procedure; the last part is enough where it is unique.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="As JSON; what is no JSON is taken as text.")] = None,
     kw: Annotated[list[str] | None, typer.Option("--kw", help="Keyword argument k=v, v as JSON or text.")] = None,
+    field: Annotated[str | None, typer.Option(help="Print this field of the result alone.")] = None,
     connection: ConnectionFile = None,
 ) -> None:
     """Call a procedure and print its result as JSON."""
@@ -159,7 +163,13 @@ def call(
 
     args = [_value(text) for text in arguments or []]
     kwargs = dict(_keyword(text) for text in kw or [])
-    print_json(one_shot(connection, lambda session: call_procedure(session, procedure, args, kwargs)))
+    result = one_shot(connection, lambda session: call_procedure(session, procedure, args, kwargs))
+    if field is None:
+        print_json(result)
+    elif isinstance(result, dict) and field in result:
+        print(result[field] if isinstance(result[field], str) else json.dumps(result[field]))
+    else:
+        raise typer.BadParameter(f"the result has no field {field!r}", param_hint="--field")
 
 
 @app.command()
@@ -174,6 +184,37 @@ def events(
     from controlplane.cli.events import show_events
 
     one_shot(connection, lambda session: show_events(session, after, follow, json_))
+
+
+@app.command()
+def wait(
+    cluster: Annotated[str, typer.Argument(help="Oid of a router cluster.")],
+    status: Annotated[str, typer.Argument(help="Such as RUNNING or STOPPED.")],
+    within: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 120.0,
+    connection: ConnectionFile = None,
+) -> None:
+    """Wait until a router cluster has a status."""
+    from controlplane.cli.client import one_shot
+    from controlplane.cli.events import wait_for_status
+
+    one_shot(connection, lambda session: wait_for_status(session, cluster, status, within))
+
+
+@app.command()
+def key(
+    state_dir: Annotated[
+        str | None, typer.Option(help="Directory of a node. [default: ~/.local/state/controlplane/node]")
+    ] = None,
+) -> None:
+    """Print the public key of a node's agent; the key is made when there is none."""
+    from pathlib import Path
+
+    from controlplane.config import AgentSettings
+    from controlplane.keys import KEY_FILE, ensure_key, public_key
+
+    directory = Path(state_dir or AgentSettings().state_dir)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    print(public_key(ensure_key(directory / KEY_FILE)))
 
 
 @app.command()

@@ -6,6 +6,8 @@ from typing import Any
 
 from controlplane.records.types import NANOSECONDS
 
+FILE_WIDTH = 160
+
 
 def print_json(value: Any) -> None:
     """Print a value for programs, and well enough for people."""
@@ -14,11 +16,16 @@ def print_json(value: Any) -> None:
 
 def print_overview(overview: dict[str, Any]) -> None:
     """Print nodes, clusters and workers as tables."""
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, highlight=False)
+    console = make_console()
     for table in overview_tables(overview):
         console.print(table)
+
+
+def make_console() -> Any:
+    """Return what tables are printed on: the terminal as wide as it is, a file wide enough for all columns."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def overview_tables(overview: dict[str, Any]) -> list[Any]:

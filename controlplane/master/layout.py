@@ -30,6 +30,14 @@ class StateDirectory:
         self.admin_key = self.root / "admin.key"
         self.connection = self.root / "connection.json"
 
+    def port(self) -> int | None:
+        """Return the port that the router was configured with, or None before the first start."""
+        try:
+            config = json.loads((self.router / "config.json").read_text())
+        except FileNotFoundError:
+            return None
+        return int(_transports(config)["public"]["endpoint"]["port"])
+
     @property
     def master_socket(self) -> Path:
         """Return where the router listens for the master: short enough for a unix socket, for the owner only."""
@@ -71,10 +79,14 @@ def write_owner_only(path: Path, text: str) -> None:
 
 def _write_router_config(state: StateDirectory, port: int) -> None:
     config = json.loads(crossbar_config("master.json").read_text())
-    transports = {transport["id"]: transport for transport in config["workers"][0]["transports"]}
+    transports = _transports(config)
     transports["master"]["endpoint"]["path"] = str(state.master_socket)
     transports["public"]["endpoint"]["port"] = port
     write_owner_only(state.router / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _transports(config: dict[str, Any]) -> dict[str, Any]:
+    return {transport["id"]: transport for transport in config["workers"][0]["transports"]}
 
 
 def _ensure_administrator(change: Change, pubkey: str) -> None:

@@ -40,7 +40,8 @@ class RealmStatistics(Record, frozen=True, kw_only=True):
     realm: str
     worker_oid: Oid
     sessions: int | None
-    messages: dict[str, int]
+    messages: dict[str, dict[str, int]]
+    """Since the worker started: `sent` and `received` by the router, each by type of message."""
 
 
 class Statistics(Record, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import pytest_twisted
 from tests.e2e.installation import Installation, processes_of
 
 
-@pytest_twisted.async_fixture(scope="module")
+@pytest_twisted.async_yield_fixture(scope="module")
 async def installation(tmp_path_factory):
     """Router, master and two agents, for the tests of one module."""
     made = Installation(tmp_path_factory.mktemp("plane"))

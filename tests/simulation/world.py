@@ -421,7 +421,7 @@ class PlayedDriver:
         self._machine.units.pop(oid, None)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
-        return {"realms": {"app": {"sessions": 3, "messages": {"call": 7}}}}
+        return {"realms": {"app": {"sessions": 3, "messages": {"received": {"call": 7}, "sent": {"result": 7}}}}}
 
     async def close(self, keep: bool) -> None:
         if not keep:
