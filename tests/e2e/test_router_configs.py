@@ -267,6 +267,7 @@ def accepted(files):
             "options": {"hsts": True, "hsts_max_age": 1, "client_timeout": None, "access_log": False},
         },
         "web with a root": web(**{"/": {"type": "redirect", "url": "/x"}}),
+        "web with a root beside others": web(ws={"type": "websocket"}, **{"/": {"type": "nodeinfo"}}),
         "web with a websocket at the root": {**web(**{"/": {"type": "websocket"}}), "options": {"client_timeout": 60}},
         "web with a caller at the root": web(**{"/": caller}),
         "universal": {
@@ -553,8 +554,11 @@ STRICTER = {
     "reverse proxies": {"transport": web(a={"type": "reverseproxy", "host": "x", "port": 80})},
     "json ignores its options": {"transport": web(a={"type": "json", "value": 1, "options": {}})},
     "json does not answer at the root": {"transport": web(**{"/": {"type": "json", "value": 1}})},
-    "nodeinfo at the root answers for all": {
-        "transport": web(ws={"type": "websocket"}, **{"/": {"type": "nodeinfo"}}),
+    "nodeinfo at a nested root answers for all": {
+        "transport": web(a={"type": "path", "paths": {"/": {"type": "nodeinfo"}, "ws": {"type": "websocket"}}})
+    },
+    "paths at the root belong beside it": {
+        "transport": web(**{"/": {"type": "path", "paths": {"ws": {"type": "websocket"}}}})
     },
     "a key without a secret": {
         "transport": web(a={"type": "caller", "realm": "realm1", "role": "user", "options": {"key": "x"}}),

@@ -578,6 +578,51 @@ async def test_a_driver_that_comes_back_adopts_what_runs_and_clients_notice_noth
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_busy_machine_costs_no_healthy_worker_and_hides_none_that_hangs(site):
+    extra = site.router_spec(uuid4())
+    burners = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        await site.driver.start(extra)
+        await sleep(3)
+        assert site.losses.seen == []
+        os.kill(site.driver.find(extra.oid).pid, signal.SIGSTOP)
+        assert "did not answer" in await site.losses.of(extra.oid, within=12)
+        assert len(site.losses.seen) == 1
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_that_is_lost_is_made_anew_and_costs_no_worker(site):
+    starting = ensureDeferred(site.driver.start(site.router_spec(uuid4())))
+    await sleep(0.3)
+    site.driver._node.session.close()
+    with pytest.raises(WorkerFailed, match="link to the node was lost"):
+        await starting
+    assert len(site.processes()) == 5
+    again = site.router_spec(uuid4())
+    await site.driver.start(again)
+    await site.driver.stop(again.oid)
+    assert site.losses.seen == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_cannot_be_started_is_the_reason(home, monkeypatch):
+    site = Site(home / "broken", free_ports(4))
+    await site.open()
+    for executable, said in (("/bin/false", "exited with code 1"), ("/nowhere", "cannot be started from /nowhere")):
+        monkeypatch.setenv("CONTROLPLANE_CROSSBAR", executable)
+        with pytest.raises(WorkerFailed, match=said):
+            await site.driver.start(site.router_spec())
+    monkeypatch.undo()
+    await site.driver.start(site.router_spec())
+    await site.driver.close(False)
+    assert site.processes() == {}
+
+
+@pytest_twisted.ensureDeferred
 async def test_only_one_driver_uses_a_directory(site):
     with pytest.raises(WorkerFailed, match="another agent uses"):
         await RouterDriver(site.surroundings, reactor).open(site.losses)
@@ -597,11 +642,14 @@ async def test_a_driver_that_is_killed_is_followed_by_one_that_adopts_and_leaves
         said = await read_line(agent)
         site.router, site.proxies = UUID(said["router"]), (UUID(said["proxy"]),)
         session = await site.join(said["url"])
+        while len(site.processes()) < 6:
+            await sleep(0.01)
     finally:
         agent.kill()
         agent.wait()
     await session.register(lambda: "still here", "my.procedure")
 
+    # One worker was just being started when the agent was killed.
     await site.open()
 
     assert {str(oid): unit.pid for oid, unit in site.adopted.items()} == said["pids"]
@@ -631,6 +679,7 @@ async def be_an_agent(home, ports):
     }
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
+    await site.driver.start(site.router_spec(uuid4()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from controlplane.drivers.router.held import HeldSocket
+from controlplane.drivers.router.held import ANSWER_LIMIT_S, HeldSocket
 from controlplane.drivers.router.processes import identify, kill
 
 
@@ -67,7 +67,9 @@ async def test_the_port_outlives_us_and_is_handed_to_who_comes_next(directory):
     for each in (accepted, waiting):
         each.close()
     assert len(holders(directory)) == 1
+    began = time.monotonic()
     await second.close()
+    assert time.monotonic() - began < ANSWER_LIMIT_S, "it was told to end and did"
     assert holders(directory) == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

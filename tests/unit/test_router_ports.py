@@ -63,6 +63,14 @@ def test_a_port_on_which_something_listens_that_would_share_it_is_passed_over(po
         assert ports.take("a", "w1", None, HOST) == allowed[0] + 1
 
 
+def test_a_port_that_was_passed_over_is_not_kept_from_other_agents(ports, tmp_path, allowed):
+    with socket.create_server((HOST, allowed[0])):
+        ports.take("a", "w1", None, HOST)
+    other = Ports(tmp_path / "other.json", allowed)
+    assert other.take("b", "w2", None, HOST) == allowed[0]
+    other.close()
+
+
 def test_a_port_that_another_agent_reserved_is_passed_over_and_free_when_that_has_gone(ports, tmp_path, allowed):
     other = Ports(tmp_path / "other.json", allowed)
     assert other.take("a", "w1", None, HOST) == allowed[0]
