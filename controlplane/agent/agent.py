@@ -23,10 +23,11 @@ from controlplane.records.protocol import (
     ANSWER_QUESTION,
     ASSIGNMENT_TOPIC,
     ATTACH_AGENT,
-    MASTER_STARTED_TOPIC,
     QUESTION_TOPIC,
     REPORT_WORKERS,
+    TICK_TOPIC,
     Attachment,
+    Tick,
 )
 from controlplane.records.types import Oid, Seconds, from_wire, to_wire
 from controlplane.records.workers import Assignment, Entry, Question, Report, WorkerReport
@@ -36,7 +37,7 @@ ACKNOWLEDGE_AFTER_S = 0.05
 
 RETRY_PAUSE_MIN_S = 0.2
 RETRY_PAUSE_MAX_S = 5.0
-ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 4.0
 
 log = Logger()
 
@@ -74,6 +75,7 @@ class Agent:
         self._link: Link | None = None
         self._contact = _Contact.AWAY
         self._master_epoch: Oid | None = None
+        self._master_boot: Oid | None = None
         self._dirty: dict[Oid, None] = {}
         self._report_all = False
         self._unreported = False
@@ -109,7 +111,7 @@ class Agent:
                 self._take(from_wire(payload, Assignment))
             elif topic == QUESTION_TOPIC:
                 ensureDeferred(self._answer(from_wire(payload, Question)))
-            elif topic == MASTER_STARTED_TOPIC:
+            elif topic == TICK_TOPIC and from_wire(payload, Tick).boot != self._master_boot:
                 self._attach_again()
         except msgspec.ValidationError as problem:
             log.error("the master sent something that this agent does not understand: {problem}", problem=problem)
@@ -196,6 +198,7 @@ class Agent:
             return
         attachment = from_wire(answer, Attachment)
         self._master_epoch = attachment.epoch
+        self._master_boot = attachment.boot
         self._contact = _Contact.ATTACHED
         log.info("attached as node {authid}", authid=attachment.authid, node=str(attachment.node_oid))
 

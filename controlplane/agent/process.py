@@ -4,6 +4,7 @@ Nothing that an edge node does not need is imported here: no store, no command l
 """
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from controlplane.keys import KEY_FILE, ensure_key, public_key
 from controlplane.paths import machine_identity, short_directory
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.nodes import NodeFacts
-from controlplane.records.protocol import ASSIGNMENT_TOPIC, MASTER_STARTED_TOPIC, QUESTION_TOPIC
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
 from controlplane.wamp import Login, Session
 
 DRIVER_GROUP = "controlplane.drivers"
@@ -34,7 +35,8 @@ log = Logger()
 class AgentProcess:
     """The agent's process."""
 
-    def __init__(self, reactor: Any, settings: AgentSettings) -> None:
+    def __init__(self, reactor: Any, settings: AgentSettings, drivers: Mapping[str, Driver] | None = None) -> None:
+        """Make ready; `drivers` take the place of the installed ones."""
         directory = Path(settings.state_dir).resolve()
         lock_directory(directory, "agent")
         self._settings = settings
@@ -47,7 +49,8 @@ class AgentProcess:
             ports=(settings.first_port, settings.last_port),
             cores=os.cpu_count() or 1,
         )
-        drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
+        if drivers is None:
+            drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
         self._agent = Agent(reactor, chance, _facts(settings, surroundings), drivers, Notebook(directory))
         login = Login(url=settings.url, realm=MANAGEMENT_REALM, authrole=AGENT_ROLE)
         self._connection = Connection(
@@ -69,7 +72,7 @@ class AgentProcess:
         log.info("the agent has ended in order")
 
     async def _joined(self, session: Session) -> None:
-        for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, MASTER_STARTED_TOPIC):
+        for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC):
             await session.subscribe(topic, self._agent.heard)
         self._agent.joined(session)
 

@@ -99,7 +99,7 @@ def _web_doors(paths: object, path: str) -> Iterator[Door]:
             yield from _web_doors(service.get("paths"), at(where, "paths"))
         elif kind == "websocket":
             yield Door(where, "login", service)
-        elif isinstance(kind, str) and kind in BRIDGES:
+        elif kind in BRIDGES:
             yield Door(where, kind, service)
 
 
@@ -138,7 +138,7 @@ def _principal_problems(path: str, method: str, config: Mapping[str, Any], roles
         if not isinstance(name, str) or not isinstance(principal, dict):
             continue
         here = at(path, name)
-        if "role" in principal or method == "tls":
+        if "role" in principal:
             yield from _role_problems(here, principal, "role", "realm", roles)
         elif "default-role" not in config:
             yield Problem(at(here, "role"), f"is missing, and '{method}' has no 'default-role'")

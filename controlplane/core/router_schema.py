@@ -164,7 +164,7 @@ def _paths(value: Any, path: str, *, at_top: bool) -> Iterator[Problem]:
         yield Problem(at(path, "/"), "is not needed: give its paths beside it")
     elif kind == "json" and at_top:
         yield Problem(at(path, "/"), "Crossbar.io does not answer at '/' with this type; give it a name")
-    elif isinstance(kind, str) and kind in LEAVES and len(value) > 1 and not at_top:
+    elif kind in LEAVES and len(value) > 1 and not at_top:
         yield Problem(at(path, "/"), f"a service of type '{kind}' at '/' would answer for all the other paths, too")
 
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from controlplane.clock import Clock, limit
+from controlplane.clock import Clock, DelayedCall, limit
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
-from controlplane.records.protocol import ASSIGNMENT_TOPIC, MASTER_STARTED_TOPIC, QUESTION_TOPIC
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, Tick
 from controlplane.records.types import Oid, Seconds, to_wire
 from controlplane.records.workers import Assignment, Question, Report, Worker
 from controlplane.services.agents import mark_offline
@@ -25,7 +25,8 @@ from controlplane.services.specs import Specs
 from controlplane.store.catalog import NODES, WORKERS
 from controlplane.store.database import Store, View
 
-RESEND_AFTER_S = 5.0
+RESEND_AFTER_S = 2.0
+TICK_PERIOD_S = 2.0
 SETTLE_S = 5.0
 """How long agents may take to attach again after the master or the router was away, before they count as offline."""
 
@@ -82,23 +83,25 @@ class Uplinks:
         self._nodes: dict[int, Oid] = {}
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
-        self._round = 0
+        self.boot = new_oid()
+        self._ticks: DelayedCall | None = None
 
     # The master's own session
 
     def joined(self) -> None:
         """Have every agent attach; those that do not within a while are offline."""
-        self._round += 1
-        self._uplinks.clear()
-        self._nodes.clear()
-        self._messenger.announce(MASTER_STARTED_TOPIC, {"epoch": str(self._store.epoch)})
-        self._clock.callLater(SETTLE_S, self._settle, self._round)
+        self.left()
+        self.boot = self._new_oid()
+        self._clock.callLater(SETTLE_S, self._settle, self.boot)
+        self._tick()
 
     def left(self) -> None:
         """Take note that nobody can be reached: nothing is concluded from that about the nodes."""
-        self._round += 1
         self._uplinks.clear()
         self._nodes.clear()
+        if self._ticks is not None:
+            self._ticks.cancel()
+            self._ticks = None
 
     def session_left(self, session: int) -> None:
         """Take note that a session is no more; when it was an agent's, its node is offline."""
@@ -112,7 +115,7 @@ class Uplinks:
 
     async def close(self) -> None:
         """Send nothing more."""
-        self._round += 1
+        self.left()
         await self._pushes.close()
 
     # What procedures say and ask
@@ -245,8 +248,12 @@ class Uplinks:
             removed=tuple(removed),
         )
 
-    def _settle(self, settled_round: int) -> None:
-        if settled_round != self._round:
+    def _tick(self) -> None:
+        self._messenger.announce(TICK_TOPIC, to_wire(Tick(boot=self.boot)))
+        self._ticks = self._clock.callLater(TICK_PERIOD_S, self._tick)
+
+    def _settle(self, boot: Oid) -> None:
+        if boot != self.boot or self._ticks is None:
             return
         with self._store.read() as view:
             silent = [n.oid for n in view.rows(NODES).all() if n.online and n.oid not in self._uplinks]

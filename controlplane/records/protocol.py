@@ -13,8 +13,14 @@ ASSIGNMENT_TOPIC = AGENT_PREFIX + "on_assignment"
 QUESTION_TOPIC = AGENT_PREFIX + "on_question"
 """Sent to the session of one agent only."""
 
-MASTER_STARTED_TOPIC = AGENT_PREFIX + "on_master_started"
-"""Sent to all agents: attach again."""
+TICK_TOPIC = AGENT_PREFIX + "on_tick"
+"""Sent to all agents when the master joins, and again and again: who is attached to another run of it attaches anew."""
+
+
+class Tick(Record, frozen=True, kw_only=True):
+    """That the master is there, and which run of it."""
+
+    boot: Oid
 
 
 class Attachment(Record, frozen=True, kw_only=True):
@@ -23,6 +29,9 @@ class Attachment(Record, frozen=True, kw_only=True):
     node_oid: Oid
     authid: str
     epoch: Oid
+    boot: Oid
+    """Which run of the master, and which session of that run, the agent is attached to."""
+
     assignment: int
     """Version of what it shall run; the assignment itself follows as an event when the agent holds another one."""
 

@@ -34,7 +34,13 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
     apply_report(ledger, node, msgspec.structs.replace(report, full=True), ledger.epoch)
     agents, session, oid, assignment = call.agents, call.caller.session, node.oid, node.assignment
     ledger.change.after_commit(lambda: agents.attach(oid, session, report, assignment))
-    return Attachment(node_oid=node.oid, authid=node.authid, epoch=ledger.epoch, assignment=node.assignment)
+    return Attachment(
+        node_oid=node.oid,
+        authid=node.authid,
+        epoch=ledger.epoch,
+        boot=agents.boot,
+        assignment=node.assignment,
+    )
 
 
 @procedure(REPORT_WORKERS, needs="agent", writes=True, raises=(NotAuthorized, NotAttached))

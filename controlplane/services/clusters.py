@@ -236,7 +236,7 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
 
 def view_cluster(call: Call, cluster: Cluster) -> ClusterView:
     """Return a cluster as callers see it."""
-    return cluster_view(cluster, *whole_tally(call.view, cluster))
+    return cluster_view(cluster, *(whole_tally(call.view, cluster) if cluster.run else ({}, 0)))
 
 
 def require_protected(call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None) -> None:

@@ -38,6 +38,11 @@ log = Logger()
 class Agents(Protocol):
     """The agents that are connected: by which session, and what they were asked."""
 
+    @property
+    def boot(self) -> Oid:
+        """Return the identity of the master's present session: what was attached to another one is not any more."""
+        ...
+
     def attach(self, node_oid: Oid, session: int, report: Report, assignment: int) -> None:
         """Take a session for the one that a node is reached by, when its assignment had this version."""
         ...

@@ -9,6 +9,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import cbor2
@@ -201,7 +202,7 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
     """Return the settings object, or raise `InvalidConfiguration` with every problem and its path."""
     if not isinstance(value, Mapping):
         raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)  # type: ignore[arg-type]  # A struct type is hashable; its metaclass hides it.
     problems: list[Problem] = []
     read: dict[str, Any] = {}
     for key, given in value.items():
@@ -228,6 +229,11 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
             next_step="mend what is listed and call again",
         )
     return kind(**read)
+
+
+@cache
+def _fields(kind: type[Any]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def located(problem: Exception, path: str) -> Problem:

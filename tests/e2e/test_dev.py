@@ -154,7 +154,8 @@ def test_every_command_of_the_readme_works(tmp_path):
         if command.endswith("&"):
             script.append("sleep 0.5")
         if "controlplane agent" in command:
-            script.append("until controlplane call list_nodes --connection state/connection.json >/dev/null 2>&1; do sleep 0.5; done")
+            asked = "controlplane call list_nodes --connection state/connection.json >/dev/null 2>&1"
+            script.append(f"until {asked}; do sleep 0.5; done")
     log = tmp_path / "commands.log"
     with open(log, "w") as out:
         shell = subprocess.Popen(
@@ -176,7 +177,10 @@ def test_every_command_of_the_readme_works(tmp_path):
     assert (tmp_path / "state.backup").exists()
 
 
-@pytest.mark.parametrize("command", ["", "init", "router", "master", "agent", "dev", "status", "call", "events", "wait", "key", "backup", "restore"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "init", "router", "master", "agent", "dev", "status", "call", "events", "wait", "key", "backup", "restore"],
+)
 def test_help_shows_defaults_and_no_traceback(command):
     done = controlplane(*([command] if command else []), "--help")
     assert done.returncode == 0

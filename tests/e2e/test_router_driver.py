@@ -534,6 +534,7 @@ async def test_the_node_that_dies_takes_its_workers_along_and_is_started_again(s
     oids = (site.router, *site.proxies)
     url = url_of(site.driver.find(site.proxies[0]))
     pids = [site.driver.find(oid).pid for oid in oids]
+    os.kill(pids[2], signal.SIGSTOP)
     os.kill(site.driver._node.pid, signal.SIGKILL)
 
     reasons = [await site.losses.of(oid, within=1) for oid in oids]
@@ -583,8 +584,11 @@ async def test_a_busy_machine_costs_no_healthy_worker_and_hides_none_that_hangs(
     burners = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(6)]
     try:
         await site.driver.start(extra)
-        await sleep(3)
+        starved = site.driver.find(site.proxies[0]).pid
+        os.sched_setscheduler(starved, os.SCHED_IDLE, os.sched_param(0))
+        await sleep(5)
         assert site.losses.seen == []
+        os.sched_setscheduler(starved, os.SCHED_OTHER, os.sched_param(0))
         os.kill(site.driver.find(extra.oid).pid, signal.SIGSTOP)
         assert "did not answer" in await site.losses.of(extra.oid, within=12)
         assert len(site.losses.seen) == 1
@@ -655,7 +659,9 @@ async def test_a_driver_that_is_killed_is_followed_by_one_that_adopts_and_leaves
     assert {str(oid): unit.pid for oid, unit in site.adopted.items()} == said["pids"]
     assert await session.call("my.procedure") == "still here"
     assert len(site.processes()) == 4
+    began = time.monotonic()
     await site.driver.close(False)
+    assert time.monotonic() - began < 10
     assert site.processes() == {}
 
 

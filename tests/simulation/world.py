@@ -201,7 +201,9 @@ class Network:
         self._next_session += 1
         session = Session(self, self._next_session, agent, authid)
         self._sessions[session.id] = session
-        self.later(lambda: agent.joined(session) if session.open else None)
+        # A login that is lost is tried again by the connection; here it arrives.
+        delay = self._world.random.uniform(self._world.faults.delay_min_s, self._world.faults.delay_max_s)
+        self._world.clock.callLater(delay, lambda: agent.joined(session) if session.open else None)
         return session
 
     def leave(self, session: "Session", notice_after: float = 0.0) -> None:

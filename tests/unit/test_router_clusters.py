@@ -31,6 +31,11 @@ def test_a_new_realm_goes_to_the_router_with_the_fewest():
     assert assign_homes(["a", "b", "c"], 2, {"a": 1, "b": 1}) == {"a": 1, "b": 1, "c": 0}
 
 
+def test_new_realms_fill_up_what_has_fewer():
+    homes = assign_homes(list("abcdefg"), 2, {"a": 0, "b": 0, "c": 0})
+    assert homes == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 1, "f": 1, "g": 0}
+
+
 def test_of_several_routers_with_the_fewest_the_first_is_taken():
     assert assign_homes(["a", "b"], 3, {"a": 1})["b"] == 0
 
@@ -137,6 +142,11 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(config):
 )
 def test_other_content_has_another_digest(one, other):
     assert digest_of(one) != digest_of(other)
+
+
+def test_what_is_no_json_has_no_digest():
+    with pytest.raises(ValueError, match="JSON"):
+        digest_of({"a": float("nan")})
 
 
 def test_a_digest_stays_the_same_for_ever():

@@ -345,7 +345,13 @@ def test_keys_of_a_realm_that_do_not_work_are_refused_with_a_reason(key):
     assert "unknown" not in found.message
 
 
-@pytest.mark.parametrize("key", ["manhole", "components", "workers", "controller", "transports", "rlinks", "options"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("components", "connections", "controller", "manhole", "options", "rlinks", "routes", "transports", "type"),
+        *("version", "workers"),
+    ],
+)
 def test_keys_of_a_node_are_refused_with_a_reason(key):
     found = one({key: {}})
     assert found.path == f"$.{key}"
@@ -396,6 +402,7 @@ def test_a_role_of_a_realm_is_looked_for_in_that_realm():
     ]
     default = {"type": "static", "principals": {"joe": keys}, "default-role": "user"}
     assert paths(with_auth(cryptosign=default)) == [f"{where}.role"]
+    assert paths(with_principal("cryptosign", "principals", role="x", **{**keys, "realm": 5})) == [f"{where}.realm"]
 
 
 def test_a_realm_must_be_defined_to_be_named():
@@ -460,6 +467,8 @@ def test_somebody_must_be_able_to_log_in_to_register_the_authenticator():
     universal = with_transport("universal", rawsocket={"auth": {"ticket": TICKET}}, websocket={})
     universal["transport"]["websocket"] = {"ws": {"type": "websocket", "auth": {"ticket": dynamic}}}
     assert check_config(universal) == []
+    universal["transport"]["rawsocket"] = {}
+    assert check_config(universal) == []
 
 
 def test_login_by_certificate_needs_an_endpoint_that_asks_for_one():
@@ -478,6 +487,13 @@ def test_methods_that_a_cluster_cannot_offer_are_refused_with_a_reason(method):
     found = one(with_auth(**{method: {"type": "static"}}))
     assert found.path == f"$.transport.auth.{method}"
     assert "unknown" not in found.message
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "flashpolicy", "websocket.testee", "stream.testee"])
+def test_transports_that_a_cluster_cannot_offer_are_refused_with_a_reason(kind):
+    found = one(with_transport(kind))
+    assert found.path == "$.transport.type"
+    assert "must be" not in found.message
 
 
 @pytest.mark.parametrize("method", ["anonymous", "ticket", "wampcra", "scram", "cryptosign", "tls"])
@@ -545,6 +561,7 @@ def test_endpoints_that_frontends_cannot_share_are_refused(endpoint, path):
         "static",
         "upload",
         "wap",
+        "websocket-reverseproxy",
         "wsgi",
     ],
 )
@@ -684,6 +701,7 @@ VALUES_OF = [
     ("rawsocket.auth.scram.principals.joe.salt", ["00", "aBcD"], ["", "0", "0g"]),
     ("rawsocket.auth.scram.principals.joe.stored-key", [DIGITS], [DIGITS[1:], DIGITS + "0", "g" * 64]),
     ("rawsocket.auth.scram.principals.joe.server-key", [DIGITS], [DIGITS[1:], DIGITS + "0", "g" * 64]),
+    ("rawsocket.auth.tls.principals.joe.role", ["user", "admin"], ["nobody", 5]),
     ("rawsocket.auth.tls.principals.joe.certificate-sha1", [":".join(["00"] * 20)], ["", "00", ":".join(["a1"] * 20)]),
     ("rawsocket.auth.cryptosign.trustroots", [], [{}]),
     ("rawsocket.auth.cryptosign.principals.joe.authorized_keys", [[KEY, KEY]], [[], KEY]),
@@ -694,6 +712,10 @@ VALUES_OF = [
     ("web.options.hsts_max_age", [0, BIG], [-1, BIG + 1]),
     ("web.options.client_timeout", [None, 1, 86_400], [0, 86_401, "1"]),
     ("web.options.access_log", [False], ["x"]),
+    ("web.options.display_tracebacks", [True], ["x"]),
+    ("web.paths.hook.options.debug", [True], ["x"]),
+    ("web.paths.call.options.debug", [True], ["x"]),
+    ("web.paths.socket.debug", [True], ["x"]),
     ("web.paths", [{"a": {"type": "nodeinfo"}}], [{}, [], None]),
     ("web.paths.go.url", ["/", "https://x/?y#z"], ["", "a b", "ü", "a\r\nb"]),
     ("web.paths.data.value", [None, 5, [{}]], []),
@@ -803,6 +825,26 @@ def test_bad_values_are_refused_where_they_are(place, value):
     assert found.message
 
 
+@pytest.mark.parametrize(
+    ("place", "entry"),
+    [
+        ("websocket.serializers", "json"),
+        ("websocket.options.allowed_origins", "*"),
+        ("rawsocket.endpoint.tls.ca_certificates", "/a"),
+        ("rawsocket.endpoint.tls.chain_certificates", "/a"),
+        ("web.paths.call.options.require_ip", "::1"),
+        ("web.paths.deep.paths", {"type": "nodeinfo"}),
+        ("universal.websocket", {"type": "websocket"}),
+    ],
+)
+def test_lists_are_limited_where_nothing_else_is_said(place, entry):
+    def many(count):
+        return [entry] * count if isinstance(entry, str) else {f"x{index}": entry for index in range(count)}
+
+    assert check_config(with_value(place, many(1_000))) == []
+    assert one(with_value(place, many(1_001))).message == "has 1001 entries; at most 1000 are allowed"
+
+
 REFUSED = [(place, bad[0]) for place, good, bad in VALUES_OF if not good]
 
 
@@ -833,20 +875,30 @@ def test_keys_that_crossbar_does_not_know_are_refused_as_unknown(place):
 
 
 def nested(depth):
-    value = {}
+    value = {"a": 1}
     for _ in range(depth):
         value = {"a": value}
     return value
 
 
+def listed(depth):
+    value = [1]
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def test_depth_is_limited():
-    value = nested(DEPTH_MAX - 5)
-    assert check_config(with_service(type="json", value=value)) == []
-    assert "nested" in one(with_service(type="json", value={"a": value})).message
+    assert DEPTH_MAX == 32
+    assert check_config(with_service(type="json", value=nested(27))) == []
+    assert check_config(with_service(type="json", value=listed(27))) == []
+    assert "nested" in one(with_service(type="json", value=nested(28))).message
+    assert "nested" in one(with_service(type="json", value=listed(28))).message
     assert "nested" in one(nested(100_000)).message
 
 
 def test_size_is_limited():
+    assert SIZE_BYTES_MAX == 262_144
     room = SIZE_BYTES_MAX - 2_000
     assert check_config(with_service(type="json", value="x" * room)) == []
     for value in ("x" * SIZE_BYTES_MAX, "ü" * (SIZE_BYTES_MAX // 2), [0] * SIZE_BYTES_MAX, {"x" * SIZE_BYTES_MAX: 0}):
@@ -892,8 +944,51 @@ def test_the_number_of_problems_is_limited_and_so_is_the_time_to_find_them():
     assert time.monotonic() - began < 5
 
 
+def test_more_than_enough_that_is_no_json_is_not_all_told():
+    spoiled = [float("nan")] * 300
+    assert len(check_config(with_service(type="json", value=spoiled))) == 250
+    assert len(check_config({"realms": [*spoiled, nested(100_000)]})) == 250
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63) + 1, 1e308, "\ud7ff\ue000", "\U0001f600", "\0", "", {"": ""}])
+def test_all_that_is_json_can_be_a_value(value):
+    assert check_config(with_service(type="json", value=value)) == []
+
+
+@pytest.mark.parametrize("realms", [5, "abc", {"a": 1}, True, [5], [None], [{}], [{"name": "realm1", "roles": 5}]])
+def test_roles_are_not_looked_for_in_realms_that_are_none(realms):
+    config = {**with_principal("ticket", "principals", ticket="x", role="nobody"), "realms": realms}
+    assert paths(config)
+    assert all(path.startswith("$.realms") for path in paths(config))
+
+
+def test_roles_are_not_looked_for_where_there_are_none():
+    assert paths({"realms": [{"name": "realm1", "roles": []}]}) == ["$.realms[0].roles"]
+
+
+@pytest.mark.parametrize("place", ["auth", "auth.ticket.principals", "auth.wampcra.users"])
+def test_keys_that_are_no_texts_are_told_and_passed_over(place):
+    config = with_auth(wampcra={"type": "static", "users": {}})
+    holder = config["transport"]
+    for step in place.split("."):
+        inner = holder[step] = dict(holder[step])
+        holder = inner
+    holder[None] = {"type": "dynamic", "ticket": "x", "secret": "x"}
+    assert paths(config) == [f"$.transport.{place}"]
+
+
+def test_paths_that_are_no_texts_are_told_and_passed_over():
+    socket = {"type": "websocket"}
+    assert paths(with_transport("web", paths={"x": socket, None: socket})) == ["$.transport.paths"]
+    universal = with_transport(
+        "universal", websocket={"x": socket, None: socket}, web={"paths": {"y": socket, None: socket}}
+    )
+    assert paths(universal) == ["$.transport.websocket", "$.transport.web.paths"]
+
+
 @pytest.mark.parametrize(
-    "value", [b"x", float("nan"), float("inf"), 2**63, {None: 1}, {b"a": 1}, "\ud800", (1, 2), {1}]
+    "value",
+    [b"x", float("nan"), float("inf"), 2**63, {None: 1}, {b"a": 1}, "\ud800", {"\udfff": 1}, (1, 2), {1}],
 )
 def test_what_is_no_json_is_said_once(value):
     found = one(with_service(type="json", value=value))
@@ -1070,7 +1165,8 @@ def test_an_interface_counts_for_the_address_of_the_node():
     inside = with_transport(endpoint={"type": "tcp", "interface": "127.0.0.1"})
     outside = with_transport(endpoint={"type": "tcp", "interface": ""})
     assert listens_open(inside, "192.0.2.1") is None
-    assert listens_open(outside, "127.0.0.1") is not None
+    assert "listen on all addresses" in listens_open(outside, "127.0.0.1").message
+    assert "listen on 192.0.2.1" in listens_open(None, "192.0.2.1").message
 
 
 # Defaults.
@@ -1086,6 +1182,7 @@ def test_nothing_given_means_one_open_realm_named_like_the_cluster():
     assert (permission["uri"], permission["match"]) == ("", "prefix")
     assert set(permission["allow"].items()) == {(right, True) for right in ("call", "register", "publish", "subscribe")}
     assert permission["disclose"] == {"caller": False, "publisher": False}
+    assert permission["cache"] is True
     assert effective["transport"] == {
         "type": "websocket",
         "serializers": ["cbor", "msgpack", "json"],
@@ -1127,3 +1224,12 @@ def test_every_default_transport_is_good(kind):
     transport = default_transport(kind)
     assert transport["type"] == kind
     assert check_config({"realms": [default_realm("realm1")], "transport": transport}) == []
+
+
+def test_a_universal_default_speaks_what_the_plain_one_speaks_and_rawsocket():
+    plain = default_transport("websocket")
+    assert default_transport("universal") == {
+        "type": "universal",
+        "rawsocket": {key: value for key, value in plain.items() if key != "type"},
+        "websocket": {"ws": plain},
+    }

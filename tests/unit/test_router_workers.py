@@ -118,7 +118,9 @@ def test_procedures_that_never_appear_are_given_up(session, workers, clock):
 
 
 def test_what_crossbar_says_is_the_reason_without_colours(session, workers):
-    session.answers["worker.w1.start_proxy_connection"] = ApplicationError("a.b", "\x1b[31mNo\x1b[0m\nway")
+    session.answers["worker.w1.start_proxy_connection"] = ApplicationError(
+        "a.b", "\x1b[31mNo\x1b[0m\nway\n\n{'ticket': 'secret'}"
+    )
     with pytest.raises(WorkerFailed, match=r"^No way$"):
         result(workers.prepare("w1", proxy_plan()))
 

@@ -116,9 +116,9 @@ class RouterDriver:
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
-        await self._ready()
         await self._slots.acquire()
         try:
+            await self._ready()
             note = await self._bring_up(spec, config)
         finally:
             self._slots.release()

@@ -118,12 +118,8 @@ class Process:
     def let_go(self) -> None:
         """Watch it no longer."""
         if self.watched:
-            self._reactor.removeReader(self)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            waiting, self._waiting = self._waiting, []
-            for done in waiting:
-                done.callback(None)
+            self._unwatch()
+            self._release()
 
     def fileno(self) -> int:
         """For the reactor."""
@@ -132,8 +128,12 @@ class Process:
     def doRead(self) -> None:  # noqa: N802
         """For the reactor: a pidfd becomes readable when its process ends."""
         reason = _how_it_ended(self._descriptor, self.identity.pid)
-        self.let_go()
-        self._ended(reason)
+        self._unwatch()
+        try:
+            self._ended(reason)
+        finally:
+            # Whoever waits for the end finds that it has been taken note of.
+            self._release()
 
     def connectionLost(self, _reason: object) -> None:  # noqa: N802
         """For the reactor: it ends."""
@@ -142,6 +142,16 @@ class Process:
     def logPrefix(self) -> str:  # noqa: N802
         """For the reactor."""
         return "process"
+
+    def _unwatch(self) -> None:
+        self._reactor.removeReader(self)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(None)
 
     def _waiting_no_more(self, done: Deferred[None]) -> None:
         if done in self._waiting:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from controlplane.clock import DelayedCall, limit
 from controlplane.drivers.router.notes import WorkerNote
 from controlplane.drivers.router.probes import ANSWER_LIMIT_S, Probe
-from controlplane.drivers.router.processes import DescriptorReactor, Identity, Process, identify
+from controlplane.drivers.router.processes import DescriptorReactor, Identity, Process, State, glance, identify
 from controlplane.drivers.router.workers import Description, Workers
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.types import Oid
@@ -132,10 +132,13 @@ class Running:
         if self._process is None:
             await self._find_and_kill()
             return
-        try:
-            await self._workers.stop(self.worker_id)
-        except (WorkerFailed, NoAnswer, ApplicationError):
-            self.kill()
+        if glance(self._process.pid).state is State.HELD:
+            self.kill()  # It would not hear that it shall stop.
+        else:
+            try:
+                await self._workers.stop(self.worker_id)
+            except (WorkerFailed, NoAnswer, ApplicationError):
+                self.kill()
         await self._gone()
 
     async def discard(self) -> None:

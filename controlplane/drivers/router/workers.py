@@ -160,8 +160,12 @@ class Workers:
 
 
 def _failed(procedure: str, error: ApplicationError) -> WorkerFailed:
-    """Return the reason in the words of Crossbar.io, without what only a terminal understands."""
-    said = " ".join(NOT_TEXT.sub(" ", str(error.args[0])).split()) if error.args else ""
+    """Return the reason in the words of Crossbar.io, without what only a terminal understands.
+
+    After an empty line it may quote the configuration, in which there are tickets and the like.
+    """
+    text = str(error.args[0]).partition("\n\n")[0] if error.args else ""
+    said = " ".join(NOT_TEXT.sub(" ", text).split())
     return WorkerFailed(said or f"{procedure.rpartition('.')[2]} failed: {error.error}")
 
 

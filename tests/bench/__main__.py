@@ -1,0 +1,28 @@
+"""`scripts/bench [NAME ...]`: run benchmarks and print one line per figure."""
+
+import importlib
+import sys
+from datetime import UTC, datetime
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import react
+
+from controlplane.quiet import leave_out_bjdata
+
+leave_out_bjdata()
+
+from tests.bench.harness import machine  # noqa: E402
+
+MODULES = ("calls", "writes", "changes", "growth", "footprint")
+
+
+async def main(names: list[str]) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%d} on {machine()}", flush=True)
+    for name in names or MODULES:
+        module = importlib.import_module(f"tests.bench.{name}")
+        for figure in await module.run():
+            print(figure.line(), flush=True)
+
+
+if __name__ == "__main__":
+    react(lambda reactor: ensureDeferred(main(sys.argv[1:])))

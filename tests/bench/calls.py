@@ -1,0 +1,103 @@
+"""Calls through the real router to the real master, against an echo through the same router."""
+
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.echo import ECHO
+from tests.bench.harness import Figure, at_least, at_most, median, quantile, rate, timed
+from tests.e2e.installation import Installation
+
+ROUNDS = 5
+SEQUENTIAL = 400
+PARALLEL = 4_000
+IN_FLIGHT = 64
+PREFIX = "controlplane.routercluster."
+
+
+async def run() -> list[Figure]:
+    """Read call and durable create."""
+    with tempfile.TemporaryDirectory() as folder:
+        installation = Installation(Path(folder), nodes=0)
+        echo = None
+        try:
+            await installation.start()
+            url = f"unix:{installation.children.state.master_socket}"
+            echo = subprocess.Popen([sys.executable, "-m", "tests.bench.echo", url], stdout=subprocess.PIPE)
+            echo.stdout.readline()
+            admin = installation.admin
+            return [*await _reads(admin), *await _creates(admin, Path(folder))]
+        finally:
+            if echo is not None:
+                echo.kill()
+                echo.wait()
+            installation.stop()
+
+
+async def _reads(session) -> list[Figure]:
+    cluster = await session.call(PREFIX + "create_routercluster", 30, {"name": "bench"})
+    echoed, read = [], []
+    echo_rates, read_rates = [], []
+    for _ in range(ROUNDS):
+        echoed += await timed(lambda: session.call(ECHO, 30, cluster), SEQUENTIAL)
+        read += await timed(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), SEQUENTIAL)
+        echo_rates.append(await rate(lambda: session.call(ECHO, 30, cluster), PARALLEL, IN_FLIGHT))
+        read_rates.append(
+            await rate(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), PARALLEL, IN_FLIGHT)
+        )
+    return [
+        at_most("read call / echo, p50", median(read), median(echoed), 1.10, "ms", "echo", 1e3),
+        at_most("read call / echo, p99", quantile(read, 0.99), quantile(echoed, 0.99), 1.25, "ms", "echo", 1e3),
+        at_least("read calls, 64 in flight / echo", median(read_rates), median(echo_rates), 0.90, "/s", "echo"),
+    ]
+
+
+async def _creates(session, folder: Path) -> list[Figure]:
+    numbers = itertools.count()
+    payload = {"name": "as_long_as_usual"}
+    raw = RawCommits(folder / "raw")
+    echoed, created, committed = [], [], []
+    echo_rates, create_rates = [], []
+
+    def create():
+        return session.call(PREFIX + "create_routercluster", 30, {"name": f"bench_{next(numbers)}"})
+
+    for _ in range(ROUNDS):
+        echoed += await timed(lambda: session.call(ECHO, 30, payload), SEQUENTIAL)
+        created += await timed(create, SEQUENTIAL)
+        committed += raw.commits(SEQUENTIAL)
+        echo_rates.append(await rate(lambda: session.call(ECHO, 30, payload), PARALLEL, IN_FLIGHT))
+        create_rates.append(await rate(create, PARALLEL, IN_FLIGHT))
+    floor = median(echoed) + median(committed)
+    return [
+        at_most(
+            "durable create / (echo + raw LMDB commit), p50", median(created), floor, 1.25, "ms", "echo+commit", 1e3
+        ),
+        at_least("durable creates, 64 in flight / echo", median(create_rates), median(echo_rates), 0.75, "/s", "echo"),
+    ]
+
+
+class RawCommits:
+    """LMDB without anything of ours: one put of 300 bytes per synced commit."""
+
+    def __init__(self, directory: Path) -> None:
+        import zlmdb
+
+        directory.mkdir()
+        self._env = zlmdb.Database(str(directory), maxsize=1 << 30)._env
+
+    def commits(self, count: int, puts: int = 1) -> list[float]:
+        from zlmdb import lmdb
+
+        taken = []
+        value = bytes(300)
+        for number in range(count):
+            begun = time.perf_counter()
+            with lmdb.Transaction(self._env, write=True) as txn:
+                for put in range(puts):
+                    txn.put(b"%d-%d-%f" % (number, put, begun), value)
+            taken.append(time.perf_counter() - begun)
+        return taken

@@ -1,0 +1,55 @@
+"""What an agent and the command line cost: memory and time to start."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from twisted.internet import reactor
+
+from controlplane.clock import sleep
+from tests.bench.harness import Figure, at_most, median
+from tests.e2e.installation import Installation
+
+HELP_RUNS = 15
+
+
+async def run() -> list[Figure]:
+    """Memory of an agent beside the controller of the node that it drives, and the time that help takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        installation = Installation(Path(folder), nodes=1)
+        try:
+            await installation.start()
+            await installation.cluster("weigh", 2)
+            await sleep(reactor, 2)
+            agent = psutil.Process(installation.process("node1").pid)
+            family = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])]
+            holders = [p for p in family if "holder" in " ".join(p.info["cmdline"])]
+            controllers = [p for p in _crossbar_controllers(folder) if p.pid != installation.process("router").pid]
+            ours = agent.memory_info().rss + sum(p.memory_info().rss for p in holders)
+            theirs = controllers[0].memory_info().rss
+            mib = 1 / 2**20
+            return [
+                at_most("memory of an agent / of Crossbar.io's controller", ours, theirs, 0.40, "MiB", "RSS", mib),
+                at_most("controlplane --help", median(_help()), 0.10, 1.0, "s", "limit"),
+            ]
+        finally:
+            installation.stop()
+
+
+def _crossbar_controllers(folder: str) -> list[psutil.Process]:
+    from tests.e2e.installation import processes_of
+
+    return [p for p in processes_of(Path(folder)) if "crossbar-controller" in " ".join(p.cmdline())]
+
+
+def _help() -> list[float]:
+    taken = []
+    program = Path(sys.executable).parent / "controlplane"
+    for _ in range(HELP_RUNS):
+        begun = time.perf_counter()
+        subprocess.run([program, "--help"], stdout=subprocess.DEVNULL, check=True)
+        taken.append(time.perf_counter() - begun)
+    return taken
