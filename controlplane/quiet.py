@@ -1,13 +1,26 @@
-"""Keeps a complaint of a library from users' terminals.
+"""Keeps parts of libraries that we do not use out of our processes.
 
-autobahn tries to import bjdata for a serializer that we do not use. Built against another NumPy, as it is on Python
-3.11 beside Crossbar.io's requirements, that import prints a traceback and goes on. Our programs do without it; a
-program that only uses our client is left alone.
+autobahn brings serializers and helpers that it takes in when they are there and does without when they are not: bjdata
+(which on Python 3.11 complains on the terminal of another NumPy), FlatBuffers with NumPy, and more. An edge node has
+better uses for the memory. Only our own programs do this, before autobahn is imported; a program that uses our client is
+left alone.
 """
 
 import sys
 
+UNUSED = ("bjdata", "autobahn.flatbuffers", "msgpack", "argon2", "click")
+"""What autobahn and Twisted import if they can, and what we never call. The command line, which needs click, has it."""
+
+TLS = ("OpenSSL",)
+"""What Twisted imports for TLS if it can."""
+
 
 def leave_out_bjdata() -> None:
     """Have imports of bjdata fail at once; call this before autobahn is imported."""
-    sys.modules.setdefault("bjdata", None)  # type: ignore[arg-type]
+    leave_out("bjdata")
+
+
+def leave_out(*modules: str) -> None:
+    """Have imports of these modules fail at once, unless they have been imported already."""
+    for module in modules:
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]

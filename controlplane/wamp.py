@@ -17,7 +17,6 @@ from autobahn.wamp.serializer import CBORSerializer
 from autobahn.wamp.types import CallDetails, ComponentConfig, PublishOptions, RegisterOptions, SubscribeOptions
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from controlplane.clock import limit
@@ -245,6 +244,9 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
     )
     place = _tcp(reactor, parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80))
     if parts.scheme == "wss":
+        # Imported when it is needed: an agent without TLS saves the memory.
+        from twisted.internet.ssl import optionsForClientTLS
+
         place = wrapClientTLS(optionsForClientTLS(parts.hostname), place)
     return place.connect(factory)  # type: ignore[no-any-return]
 

@@ -8,10 +8,12 @@ import msgspec
 from controlplane.config import AgentSettings
 from controlplane.errors import ControlPlaneError
 from controlplane.logs import begin_logging
-from controlplane.quiet import leave_out_bjdata
+from controlplane.quiet import TLS, UNUSED, leave_out
 
-leave_out_bjdata()
 settings = msgspec.convert(json.loads(sys.argv[1]), AgentSettings)
+leave_out(*UNUSED)
+if not settings.url.startswith("wss:"):
+    leave_out(*TLS)
 begin_logging("agent", settings.log_format, settings.log_level)
 try:
     from controlplane.agent.process import main

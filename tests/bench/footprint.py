@@ -28,11 +28,13 @@ async def run() -> list[Figure]:
             family = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])]
             holders = [p for p in family if "holder" in " ".join(p.info["cmdline"])]
             controllers = [p for p in _crossbar_controllers(folder) if p.pid != installation.process("router").pid]
-            ours = agent.memory_info().rss + sum(p.memory_info().rss for p in holders)
+            ours = agent.memory_info().rss
+            both = ours + sum(p.memory_info().rss for p in holders)
             theirs = controllers[0].memory_info().rss
             mib = 1 / 2**20
             return [
                 at_most("memory of an agent / of Crossbar.io's controller", ours, theirs, 0.40, "MiB", "RSS", mib),
+                at_most("the same with the holder of its socket", both, theirs, 0.40, "MiB", "RSS", mib),
                 at_most("controlplane --help", median(_help()), 0.10, 1.0, "s", "limit"),
             ]
         finally:

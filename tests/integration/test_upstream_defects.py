@@ -142,7 +142,7 @@ def test_10_nothing_is_running_before_its_workers_are(world):
 
 
 def test_11_frontends_are_linked_to_the_router_where_it_runs(world):
-    cluster, _ = started(world)
+    started(world)
     with world.plane.store.read() as view:
         workers = list(view.rows(WORKERS).all())
     router = next(worker for worker in workers if worker.workergroup_oid is None)

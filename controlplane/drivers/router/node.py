@@ -322,7 +322,9 @@ class LocalNode:
 def _executable() -> str:
     configured = os.environ.get(EXECUTABLE_VARIABLE)
     beside = Path(sys.executable).with_name("crossbar")
-    found = configured or (str(beside) if beside.exists() else shutil.which("crossbar"))
+    if configured:
+        return shutil.which(configured) or configured
+    found = str(beside) if beside.exists() else shutil.which("crossbar")
     if not found:
         raise WorkerFailed(
             "Crossbar.io is not installed on this node",

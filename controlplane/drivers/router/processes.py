@@ -197,7 +197,11 @@ def output_of(pid: int) -> Path | None:
 def connections(pid: int, port: int) -> int:
     """Return how many TCP connections to a port a process has accepted and not closed."""
     inodes = set()
-    for entry in os.scandir(f"/proc/{pid}/fd"):
+    try:
+        entries = list(os.scandir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+    for entry in entries:
         try:
             target = os.readlink(entry.path)
         except OSError:

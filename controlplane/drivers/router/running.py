@@ -55,7 +55,7 @@ class Host(Protocol):
 
 
 class Running:
-    """One process of a worker; `ended(this, reason)` is called once, whatever it died of."""
+    """One process of a worker; `ended(this, reason)` is called once, while `phase` still says what it was doing."""
 
     def __init__(
         self,
@@ -132,9 +132,10 @@ class Running:
         if self._process is None:
             await self._find_and_kill()
             return
-        if glance(self._process.pid).state is State.HELD:
+        state = glance(self._process.pid).state if self._process.watched else State.ENDED
+        if state is State.HELD:
             self.kill()  # It would not hear that it shall stop.
-        else:
+        elif state is not State.ENDED:
             try:
                 await self._workers.stop(self.worker_id)
             except (WorkerFailed, NoAnswer, ApplicationError):
