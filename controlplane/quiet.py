@@ -2,8 +2,8 @@
 
 autobahn brings serializers and helpers that it takes in when they are there and does without when they are not: bjdata
 (which on Python 3.11 complains on the terminal of another NumPy), FlatBuffers with NumPy, and more. An edge node has
-better uses for the memory. Only our own programs do this, before autobahn is imported; a program that uses our client is
-left alone.
+better uses for the memory. Only our own programs do this, before autobahn is imported; a program that uses our client
+is left alone.
 """
 
 import sys
