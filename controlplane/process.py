@@ -1,6 +1,7 @@
 """What long-running processes have in common: real time and chance, signals, readiness, one lock per directory."""
 
 import fcntl
+import gc
 import os
 import random
 import signal
@@ -17,6 +18,9 @@ from twisted.logger import Logger
 from controlplane.clock import Chance
 from controlplane.errors import AlreadyExists
 from controlplane.records.types import NANOSECONDS
+
+GARBAGE_OBJECTS = 50_000
+"""New objects after which the collector runs: cycles are rare here, and each run stops everything."""
 
 log = Logger()
 
@@ -54,6 +58,13 @@ def notify(state: str) -> None:
             log.warn("systemd could not be told {state}: {problem}", state=state, problem=problem)
 
 
+def _calm_collector() -> None:
+    """Have the garbage collector look at what is new, seldom: it took an eighth of the master's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS, 20, 50)
+
+
 def run_until_stopped(
     reactor: Any, begin: Callable[[], Coroutine[Any, Any, None]], end: Callable[[], Coroutine[Any, Any, None]]
 ) -> int:
@@ -76,6 +87,7 @@ def run_until_stopped(
         stop()
 
     def started() -> None:
+        _calm_collector()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         ensureDeferred(begin()).addErrback(failed)

@@ -171,7 +171,7 @@ class Supervisor:
             self._note_failure(oid, worker, reason, 0.0)
             return
         worker.reason = None
-        log.info("worker {oid} runs", oid=str(oid), pid=worker.unit.pid, seconds=self._clock.seconds() - begun)
+        log.info("worker {oid} runs, after {seconds:.3f} s", oid=str(oid), seconds=self._clock.seconds() - begun)
         self._changed(oid)
 
     def _note_failure(self, oid: Oid, worker: _Worker, reason: str, ran: Seconds) -> None:

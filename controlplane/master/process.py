@@ -9,6 +9,8 @@ from twisted.logger import Logger
 from controlplane import __version__
 from controlplane.config import MasterSettings
 from controlplane.connection import Connection
+from controlplane.errors import ControlPlaneError
+from controlplane.master.audience import Audience
 from controlplane.master.authenticator import MANAGEMENT_REALM
 from controlplane.master.layout import StateDirectory
 from controlplane.master.plane import PROCEDURES, Plane
@@ -16,7 +18,7 @@ from controlplane.process import lock_directory, notify, real_chance, run_until_
 from controlplane.records.principals import Caller
 from controlplane.records.types import to_wire
 from controlplane.store.lmdb import LmdbEngine
-from controlplane.wamp import Endpoint, Login, Session, endpoint
+from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint
 
 MASTER_ROLE = "master"
 AUTHENTICATE = "controlplane.master.authenticate"
@@ -29,12 +31,26 @@ class WampWire:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.audience = Audience()
+
+    async def watch_audience(self, session: Session) -> None:
+        """Learn who listens to what, now and from now on."""
+        self.audience.clear()
+        await session.subscribe("wamp.subscription.on_create", lambda _topic, _id, sub, *_: self.audience.created(sub))
+        await session.subscribe("wamp.subscription.on_delete", lambda _topic, _id, sub, *_: self.audience.deleted(sub))
+        known = await session.call("wamp.subscription.list")
+        for number in (number for numbers in known.values() for number in numbers):
+            try:
+                self.audience.created(await session.call("wamp.subscription.get", CALL_WITHIN_S, number))
+            except ControlPlaneError as problem:
+                log.debug("subscription {number} is gone: {problem}", number=number, problem=problem)
 
     def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
-        """Send one event under each of its names."""
+        """Send one event under each of its names that somebody listens to."""
         if self.session is not None:
             for topic in topics:
-                self.session.publish(topic, payload)
+                if self.audience.wants(topic):
+                    self.session.publish(topic, payload)
 
     def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
         """Send an event to one session."""
@@ -84,6 +100,7 @@ class Master:
         await session.subscribe(
             "wamp.session.on_leave", lambda _topic, number, *_: self._plane.uplinks.session_left(number)
         )
+        await self._wire.watch_audience(session)
         await session.register({AUTHENTICATE: self._authenticate})
         self._wire.session = session
         self._plane.uplinks.joined()

@@ -32,6 +32,9 @@ from controlplane.store.tables import Rows, Table
 REPLY_BYTES_MAX = 8 * 1024 * 1024
 """Encoded; half of what the master's transport carries, because other serializers need more room than CBOR."""
 
+SMALL_LENGTH = 200
+"""Entries of a reply up to which its size need not be looked at."""
+
 log = Logger()
 
 
@@ -183,9 +186,20 @@ class Pipeline:
         return result
 
 
+def _is_small(wire: Any) -> bool:
+    """Say whether a reply is about one object or few: what is accepted of one object fits into a message."""
+    if isinstance(wire, dict):
+        return len(wire) <= SMALL_LENGTH and all(
+            len(part) <= SMALL_LENGTH for part in wire.values() if isinstance(part, dict | list | tuple)
+        )
+    return not isinstance(wire, list | tuple) or len(wire) <= SMALL_LENGTH
+
+
 def _checked(result: Any, declared: Procedure) -> Any:
     """Return the wire form of a result that one message can carry."""
     wire = to_wire(result)
+    if _is_small(wire):
+        return wire
     try:
         size = len(cbor2.dumps(wire))
     except (ValueError, RecursionError) as problem:

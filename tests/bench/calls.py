@@ -28,7 +28,9 @@ async def run() -> list[Figure]:
             url = f"unix:{installation.children.state.master_socket}"
             echo = subprocess.Popen([sys.executable, "-m", "tests.bench.echo", url], stdout=subprocess.PIPE)
             echo.stdout.readline()
-            admin = installation.admin
+            # Without subscriptions of its own: the events of what it creates are no part of the call.
+            installation.admin.leave()
+            admin = await installation.join()
             return [*await _reads(admin), *await _creates(admin, Path(folder))]
         finally:
             if echo is not None:

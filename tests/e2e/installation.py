@@ -40,18 +40,23 @@ class Installation:
         await _pair(reactor, self.children, self.admin)
 
     async def connect(self) -> None:
-        """Join as administrator, as soon as that works."""
-        key = read_key(self.children.state.admin_key)
-        for _ in range(300):
-            try:
-                self.admin = await join_once(reactor, self.login(), key)
-                break
-            except ControlPlaneError:
-                await sleep(reactor, 0.1)
-        assert self.admin is not None
+        """Join as administrator who hears every event, as soon as that works."""
+        self.admin = await self.join()
         await self.admin.subscribe(
             "controlplane.", lambda topic, payload, *_: self.events.append((topic, payload)), prefix=True
         )
+
+    async def join(self) -> Session:
+        """Join as administrator, as soon as that works."""
+        key = read_key(self.children.state.admin_key)
+        for attempt in range(300):
+            try:
+                return await join_once(reactor, self.login(), key)
+            except ControlPlaneError:
+                if attempt == 299:
+                    raise
+                await sleep(reactor, 0.1)
+        raise AssertionError
 
     def login(self) -> Login:
         url = f"ws://127.0.0.1:{self.children.port}/ws"

@@ -150,6 +150,10 @@ def test_every_kind_of_value_has_a_name(value, kind):
     assert problems({"realms": [{**REALM, "name": value}]})[0] == ("$.realms[0].name", f"must be a text, not {kind}")
 
 
+def test_a_text_has_a_name_as_well():
+    assert one({"realms": "x"}) == Problem("$.realms", "must be a list, not a text")
+
+
 def test_a_number_out_of_range_is_told_the_range():
     config = with_transport(auth={"ticket": TICKET}, endpoint={"type": "tcp", "port": 65536})
     assert one(config).message == "must be from 1 to 65535, not 65536"
@@ -903,6 +907,14 @@ def test_size_is_limited():
     assert check_config(with_service(type="json", value="x" * room)) == []
     for value in ("x" * SIZE_BYTES_MAX, "ü" * (SIZE_BYTES_MAX // 2), [0] * SIZE_BYTES_MAX, {"x" * SIZE_BYTES_MAX: 0}):
         assert one(with_service(type="json", value=value)) == Problem("$", "is larger than 256 KiB")
+
+
+@pytest.mark.parametrize("first", ["x" * SIZE_BYTES_MAX, [float("nan")] * 300])
+def test_what_was_not_measured_is_not_looked_into(first):
+    deep = {"type": "nodeinfo"}
+    for _ in range(10_000):
+        deep = {"type": "path", "paths": {"x": deep}}
+    assert check_config({"realms": first, "transport": {"type": "web", "paths": {"x": deep}}})
 
 
 def test_lists_that_hold_themselves_come_to_an_end():
