@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.router_clusters import assign_homes
 from controlplane.core.router_configs import check_config, listens_open, with_defaults
 from controlplane.errors import (
     AlreadyExists,
@@ -21,7 +20,6 @@ from controlplane.records import events
 from controlplane.records.clusters import (
     Cluster,
     ClusterChange,
-    ClusterRevision,
     ClusterRevisionView,
     ClusterStatus,
     ClusterView,
@@ -38,6 +36,7 @@ from controlplane.services.procedures import (
     ExistingCluster,
     procedure,
 )
+from controlplane.services.specs import keep_revision, new_revision, revision_of
 from controlplane.services.views import cluster_view
 from controlplane.store.catalog import CLUSTERS, GROUPS, MEMBERSHIPS, NODES, PRINCIPALS, REVISIONS, WORKERS
 
@@ -90,7 +89,7 @@ def get_routercluster_by_name(call: Call, routercluster_name: ClusterByName) -> 
 def get_routercluster_config(call: Call, routercluster_oid: ExistingCluster) -> ClusterRevisionView:
     """Return the newest configuration of a router cluster, as it was given and as it is in effect."""
     cluster = routercluster_oid
-    revision = call.rows(REVISIONS).get(cluster.oid, cluster.revision)
+    revision = revision_of(call.view, cluster)
     return ClusterRevisionView(
         cluster_oid=cluster.oid,
         revision=revision.revision,
@@ -124,7 +123,7 @@ def create_routercluster(call: WritingCall, routercluster: ClusterDefinition) ->
         grace_period=routercluster.grace_period,
     )
     call.rows(CLUSTERS).add(cluster)
-    call.rows(REVISIONS).add(_revision(cluster, routercluster.config, {}))
+    keep_revision(call.rows(REVISIONS), new_revision(cluster, cluster.revision, routercluster.config, {}))
     view = view_cluster(call, cluster)
     call.publish(events.CLUSTER_CREATED, view)
     return view
@@ -150,14 +149,14 @@ def update_routercluster(
         for field in routercluster.__struct_fields__
         if getattr(routercluster, field) is not msgspec.UNSET
     }
-    current = call.rows(REVISIONS).get(cluster.oid, cluster.revision)
+    current = revision_of(call.view, cluster)
     config = given.pop("config", current.config)
     _require_valid(config)
     changed = msgspec.structs.replace(cluster, **given, changed=call.now)
     if config != current.config or changed.routers != cluster.routers:
         changed = msgspec.structs.replace(changed, revision=cluster.revision + 1)
         require_protected(call, changed.oid, config)
-        call.rows(REVISIONS).add(_revision(changed, config, current.homes))
+        keep_revision(call.rows(REVISIONS), new_revision(changed, changed.revision, config, current.homes))
     call.rows(CLUSTERS).put(changed, cluster)
     call.ledger.touch_cluster(cluster.oid)
     call.ledger.wake(cluster.oid)
@@ -182,7 +181,7 @@ def start_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) -
             subject=_subject(cluster),
             next_step="wait until it is STOPPED" if cluster.status is ClusterStatus.STOPPING else "stop it first",
         )
-    require_protected(call, cluster.oid, call.rows(REVISIONS).get(cluster.oid, cluster.revision).config)
+    require_protected(call, cluster.oid, revision_of(call.view, cluster).config)
     return _set_run(call, cluster, run=True)
 
 
@@ -269,16 +268,6 @@ def _require_valid(config: Mapping[str, Any] | None) -> None:
             problems=own,
             next_step="mend what is listed and call again",
         )
-
-
-def _revision(cluster: Cluster, config: dict[str, Any] | None, homes: Mapping[str, int]) -> ClusterRevision:
-    realms = [realm["name"] for realm in with_defaults(config, cluster.name)["realms"]]
-    return ClusterRevision(
-        cluster_oid=cluster.oid,
-        revision=cluster.revision,
-        config=config,
-        homes=assign_homes(realms, cluster.routers, homes),
-    )
 
 
 def _set_run(call: WritingCall, cluster: Cluster, *, run: bool) -> ClusterChange:

@@ -9,7 +9,7 @@ from controlplane.records.nodes import Node
 from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 from controlplane.services.ledger import Ledger, groups_of
-from controlplane.services.specs import Revision
+from controlplane.services.specs import Revision, revision_of
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
 
@@ -40,7 +40,7 @@ def _situation(ledger: Ledger, cluster: Cluster) -> Situation:
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
-    revision = Revision(cluster, ledger.rows(REVISIONS).get(cluster.oid, cluster.revision))
+    revision = Revision(cluster, revision_of(ledger.change, cluster))
     return Situation(
         cluster=cluster,
         groups=tuple(groups_of(ledger.change, cluster.oid)),

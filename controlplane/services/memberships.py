@@ -13,8 +13,9 @@ from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingCluster, ExistingNode, MembershipDefinition, procedure
+from controlplane.services.specs import revision_of
 from controlplane.services.views import membership_view
-from controlplane.store.catalog import MEMBERSHIPS, NODES, REVISIONS
+from controlplane.store.catalog import MEMBERSHIPS, NODES
 
 LIST = "list_routercluster_nodes"
 GET = "get_routercluster_node"
@@ -83,7 +84,7 @@ def add_routercluster_node(
     else:
         membership = msgspec.structs.replace(old, softlimit=limits.softlimit, hardlimit=limits.hardlimit)
     call.rows(MEMBERSHIPS).put(membership, old)
-    require_protected(call, cluster.oid, call.rows(REVISIONS).get(cluster.oid, cluster.revision).config)
+    require_protected(call, cluster.oid, revision_of(call.view, cluster).config)
     view = membership_view(membership)
     if membership != old:
         call.publish(events.CLUSTER_NODE_ADDED, view)

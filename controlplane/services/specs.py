@@ -4,13 +4,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from controlplane.core.planning import DRIVER, OWN_SOCKET, Links
-from controlplane.core.router_clusters import digest_of, proxy_config, router_config
+from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
 from controlplane.core.router_configs import with_defaults
 from controlplane.records.clusters import Cluster, ClusterRevision
 from controlplane.records.types import Oid
 from controlplane.records.workers import Entry, Worker
 from controlplane.store.catalog import CLUSTERS, REVISIONS
 from controlplane.store.database import View
+
+
+def revision_of(view: Any, cluster: Cluster, number: int | None = None) -> ClusterRevision:
+    """Return a configuration of a cluster, the newest unless a number is given.
+
+    A first configuration that says nothing is not stored: most clusters have one, and are created that much faster.
+    """
+    wanted = cluster.revision if number is None else number
+    found: ClusterRevision | None = view.rows(REVISIONS).find(cluster.oid, wanted)
+    return found if found is not None else new_revision(cluster, wanted, None, {})
+
+
+def new_revision(
+    cluster: Cluster, number: int, config: dict[str, Any] | None, homes: Mapping[str, int]
+) -> ClusterRevision:
+    """Return a configuration whose realms stay on the routers that they were on."""
+    realms = [realm["name"] for realm in with_defaults(config, cluster.name)["realms"]]
+    return ClusterRevision(
+        cluster_oid=cluster.oid,
+        revision=number,
+        config=config,
+        homes=assign_homes(realms, cluster.routers, homes),
+    )
+
+
+def keep_revision(rows: Any, revision: ClusterRevision) -> None:
+    """Store a configuration, unless it is a first one that says nothing."""
+    if revision.config is not None or revision.revision > 1:
+        rows.add(revision)
 
 
 class Revision:
@@ -56,7 +85,7 @@ class Specs:
             return None
         key = (cluster.oid, worker.revision)
         if key not in self._revisions:
-            self._revisions[key] = Revision(cluster, self._view.rows(REVISIONS).get(*key))
+            self._revisions[key] = Revision(cluster, revision_of(self._view, cluster, worker.revision))
         digest, config = self._revisions[key].compose(worker, worker.links)
         self.configs[digest] = config
         return Entry(oid=worker.oid, driver=DRIVER, digest=digest)

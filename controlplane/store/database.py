@@ -5,8 +5,8 @@ nested one of its own, and committed and synced once. Then the jobs are answered
 that fails undoes only itself; when the commit fails, every job of the group fails, and nothing was changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -59,6 +59,21 @@ class Change(View):
         self.effects.append(effect)
 
 
+class Snapshot:
+    """A view that lasts as long as a `with` block."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: AbstractContextManager[Transaction]) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> View:
+        return View(self._transaction.__enter__())
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: Any) -> None:
+        self._transaction.__exit__(kind, problem, trace)
+
+
 class _Job(Generic[T]):
     """One queued change and who waits for it."""
 
@@ -102,11 +117,9 @@ class Store:
         engine.attach([space for table in TABLES for space in table.spaces()])
         self.epoch = _prepare(engine, new_oid, migrations, only_existing=only_existing)
 
-    @contextmanager
-    def read(self) -> Iterator[View]:
+    def read(self) -> "Snapshot":
         """Give a snapshot of what was committed last; keep it short, it holds up the reuse of space."""
-        with self._engine.read() as transaction:
-            yield View(transaction)
+        return Snapshot(self._engine.read())
 
     def write(self, work: Callable[[Change], T]) -> Deferred[T]:
         """Queue a change; the answer comes when it is durable, or with what `work` raised."""

@@ -9,7 +9,7 @@ records are read and written on the LMDB transaction that it hands out.
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -62,12 +62,12 @@ class LmdbEngine:
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Return a snapshot."""
-        return _transaction(self._env, self._slots, write=False)
+        return _LmdbTransaction(self._env, self._slots, write=False)
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Return the writing transaction, after growing the map where it runs short."""
         self._make_room()
-        return _transaction(self._env, self._slots, write=True)
+        return _LmdbTransaction(self._env, self._slots, write=True)
 
     def backup(self, path: Path) -> None:
         """Write a compacted copy; it is durable when this returns."""
@@ -96,10 +96,28 @@ class LmdbEngine:
 
 
 class _LmdbTransaction:
-    def __init__(self, env: Any, slots: dict[Space, bytes], raw: Any) -> None:
+    """A transaction from the moment that it is made; its `with` block says how it ends."""
+
+    __slots__ = ("_env", "_raw", "_slots")
+
+    def __init__(self, env: Any, slots: dict[Space, bytes], *, write: bool, parent: Any = None) -> None:
         self._env = env
         self._slots = slots
-        self._raw = raw
+        self._raw = lmdb.Transaction(env, parent=parent, write=write)
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        if problem is not None:
+            self._raw.abort()
+            _explain(problem)
+            return
+        try:
+            self._raw.commit()
+        except lmdb.Error as failure:
+            _explain(failure)
+            raise
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         if len(key) > KEY_BYTES_MAX - 2:
@@ -140,28 +158,12 @@ class _LmdbTransaction:
             found = step()
 
     def child(self) -> AbstractContextManager[Transaction]:
-        return _transaction(self._env, self._slots, write=True, parent=self._raw)
+        return _LmdbTransaction(self._env, self._slots, write=True, parent=self._raw)
 
     def _range(self, space: Space, start: bytes, stop: bytes | None) -> tuple[Any, bytes, bytes]:
         slot = self._slots[space]
         high = struct.pack(">H", struct.unpack(">H", slot)[0] + 1) if stop is None else slot + stop
         return self._raw.cursor(), (slot + start)[:KEY_BYTES_MAX], high
-
-
-@contextmanager
-def _transaction(env: Any, slots: dict[Space, bytes], *, write: bool, parent: Any = None) -> Iterator[Transaction]:
-    raw = lmdb.Transaction(env, parent=parent, write=write)
-    try:
-        yield _LmdbTransaction(env, slots, raw)
-    except BaseException as problem:
-        raw.abort()
-        _explain(problem)
-        raise
-    try:
-        raw.commit()
-    except lmdb.Error as problem:
-        _explain(problem)
-        raise
 
 
 def _explain(problem: BaseException) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.bench.echo import ECHO
-from tests.bench.harness import Figure, at_least, at_most, median, quantile, rate, timed
+from tests.bench.harness import Figure, at_least, at_most, in_turn, median, quantile, rate
 from tests.e2e.installation import Installation
 
 ROUNDS = 5
@@ -41,11 +41,16 @@ async def run() -> list[Figure]:
 
 async def _reads(session) -> list[Figure]:
     cluster = await session.call(PREFIX + "create_routercluster", 30, {"name": "bench"})
-    echoed, read = [], []
+
+    async def echo():
+        return await session.call(ECHO, 30, cluster)
+
+    async def get():
+        return await session.call(PREFIX + "get_routercluster", 30, cluster["oid"])
+
+    echoed, read = await in_turn([echo, get], ROUNDS * SEQUENTIAL)
     echo_rates, read_rates = [], []
     for _ in range(ROUNDS):
-        echoed += await timed(lambda: session.call(ECHO, 30, cluster), SEQUENTIAL)
-        read += await timed(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), SEQUENTIAL)
         echo_rates.append(await rate(lambda: session.call(ECHO, 30, cluster), PARALLEL, IN_FLIGHT))
         read_rates.append(
             await rate(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), PARALLEL, IN_FLIGHT)
@@ -61,16 +66,22 @@ async def _creates(session, folder: Path) -> list[Figure]:
     numbers = itertools.count()
     payload = {"name": "as_long_as_usual"}
     raw = RawCommits(folder / "raw")
-    echoed, created, committed = [], [], []
     echo_rates, create_rates = [], []
 
     def create():
         return session.call(PREFIX + "create_routercluster", 30, {"name": f"bench_{next(numbers)}"})
 
+    async def one_echo():
+        return await session.call(ECHO, 30, payload)
+
+    async def one_create():
+        return await create()
+
+    async def one_commit():
+        raw.commits(1)
+
+    echoed, created, committed = await in_turn([one_echo, one_create, one_commit], ROUNDS * SEQUENTIAL)
     for _ in range(ROUNDS):
-        echoed += await timed(lambda: session.call(ECHO, 30, payload), SEQUENTIAL)
-        created += await timed(create, SEQUENTIAL)
-        committed += raw.commits(SEQUENTIAL)
         echo_rates.append(await rate(lambda: session.call(ECHO, 30, payload), PARALLEL, IN_FLIGHT))
         create_rates.append(await rate(create, PARALLEL, IN_FLIGHT))
     floor = median(echoed) + median(committed)

@@ -21,7 +21,7 @@ from tests.bench.echo import ECHO
 from tests.bench.harness import Figure, at_most, median, quantile, timed
 from tests.e2e.installation import PREFIX, Installation
 
-NOOP_CHANGES = 200
+NOOP_CHANGES = 300
 REAL_CHANGES = 8
 WORKER_STARTED = "controlplane.worker.on_worker_started"
 
@@ -52,12 +52,11 @@ async def _noop() -> list[Figure]:
             raw = RawCommits(Path(folder) / "raw")
             watch = Watch()
             await session.subscribe(WORKER_STARTED, watch.hear)
-            for scale in range(2, 2 + NOOP_CHANGES):
-                wanted = scale if scale <= 128 else 0
-                if not wanted:
-                    break
-                changes.append(await watch.time(session, cluster, group, wanted))
-                echoes += await timed(lambda: session.call(ECHO, 30, {"name": "as_long_as_usual"}), 5)
+            for _ in range(NOOP_CHANGES):
+                changes.append(await watch.time(session, cluster, group, 2))
+                await session.call(PREFIX + "scale_routercluster_workergroup", 30, cluster, group, 1)
+                await sleep(reactor, 0.02)
+                echoes += await timed(lambda: session.call(ECHO, 30, {"name": "as_long_as_usual"}), 3)
             commits = raw.commits(300)
             floor = 2 * median(echoes) + 2 * median(commits)
             what = "2 echoes + 2 commits"

@@ -59,6 +59,17 @@ async def timed(work: Callable[[], Coroutine[Any, Any, Any]], count: int) -> lis
     return taken
 
 
+async def in_turn(works: list[Callable[[], Coroutine[Any, Any, Any]]], count: int) -> list[list[float]]:
+    """How long each run of several works took, one run of each after the other: what drifts, drifts for all."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(count):
+        for work, times in zip(works, taken, strict=True):
+            begun = time.perf_counter()
+            await work()
+            times.append(time.perf_counter() - begun)
+    return taken
+
+
 async def rate(start: Callable[[], Any], count: int, in_flight: int) -> float:
     """How many calls per second are answered when so many are under way at any time."""
     from twisted.internet.defer import Deferred
