@@ -38,9 +38,12 @@ class Monitor:
         """Begin with an audit."""
         self._audit()
 
-    def wake(self, cluster_oid: Oid) -> None:
-        """Have a pass over a cluster."""
-        self._loop.wake(cluster_oid)
+    def wake(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
+        """Have a pass over a cluster, at once or after so many seconds."""
+        if after is None:
+            self._loop.wake(cluster_oid)
+        else:
+            self._loop.wake_after(cluster_oid, after)
 
     async def close(self) -> None:
         """Do nothing more."""

@@ -13,11 +13,12 @@ from controlplane.master.monitor import Monitor
 from controlplane.master.uplinks import Messenger, Uplinks
 from controlplane.records.events import EventType
 from controlplane.records.principals import Caller
-from controlplane.records.types import Oid
+from controlplane.records.types import Oid, Seconds
 from controlplane.services import agents, clusters, events, groups, memberships, nodes, workers
 from controlplane.services.ledger import EVENTS_KEPT_MAX
 from controlplane.services.pipeline import Pipeline
 from controlplane.services.procedures import collect
+from controlplane.services.specs import Compositions
 from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
@@ -40,9 +41,14 @@ class Plane:
     ) -> None:
         self._wire = wire
         self.store = Store(engine, clock, chance.new_oid)
-        self.uplinks = Uplinks(clock, self.store, wire, chance.new_oid, lambda work: self.pipeline.change(work))
+        compositions = Compositions()
+        self.uplinks = Uplinks(
+            clock, self.store, wire, chance.new_oid, compositions, lambda work: self.pipeline.change(work)
+        )
         self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
-        self.pipeline = Pipeline(PROCEDURES, self.store, chance, self, self.uplinks, events_kept=events_kept)
+        self.pipeline = Pipeline(
+            PROCEDURES, self.store, chance, self, self.uplinks, compositions, events_kept=events_kept
+        )
 
     def start(self) -> None:
         """Begin to converge."""
@@ -68,9 +74,9 @@ class Plane:
         """Send an event to its subscribers."""
         self._wire.publish((kind.topic, *kind.aliases), payload)
 
-    def wake_cluster(self, cluster_oid: Oid) -> None:
-        """Have the monitor look at a cluster."""
-        self.monitor.wake(cluster_oid)
+    def wake_cluster(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
+        """Have the monitor look at a cluster, at once or after so many seconds."""
+        self.monitor.wake(cluster_oid, after)
 
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers."""

@@ -21,7 +21,7 @@ from controlplane.records.workers import Assignment, Question, Report, Worker
 from controlplane.services.agents import mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
 from controlplane.services.procedures import Ask
-from controlplane.services.specs import Specs
+from controlplane.services.specs import Compositions, Specs
 from controlplane.store.catalog import NODES, WORKERS
 from controlplane.store.database import Store, View
 
@@ -72,12 +72,14 @@ class Uplinks:
         store: Store,
         messenger: Messenger,
         new_oid: Callable[[], Oid],
+        compositions: Compositions,
         change: Callable[[Callable[[Ledger], Any]], Deferred[Any]],
     ) -> None:
         self._clock = clock
         self._store = store
         self._messenger = messenger
         self._new_oid = new_oid
+        self._compositions = compositions
         self._change = change
         self._uplinks: dict[Oid, _Uplink] = {}
         self._nodes: dict[int, Oid] = {}
@@ -224,7 +226,7 @@ class Uplinks:
         return RESEND_AFTER_S
 
     def _assignment(self, view: View, node_oid: Oid, version: int, uplink: _Uplink) -> Assignment:
-        specs = Specs(view)
+        specs = Specs(view, self._compositions)
         rows = view.rows(WORKERS)
         entries, removed = [], []
         workers: dict[Oid, Worker | None] = (

@@ -1,5 +1,7 @@
 """One pass of the monitor over one cluster: read the situation, plan, and store what the plan says."""
 
+from twisted.logger import Logger
+
 from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import Plan, Situation, plan_cluster
 from controlplane.core.router_clusters import socket_path
@@ -8,18 +10,40 @@ from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
 from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
-from controlplane.services.ledger import Ledger, groups_of
-from controlplane.services.specs import Revision, revision_of
+from controlplane.services.ledger import Ledger, groups_of, whole_tally
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+
+AT_ONCE_WORKERS_MAX = 64
+"""Larger clusters are left to the monitor, so that a call about one does not take long."""
+
+log = Logger()
 
 
 def converge_cluster(ledger: Ledger, cluster_oid: Oid) -> Seconds | None:
     """Bring a cluster nearer to what is wanted; returns after how many seconds to look again, or None."""
     cluster = ledger.rows(CLUSTERS).find(cluster_oid)
-    if cluster is None:
-        return None
-    plan = plan_cluster(_situation(ledger, cluster))
+    return None if cluster is None else _carry_out(ledger, cluster, plan_cluster(_situation(ledger, cluster)))
+
+
+def converge_at_once(ledger: Ledger) -> None:
+    """Plan small clusters in the transaction that changed them: one sync less until their workers are told.
+
+    A plan that fails must not fail the change that it follows: it is left to the monitor, which tries again.
+    """
+    for cluster_oid in ledger.woken():
+        cluster = ledger.rows(CLUSTERS).find(cluster_oid)
+        if cluster is None or sum(whole_tally(ledger.change, cluster)[0].values()) > AT_ONCE_WORKERS_MAX:
+            continue
+        try:
+            plan = plan_cluster(_situation(ledger, cluster))
+        except Exception:
+            log.failure("cluster {cluster} could not be planned at once", cluster=str(cluster_oid))
+            continue
+        ledger.let_sleep(cluster_oid, _carry_out(ledger, cluster, plan))
+
+
+def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     _store(ledger, plan)
     if plan.rolled:
         _forget_old_revisions(ledger, cluster)
@@ -40,7 +64,7 @@ def _situation(ledger: Ledger, cluster: Cluster) -> Situation:
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
-    revision = Revision(cluster, revision_of(ledger.change, cluster))
+    revision = ledger.compositions.of(ledger.change, cluster, cluster.revision)
     return Situation(
         cluster=cluster,
         groups=tuple(groups_of(ledger.change, cluster.oid)),

@@ -17,8 +17,9 @@ from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransition, Group, Tally
 from controlplane.records.events import EventType, StoredEvent
 from controlplane.records.nodes import Load
-from controlplane.records.types import Instant, Oid, Record, to_wire
+from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
 from controlplane.records.workers import Want, Worker
+from controlplane.services.specs import Compositions
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
 from controlplane.store.database import Change
@@ -35,8 +36,8 @@ class Outlets(Protocol):
         """Send an event to its subscribers."""
         ...
 
-    def wake_cluster(self, cluster_oid: Oid) -> None:
-        """Have the monitor look at a cluster."""
+    def wake_cluster(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
+        """Have the monitor look at a cluster, at once or after so many seconds."""
         ...
 
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
@@ -54,6 +55,7 @@ class Ledger:
         now: Instant,
         new_oid: Callable[[], Oid],
         outlets: Outlets,
+        compositions: Compositions,
         events_kept: int,
     ) -> None:
         self.change = change
@@ -61,6 +63,7 @@ class Ledger:
         self.now = now
         self.new_oid = new_oid
         self.rows = change.rows
+        self.compositions = compositions
         self._outlets = outlets
         self._events_kept = events_kept
         self._clusters: dict[Oid, None] = {}
@@ -81,6 +84,16 @@ class Ledger:
     def wake(self, cluster_oid: Oid) -> None:
         """Have the monitor look at a cluster after the commit."""
         self._woken[cluster_oid] = None
+
+    def woken(self) -> list[Oid]:
+        """Return the clusters that the monitor is to look at."""
+        return list(self._woken)
+
+    def let_sleep(self, cluster_oid: Oid, look_again_after: Seconds | None) -> None:
+        """Take back that the monitor is to look at a cluster, or put it off."""
+        del self._woken[cluster_oid]
+        if look_again_after is not None:
+            self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid, look_again_after))
 
     def touch_cluster(self, cluster_oid: Oid) -> None:
         """Have the status of a cluster derived anew."""

@@ -24,8 +24,10 @@ from controlplane.records.events import EventType
 from controlplane.records.principals import Caller, Who
 from controlplane.records.types import Instant, Oid, Record, to_wire
 from controlplane.records.workers import Report
+from controlplane.services.convergence import converge_at_once
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
 from controlplane.services.procedures import Ask, Procedure
+from controlplane.services.specs import Compositions
 from controlplane.store.database import Change, Store, View
 from controlplane.store.tables import Rows, Table
 
@@ -117,6 +119,7 @@ class Pipeline:
         chance: Chance,
         outlets: Outlets,
         agents: Agents,
+        compositions: Compositions,
         *,
         events_kept: int = EVENTS_KEPT_MAX,
     ) -> None:
@@ -125,6 +128,7 @@ class Pipeline:
         self._chance = chance
         self._outlets = outlets
         self._agents = agents
+        self._compositions = compositions
         self._events_kept = events_kept
 
     async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -145,7 +149,15 @@ class Pipeline:
     def ledger(self, change: Change) -> Ledger:
         """Return a ledger for a change that no caller asked for."""
         chance = self._chance
-        return Ledger(change, self._store.epoch, chance.now(), chance.new_oid, self._outlets, self._events_kept)
+        return Ledger(
+            change,
+            self._store.epoch,
+            chance.now(),
+            chance.new_oid,
+            self._outlets,
+            self._compositions,
+            self._events_kept,
+        )
 
     def change(self, work: Callable[[Ledger], Any]) -> Deferred[Any]:
         """Make a change that no caller asked for, with everything that follows from it."""
@@ -182,6 +194,8 @@ class Pipeline:
         ledger = self.ledger(change)
         call = WritingCall(caller, ledger, self._agents)
         result = declared.function(call, **declared.parse(bound, change))
+        if declared.needs == "manage":
+            converge_at_once(ledger)
         ledger.settle()
         return result
 

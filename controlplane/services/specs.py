@@ -1,5 +1,6 @@
 """What a worker is configured with: found from its own record and the revision of its cluster that it was given."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from controlplane.records.types import Oid
 from controlplane.records.workers import Entry, Worker
 from controlplane.store.catalog import CLUSTERS, REVISIONS
 from controlplane.store.database import View
+
+COMPOSITIONS_MAX = 1_000
 
 
 def revision_of(view: Any, cluster: Cluster, number: int | None = None) -> ClusterRevision:
@@ -69,12 +72,30 @@ class Revision:
         return self.compose(worker, links)[0]
 
 
-class Specs:
-    """Configurations as of one snapshot, each composed once."""
+class Compositions:
+    """Configurations that were composed lately: a revision never changes, so they are good until they are forgotten."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self) -> None:
+        self._revisions: OrderedDict[tuple[Oid, int, int], Revision] = OrderedDict()
+
+    def of(self, view: Any, cluster: Cluster, number: int) -> Revision:
+        """Return a configuration of a cluster, composed for its workers as they are asked for."""
+        key = (cluster.oid, number, cluster.routers)
+        found = self._revisions.get(key)
+        if found is None:
+            found = self._revisions[key] = Revision(cluster, revision_of(view, cluster, number))
+            if len(self._revisions) > COMPOSITIONS_MAX:
+                self._revisions.popitem(last=False)
+        self._revisions.move_to_end(key)
+        return found
+
+
+class Specs:
+    """What agents are told of workers, as of one snapshot."""
+
+    def __init__(self, view: View, compositions: Compositions) -> None:
         self._view = view
-        self._revisions: dict[tuple[Oid, int], Revision] = {}
+        self._compositions = compositions
         self.configs: dict[str, Mapping[str, Any]] = {}
         """Of all entries so far, by digest."""
 
@@ -83,9 +104,7 @@ class Specs:
         cluster = self._view.rows(CLUSTERS).find(worker.cluster_oid)
         if cluster is None:
             return None
-        key = (cluster.oid, worker.revision)
-        if key not in self._revisions:
-            self._revisions[key] = Revision(cluster, revision_of(self._view, cluster, worker.revision))
-        digest, config = self._revisions[key].compose(worker, worker.links)
+        revision = self._compositions.of(self._view, cluster, worker.revision)
+        digest, config = revision.compose(worker, worker.links)
         self.configs[digest] = config
         return Entry(oid=worker.oid, driver=DRIVER, digest=digest)

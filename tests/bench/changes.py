@@ -46,7 +46,8 @@ async def _noop() -> list[Figure]:
             public = f"ws://127.0.0.1:{installation.children.port}/ws"
             processes.append(_process("tests.bench.noop", public, json.dumps([str(directory)])))
             await _online(installation)
-            session = installation.admin
+            installation.admin.leave()
+            session = installation.admin = await installation.join()
             cluster, group = await installation.cluster("noop", 1)
             changes, echoes = [], []
             raw = RawCommits(Path(folder) / "raw")
