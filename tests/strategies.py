@@ -60,7 +60,9 @@ def worker(number: int, group_oid, index: int, node_oid=None, status=WorkerStatu
     )
 
 
-def situation(groups, members, workers=(), *, run=True, routers=1, others=(), now=NOW, digest=None, revision=1):
+def situation(
+    groups, members, workers=(), *, run=True, routers=1, others=(), now=NOW, digest=None, revision=1, lean=False
+):
     """A situation; `members` are (node, softlimit, hardlimit), `others` nodes that are no members."""
     nodes = {n.oid: n for n, _, _ in members} | {n.oid: n for n in others}
     candidates = {n.oid: Candidate(n, soft, hard) for n, soft, hard in members}
@@ -86,6 +88,7 @@ def situation(groups, members, workers=(), *, run=True, routers=1, others=(), no
         nodes=nodes,
         router_socket=lambda w, n: f"{n.oid}/{w.oid}",
         digest=digest or (lambda w, links: f"{w.workergroup_oid is None}{sorted(links.items())}"),
+        lean=lean,
         now=now,
         new_oid=lambda: uid(4, next(numbers)),
     )

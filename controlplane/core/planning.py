@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.placement import Candidate, Placement, is_lost, lost_at, over_limits
+from controlplane.core.router_clusters import RENEWALS
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
@@ -52,6 +53,9 @@ class Situation:
 
     digest: Callable[[Worker, Links], str]
     """Identity of the newest configuration of a worker, given its links."""
+
+    lean: bool
+    """Whether frontends keep sessions of their own at routers, which they cannot renew when a router is."""
 
     now: Instant
     new_oid: Callable[[], Oid]
@@ -262,7 +266,7 @@ class _Pass:
         links = self._links(routers)
         complete = len(links) == len(routers)
         in_order = routers + (frontends if complete else [])
-        wanted = {oid: self._links_of(oid, links) for oid in in_order if self.become[oid].node_oid}
+        wanted = {oid: self._links_of(oid, links, routers) for oid in in_order if self.become[oid].node_oid}
         targets = {oid: self.s.digest(self.become[oid], wanted[oid]) for oid in wanted}
         for oid in frontends if not complete else []:
             if self.become[oid].digest is None:
@@ -286,8 +290,15 @@ class _Pass:
     def _links(self, routers: list[Oid]) -> dict[str, str]:
         return {str(self.become[oid].index): self._socket(oid) for oid in routers if self.become[oid].node_oid}
 
-    def _links_of(self, oid: Oid, links: dict[str, str]) -> dict[str, str]:
-        return dict(links) if self.become[oid].workergroup_oid else {OWN_SOCKET: self._socket(oid)}
+    def _links_of(self, oid: Oid, links: dict[str, str], routers: list[Oid]) -> dict[str, str]:
+        worker = self.become[oid]
+        if worker.workergroup_oid is None:
+            return {OWN_SOCKET: self._socket(oid)}
+        if not self.s.lean:
+            return dict(links)
+        # On a router's own node the driver sees to it.
+        away = (self.become[router] for router in routers if self.become[router].node_oid != worker.node_oid)
+        return {**links, **{f"{router.index}{RENEWALS}": str(router.renewals) for router in away}}
 
     def _socket(self, oid: Oid) -> str:
         worker = self.become[oid]

@@ -17,6 +17,8 @@ SOCKET_PATH_BYTES_MAX = 107
 """Linux keeps 108 bytes for the path of a unix socket, the last of them zero."""
 
 SOCKET_OID_DIGITS = 12
+RENEWALS = ".renewals"
+"""Behind the index of a router in the links of a frontend: how often it was renewed, which makes the digest another."""
 
 
 def assign_homes(realms: Sequence[str], routers: int, previous: Mapping[str, int]) -> dict[str, int]:
@@ -52,11 +54,13 @@ def router_config(
 def proxy_config(
     cluster_oid: Oid, effective: Mapping[str, Any], homes: Mapping[str, int], links: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what a frontend runs; `links` are the sockets of the router workers by their index.
+    """Return what a frontend runs; `links` are the sockets of the router workers by their index, and renewals.
 
     Each realm has one way, for all its roles: with two ways its clients could not reach each other.
     """
+    renewals = {key: value for key, value in links.items() if key.endswith(RENEWALS)}
     return {
+        **({"renewals": renewals} if renewals else {}),
         "kind": "proxy",
         "cluster": str(cluster_oid),
         "transport": effective["transport"],

@@ -31,6 +31,9 @@ DEFAULT_PATH = "ws"
 TRANSPORT = "$.transport"
 
 
+SESSION_KEEPERS = frozenset({"dynamic", "caller", "publisher", "webhook"})
+
+
 def check_config(config: object) -> list[Problem]:
     """Return all that is wrong with a configuration, each with its path; None, for all defaults, is right.
 
@@ -74,6 +77,21 @@ def listens_open(config: Mapping[str, Any] | None, address: str) -> Problem | No
         f"lets anybody in, and the workers listen on {listening or 'all addresses'}, beyond this machine; "
         'configure authentication, or say "allow_anonymous": true',
     )
+
+
+def keeps_sessions(effective: Mapping[str, Any]) -> bool:
+    """Say whether frontends with this transport keep sessions of their own at the routers behind them.
+
+    They do for dynamic authenticators and for web services that call or publish. Crossbar.io never renews such a
+    session, so that the frontend has to be replaced when the router is (seen in 26.10.1).
+    """
+
+    def found(part: Any) -> bool:
+        if isinstance(part, Mapping):
+            return part.get("type") in SESSION_KEEPERS or any(found(inner) for inner in part.values())
+        return isinstance(part, list | tuple) and any(found(inner) for inner in part)
+
+    return found(effective["transport"])
 
 
 def with_defaults(config: Mapping[str, Any] | None, cluster_name: str) -> dict[str, Any]:

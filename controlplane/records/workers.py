@@ -155,6 +155,9 @@ class Worker(Record, frozen=True, kw_only=True):
     restarts: int = 0
     """In all, on all nodes."""
 
+    renewals: int = 0
+    """How often another process took the place of its first one, for whatever reason."""
+
     restarts_seen: int = 0
     """As last reported; an agent counts from zero when it starts."""
 

@@ -117,9 +117,12 @@ def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
     common = {"restarts": worker.restarts + again, "restarts_seen": said.restarts, "reason": said.reason}
     match said.status:
         case WorkerStatus.RUNNING:
+            kept_running = worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)
+            renewed = bool(again) or not kept_running or worker.started != said.started
             running = ledger.update_worker(
                 worker,
                 **common,
+                renewals=worker.renewals + (renewed and not worker.fresh),
                 status=WorkerStatus.RUNNING,
                 fresh=False,
                 seen_digest=said.digest,
@@ -130,10 +133,9 @@ def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
             )
             if again and worker.status is WorkerStatus.RUNNING:
                 ledger.publish(events.WORKER_FAILED, worker_view(worker))
-            kept_running = worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)
-            if again or not kept_running or worker.started != said.started:
+            if renewed:
                 ledger.publish(events.WORKER_STARTED, worker_view(running))
-            if running.seen_digest != worker.seen_digest:
+            if running.seen_digest != worker.seen_digest or running.renewals != worker.renewals:
                 ledger.wake(worker.cluster_oid)
         case WorkerStatus.ERROR:
             failed = ledger.update_worker(worker, **common, status=WorkerStatus.ERROR, **_NOTHING_RUNS)

@@ -73,6 +73,7 @@ def _situation(ledger: Ledger, cluster: Cluster) -> Situation:
         nodes=nodes,
         router_socket=_router_socket,
         digest=revision.digest,
+        lean=revision.lean,
         now=ledger.now,
         new_oid=ledger.new_oid,
     )

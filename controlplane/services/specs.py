@@ -6,7 +6,7 @@ from typing import Any
 
 from controlplane.core.planning import DRIVER, OWN_SOCKET, Links
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
-from controlplane.core.router_configs import with_defaults
+from controlplane.core.router_configs import keeps_sessions, with_defaults
 from controlplane.records.clusters import Cluster, ClusterRevision
 from controlplane.records.types import Oid
 from controlplane.records.workers import Entry, Worker
@@ -52,6 +52,7 @@ class Revision:
         self._cluster = cluster
         self._homes = revision.homes
         self._effective = with_defaults(revision.config, cluster.name)
+        self.lean = keeps_sessions(self._effective)
         self._composed: dict[tuple[int, tuple[tuple[str, str], ...]], tuple[str, dict[str, Any]]] = {}
 
     def compose(self, worker: Worker, links: Links) -> tuple[str, dict[str, Any]]:

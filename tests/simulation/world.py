@@ -74,11 +74,11 @@ class ProcessClock:
 class World:
     """Time, chance, the network, the master's disk, and the machines."""
 
-    def __init__(self, seed: int = 0, nodes: int = 0) -> None:
+    def __init__(self, seed: int = 0, nodes: int = 0, disk: Any = None) -> None:
         self.random = Random(seed)
         self.clock = Clock()
         self.faults = Faults()
-        self.disk = MemoryEngine()
+        self.disk = MemoryEngine() if disk is None else disk
         self.network = Network(self)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.plane: Plane | None = None

@@ -254,3 +254,16 @@ def test_the_lowest_free_index_is_given_first():
     workers = [worker(1, uid(3, 1), 2, uid(2, 1), RUNNING), worker(2, None, 0, uid(2, 1), RUNNING)]
     plan = plan_cluster(situation([group(1, 3)], [(node(1), None, None)], workers))
     assert sorted(w.index for w in plan.added) == [0, 1]
+
+
+def test_frontends_that_keep_sessions_are_renewed_with_a_router_on_another_node():
+    begin = fleet(4, lean=True)
+    router = next(w for w in begin.workers if w.workergroup_oid is None)
+    renewed = [msgspec.structs.replace(w, renewals=1) if w.oid == router.oid else w for w in begin.workers]
+    plan = plan_cluster(refreshed(begin, renewed))
+    elsewhere = {w.oid for w in begin.workers if w.node_oid != router.node_oid}
+    assert {new.oid for _, new in plan.changed} == elsewhere
+    assert elsewhere
+    begin = fleet(4)
+    renewed = [msgspec.structs.replace(w, renewals=1) for w in begin.workers]
+    assert not plan_cluster(refreshed(begin, renewed))

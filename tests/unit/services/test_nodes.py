@@ -1,0 +1,78 @@
+import pytest
+
+from controlplane.errors import AlreadyExists, NotAuthorized, UnknownKey
+from controlplane.records.principals import Principal
+from controlplane.store.catalog import PRINCIPALS
+
+KEY = "ab" * 32
+
+
+def login(plane, key, realm="default", **details):
+    return plane.plane.authenticate(realm, {"authmethod": "cryptosign", "authextra": {"pubkey": key}, **details})
+
+
+def test_a_paired_node_is_found_by_oid_and_by_name(plane):
+    node = plane.call("pair_node", pubkey=KEY, authid="edge-1", label="first")
+    assert plane.call("get_node", node["oid"]) == plane.call("get_node_by_name", "edge-1") == node
+    assert (node["status"], node["workers"], node["label"]) == ("offline", 0, "first")
+    assert plane.call("list_nodes") == [node["oid"]]
+    assert plane.call("list_nodes", return_names=True) == ["edge-1"]
+    assert plane.call("list_nodes", filter_by_status="online") == []
+    assert plane.call("list_nodes", filter_by_status="offline") == [node["oid"]]
+
+
+def test_a_key_and_a_name_pair_once(plane):
+    plane.call("pair_node", pubkey=KEY, authid="edge-1")
+    with pytest.raises(AlreadyExists, match="pubkey"):
+        plane.call("pair_node", pubkey=KEY, authid="edge-2")
+    with pytest.raises(AlreadyExists, match="authid"):
+        plane.call("pair_node", pubkey="cd" * 32, authid="edge-1")
+
+
+def test_an_unpaired_node_can_be_paired_again(plane):
+    node = plane.call("pair_node", pubkey=KEY, authid="edge-1")
+    assert plane.call("unpair_node", node["oid"])["oid"] == node["oid"]
+    again = plane.call("pair_node", pubkey=KEY, authid="edge-1")
+    assert again["oid"] != node["oid"]
+    assert plane.topics() == ["node_paired", "node_unpaired", "node_paired"]
+
+
+def test_a_node_logs_in_by_its_key_under_its_oid(plane):
+    node = plane.call("pair_node", pubkey=KEY, authid="edge-1")
+    assert login(plane, KEY) == {"pubkey": KEY, "realm": "default", "authid": node["oid"], "role": "agent"}
+    assert login(plane, KEY.upper(), None)["authid"] == node["oid"]
+    plane.call("unpair_node", node["oid"])
+    with pytest.raises(UnknownKey, match="nobody has the public key"):
+        login(plane, KEY)
+
+
+def test_an_administrator_logs_in_by_its_key(plane):
+    record = Principal(oid=plane.plane.store.epoch, authid="admin", pubkey=KEY, role="admin", created=0)
+    plane.plane.store.write_now(lambda change: change.rows(PRINCIPALS).add(record))
+    assert login(plane, KEY)["role"] == "admin"
+    assert login(plane, KEY, None, authrole="admin")["authid"] == "admin"
+    with pytest.raises(NotAuthorized, match="has the role 'admin'"):
+        login(plane, KEY, authrole="agent")
+    with pytest.raises(NotAuthorized, match="may not join realm"):
+        login(plane, KEY, "another")
+    with pytest.raises(AlreadyExists, match="belongs to a principal"):
+        plane.call("pair_node", pubkey=KEY, authid="edge-1")
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {},
+        {"authmethod": "ticket"},
+        {"authextra": None},
+        {"authextra": {"pubkey": 5}},
+        {"authextra": {"pubkey": "z" * 64}},
+        {"authextra": {"pubkey": "ab"}},
+    ],
+)
+def test_a_login_without_a_key_is_refused_in_words(plane, details):
+    from controlplane.errors import InvalidArgument
+
+    given = {"authmethod": "cryptosign", "authextra": {}, **details}
+    with pytest.raises(InvalidArgument):
+        plane.plane.authenticate("default", given)
