@@ -1,4 +1,4 @@
-"""What one change costs as the fleet grows: the master's and the agents' work in one process, on LMDB, without waiting."""
+"""What one change costs as the fleet grows: the work of master and agents in one process, on LMDB, without waiting."""
 
 import tempfile
 import time
