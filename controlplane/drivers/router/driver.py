@@ -7,7 +7,7 @@ the new one takes its address.
 
 import fcntl
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from controlplane.clock import limit
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.router import plans, workerpath
+from controlplane.drivers.router.endings import Endings
 from controlplane.drivers.router.node import LocalNode, NodeReactor
 from controlplane.drivers.router.notes import Notes, WorkerNote
 from controlplane.drivers.router.plans import Backend, Frontend, Plan
@@ -73,8 +74,7 @@ class RouterDriver:
         self._running: dict[Oid, Running] = {}
         """What serves: one process per worker."""
 
-        self._clearing: dict[Oid, Deferred[None]] = {}
-        """Ends of processes that are under way; nobody's giving up the wait for them gives them up."""
+        self._endings = Endings()
 
         self._doomed: set[Running] = set()
         """Processes that die by themselves, with their node."""
@@ -112,7 +112,7 @@ class RouterDriver:
         """Make the worker run with this configuration; see `Driver`."""
         config = plans.read_config(spec.config)
         self._check_sockets(config)
-        await self._cleared(spec.oid)
+        await self._endings.over(spec.oid)
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
@@ -123,7 +123,7 @@ class RouterDriver:
         finally:
             self._slots.release()
         # The old one of two proxies is still to go; that takes no turn of a start.
-        await self._cleared(spec.oid)
+        await self._endings.over(spec.oid)
         return note.unit()
 
     def find(self, oid: Oid) -> Unit | None:
@@ -136,7 +136,7 @@ class RouterDriver:
     async def stop(self, oid: Oid) -> None:
         """Stop the worker and return when nothing of it is left; see `Driver`."""
         self._retire(oid)
-        await self._cleared(oid)
+        await self._endings.over(oid)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
         """Return figures of a running worker; see `Driver`."""
@@ -154,8 +154,7 @@ class RouterDriver:
         if not keep:
             for oid in list(self._running):
                 self._retire(oid)
-        for oid in list(self._clearing):
-            await self._cleared(oid)
+        await self._endings.all_over()
         kept, self._running = self._running, {}
         for running in kept.values():
             running.let_go()
@@ -186,14 +185,14 @@ class RouterDriver:
             if isinstance(config, Backend):
                 # Two routers cannot have the same socket.
                 self._retire(spec.oid)
-                await self._cleared(spec.oid)
+                await self._endings.over(spec.oid)
             await self._workers.listen(new.worker_id, draft.plan)
             if new.has_died():
                 raise WorkerFailed("its process ended")
         except Exception as problem:
             died = new.has_died()
-            self._clear(spec.oid, self._undo(new))
-            await self._cleared(spec.oid)
+            self._endings.begin(spec.oid, self._undo(new))
+            await self._endings.over(spec.oid)
             if died and isinstance(problem, WorkerFailed):
                 raise WorkerFailed(f"its process ended while it was being set up: {new.ending}") from problem
             raise
@@ -249,36 +248,12 @@ class RouterDriver:
         running = self._running.pop(oid, None)
         if running is not None:
             self._notes.cross_out(oid)
-            self._clear(oid, running.stop())
+            self._endings.begin(oid, running.stop())
 
     async def _undo(self, new: Running) -> None:
         """End a process that never served."""
         await new.discard()
         self._ports.release(new.worker_id)
-
-    def _clear(self, oid: Oid, work: Coroutine[Deferred[Any], Any, None]) -> None:
-        """End a process of a worker, whoever waits for it or gives up."""
-        before = self._clearing.get(oid)
-
-        async def clear() -> None:
-            if before is not None:
-                await _shielded(before)
-            try:
-                await work
-            except Exception:
-                log.failure("a process of worker {oid} could not be ended", oid=str(oid))
-
-        def forget(_: None) -> None:
-            if self._clearing.get(oid) is done:
-                del self._clearing[oid]
-
-        done = self._clearing[oid] = ensureDeferred(clear())
-        done.addCallback(forget)
-
-    async def _cleared(self, oid: Oid) -> None:
-        """Return when no process of a worker is being ended."""
-        while oid in self._clearing:
-            await _shielded(self._clearing[oid])
 
     def _ended(self, running: Running, reason: str) -> None:
         """Take note that a process is gone, whatever was wanted of it."""
@@ -408,16 +383,3 @@ def _lock(file: Path) -> int:
             f"another agent uses {file.parent}", next_step="give every agent its own directory"
         ) from None
     return descriptor
-
-
-def _shielded(work: Deferred[None]) -> Deferred[None]:
-    """Return something that can be waited for and given up, while the work goes on."""
-    seen: Deferred[None] = Deferred()
-
-    def pass_on(result: Any) -> Any:
-        if not seen.called:
-            seen.callback(None)
-        return result
-
-    work.addBoth(pass_on)
-    return seen

@@ -273,7 +273,7 @@ class Peer:
             case message.Error():
                 answer = self._calls.pop(msg.request, None)
                 if answer is not None:
-                    answer.errback(_error(msg))
+                    answer.errback(ApplicationError(msg.error, *(str(each) for each in msg.args or ())))
             case message.Register():
                 self._register(msg)
             case message.Unregister():
@@ -396,7 +396,3 @@ def _verify_key(text: str | None) -> VerifyKey | None:
         return VerifyKey(bytes.fromhex(text or ""))
     except (ValueError, CryptoError):
         return None
-
-
-def _error(msg: message.Error) -> ApplicationError:
-    return ApplicationError(msg.error, *(str(each) for each in msg.args or ()))
