@@ -77,7 +77,11 @@ def load_settings(kind: type[S], section: str, file: str | None, flags: Mapping[
         text = os.environ.get(f"{ENVIRONMENT_PREFIX}_{section}_{name}".upper())
         if text is not None:
             values[name] = text
-    values.update({name: value for name, value in flags.items() if value is not None})
+    for name, value in flags.items():
+        if name not in fields:
+            problems.append(Problem(f"[{section}] {name}", f"is no setting; there are {', '.join(fields)}"))
+        elif value is not None:
+            values[name] = value
     read: dict[str, Any] = {}
     for name, value in values.items():
         try:

@@ -11,15 +11,38 @@ from typing import Any
 
 import msgspec
 
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import (
+    ControlPlaneError,
+    IdempotencyConflict,
+    InternalError,
+    InvalidArgument,
+    NotAuthorized,
+    Overloaded,
+    PayloadTooLarge,
+    StoreFull,
+    TooManyCalls,
+)
 from controlplane.master.plane import PROCEDURES
-from controlplane.records import clusters, events, nodes, principals, protocol, workers
+from controlplane.records import clusters, events, nodes, outcomes, principals, protocol, workers
+from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
 from controlplane.services.procedures import Definition, Lookup, Parameter, Procedure
 from controlplane.services.workers import GroupStatistics, RealmStatistics, Statistics
 from controlplane.store.catalog import LAYOUT_VERSION, TABLES
 
 CONTRACT_VERSION = "1.0"
 """Major and minor: the major one grows when something is taken away or changes its meaning."""
+
+EVERYWHERE = (
+    InvalidArgument,
+    NotAuthorized,
+    TooManyCalls,
+    IdempotencyConflict,
+    Overloaded,
+    PayloadTooLarge,
+    StoreFull,
+    InternalError,
+)
+"""Errors that any procedure can end with, beside its own."""
 
 REFERENCE = "#/{name}"
 FOLDER = Path(__file__).resolve().parent.parent / "schema"
@@ -31,7 +54,21 @@ def documents() -> dict[str, Any]:
     kinds = _record_kinds()
     _, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     return {
-        "procedures.json": {"version": CONTRACT_VERSION, "procedures": [_procedure(p) for _, p in declared]},
+        "procedures.json": {
+            "version": CONTRACT_VERSION,
+            "procedures": [_procedure(p) for _, p in declared],
+            "arguments_of_writing_procedures": [
+                {
+                    "name": IDEMPOTENCY_KEY,
+                    "required": False,
+                    "keyword_only": True,
+                    "schema": _schema(IdempotencyKey),
+                    "description": "Chosen by the caller: the same call with the same key is made once, and every "
+                    "repetition gets the outcome of the first one.",
+                }
+            ],
+            "errors_of_all_procedures": sorted(error.uri for error in EVERYWHERE),
+        },
         "events.json": {"version": CONTRACT_VERSION, "events": [_event(kind) for kind in events.EVENT_TYPES]},
         "records.json": {"version": CONTRACT_VERSION, "records": dict(sorted(components.items()))},
         "errors.json": {
@@ -106,7 +143,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _record_kinds() -> list[Any]:
-    modules = (clusters, events, nodes, principals, protocol, workers)
+    modules = (clusters, events, nodes, outcomes, principals, protocol, workers)
     found = {
         value.__name__: value
         for module in modules

@@ -18,6 +18,9 @@ The tree::
     |-- StoreFull                controlplane.error.store_full
     |-- StoreRefused             controlplane.error.store_refused
     |-- Overloaded               controlplane.error.overloaded
+    |-- LimitReached             controlplane.error.limit_reached
+    |-- TooManyCalls             controlplane.error.too_many_calls
+    |-- IdempotencyConflict      controlplane.error.idempotency_conflict
     |-- NoAnswer                 controlplane.error.no_answer
     |-- LoginRefused             controlplane.error.login_refused
     |-- RemoteError              whatever URI the other side sent
@@ -150,6 +153,18 @@ class StoreRefused(ControlPlaneError, uri="controlplane.error.store_refused"):
 
 class Overloaded(ControlPlaneError, uri="controlplane.error.overloaded"):
     """Too many calls are waiting; nothing was changed."""
+
+
+class LimitReached(ControlPlaneError, uri="controlplane.error.limit_reached"):
+    """As many as are admitted are there already; the error names the setting. Nothing was changed."""
+
+
+class TooManyCalls(ControlPlaneError, uri="controlplane.error.too_many_calls"):
+    """The caller makes more calls than are admitted of it; the error names the setting. Nothing was changed."""
+
+
+class IdempotencyConflict(ControlPlaneError, uri="controlplane.error.idempotency_conflict"):
+    """The caller has used the idempotency key for another call. Nothing was changed."""
 
 
 class NoAnswer(ControlPlaneError, uri="controlplane.error.no_answer"):

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from controlplane.clock import Chance
 from controlplane.master.plane import PROCEDURES, Plane
+from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.store.catalog import TABLES
 from controlplane.store.lmdb import LmdbEngine
@@ -49,14 +50,14 @@ class TestPlane:
 
     __test__ = False
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limits: Limits = DEFAULT_LIMITS) -> None:
         self.clock = Clock()
         self.wire = SilentWire()
         numbers = count(1)
         self.now = NOW
         chance = Chance(lambda: self.now, lambda: UUID(int=next(numbers) << 64, version=4), lambda: 0.5)
         self.engine = LmdbEngine(directory, sync=False)
-        self.plane = Plane(self.engine, self.clock, chance, self.wire)
+        self.plane = Plane(self.engine, self.clock, chance, self.wire, limits=limits)
 
     def call(self, name: str, *args: Any, caller: Caller = ADMIN, **kwargs: Any) -> Any:
         """Call a procedure by its last part or its full name and return the reply, or raise."""
@@ -87,6 +88,20 @@ class TestPlane:
 
     def close(self) -> None:
         self.plane.store.close()
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """Make planes with limits of their own."""
+    made = []
+
+    def make(**limits: int) -> TestPlane:
+        made.append(TestPlane(tmp_path / f"store{len(made)}", Limits(**limits)))
+        return made[-1]
+
+    yield make
+    for plane in made:
+        plane.close()
 
 
 @pytest.fixture

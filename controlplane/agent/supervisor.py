@@ -16,7 +16,7 @@ from controlplane.drivers.driver import Driver, Unit
 from controlplane.errors import ControlPlaneError, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.types import NANOSECONDS, Oid, Seconds
-from controlplane.records.workers import Entry, WorkerReport, WorkerSpec, WorkerStatus
+from controlplane.records.workers import REASON_LENGTH_MAX, Entry, WorkerReport, WorkerSpec, WorkerStatus
 
 log = Logger()
 
@@ -179,6 +179,6 @@ class Supervisor:
             return
         now = self._chance.now()
         worker.failures = after_failure(worker.failures, worker.spec.digest, ran, now, self._chance.random())
-        worker.reason = describe(reason, worker.failures, now)
+        worker.reason = describe(reason, worker.failures, now)[:REASON_LENGTH_MAX]
         log.warn("worker {oid}: {reason}", oid=str(oid), reason=worker.reason)
         self._changed(oid)

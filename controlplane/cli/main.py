@@ -75,6 +75,9 @@ def master(
     state_dir: StateDir = None,
     url: Annotated[str | None, typer.Option(help="Of the router. [default: its unix socket in the state]")] = None,
     events_kept: Annotated[int | None, typer.Option(help="Events that are kept. [default: 100000]")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", help="One of the limits in docs/limits.rst, as name=number.")
+    ] = None,
     config: ConfigFile = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
@@ -83,12 +86,14 @@ def master(
     from controlplane.config import MasterSettings, load_settings
     from controlplane.logs import begin_logging
     from controlplane.master.process import main as run
+    from controlplane.records.limits import Limits
 
     flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept}
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(MasterSettings, "master", config, flags)
+    limits = load_settings(Limits, "limits", config, dict(_named(text, "--limit") for text in limit or []))
     begin_logging("master", settings.log_format, settings.log_level)
-    sys.exit(run(settings))
+    sys.exit(run(settings, limits))
 
 
 @app.command()
@@ -155,6 +160,10 @@ def call(
     arguments: Annotated[list[str] | None, typer.Argument(help="As JSON; what is no JSON is taken as text.")] = None,
     kw: Annotated[list[str] | None, typer.Option("--kw", help="Keyword argument k=v, v as JSON or text.")] = None,
     field: Annotated[str | None, typer.Option(help="Print this field of the result alone.")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(help="Text of your own: the same call with the same key is made once, however often it is sent."),
+    ] = None,
     connection: ConnectionFile = None,
 ) -> None:
     """Call a procedure and print its result as JSON."""
@@ -162,7 +171,9 @@ def call(
     from controlplane.cli.render import print_json
 
     args = [_value(text) for text in arguments or []]
-    kwargs = dict(_keyword(text) for text in kw or [])
+    kwargs = {name: _value(text) for name, text in (_named(text, "--kw") for text in kw or [])}
+    if idempotency_key is not None:
+        kwargs["idempotency_key"] = idempotency_key
     result = one_shot(connection, lambda session: call_procedure(session, procedure, args, kwargs))
     if field is None:
         print_json(result)
@@ -264,8 +275,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _keyword(text: str) -> tuple[str, Any]:
+def _named(text: str, option: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise typer.BadParameter(f"{text!r} is not of the form k=v", param_hint="--kw")
-    return name, _value(value)
+        raise typer.BadParameter(f"{text!r} is not of the form name=value", param_hint=option)
+    return name, value

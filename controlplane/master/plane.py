@@ -12,6 +12,7 @@ from controlplane.master.authenticator import authenticate
 from controlplane.master.monitor import Monitor
 from controlplane.master.uplinks import Messenger, Uplinks
 from controlplane.records.events import EventType
+from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
 from controlplane.services import agents, clusters, events, groups, memberships, nodes, workers
@@ -37,7 +38,14 @@ class Plane:
     """Everything that the master does."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, chance: Chance, wire: Wire, *, events_kept: int = EVENTS_KEPT_MAX
+        self,
+        engine: Engine,
+        clock: Clock,
+        chance: Chance,
+        wire: Wire,
+        *,
+        events_kept: int = EVENTS_KEPT_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._wire = wire
         self.store = Store(engine, clock, chance.new_oid)
@@ -47,7 +55,15 @@ class Plane:
         )
         self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
         self.pipeline = Pipeline(
-            PROCEDURES, self.store, chance, self, self.uplinks, compositions, events_kept=events_kept
+            PROCEDURES,
+            self.store,
+            chance,
+            self,
+            self.uplinks,
+            compositions,
+            clock,
+            events_kept=events_kept,
+            limits=limits,
         )
 
     def start(self) -> None:

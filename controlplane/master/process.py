@@ -15,6 +15,7 @@ from controlplane.master.authenticator import MANAGEMENT_REALM
 from controlplane.master.layout import StateDirectory
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
+from controlplane.records.limits import Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import to_wire
 from controlplane.store.lmdb import LmdbEngine
@@ -73,13 +74,18 @@ class WampWire:
 class Master:
     """The master's process."""
 
-    def __init__(self, reactor: Any, settings: MasterSettings) -> None:
+    def __init__(self, reactor: Any, settings: MasterSettings, limits: Limits) -> None:
         self._state = StateDirectory(Path(settings.state_dir))
         lock_directory(self._state.master, "master")
         self._wire = WampWire()
         chance = real_chance()
         self._plane = Plane(
-            LmdbEngine(self._state.store), reactor, chance, self._wire, events_kept=settings.events_kept
+            LmdbEngine(self._state.store),
+            reactor,
+            chance,
+            self._wire,
+            events_kept=settings.events_kept,
+            limits=limits,
         )
         login = Login(url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM)
         self._connection = Connection(reactor, login, None, joined=self._joined, left=self._left, random=chance.random)
@@ -127,9 +133,9 @@ class Master:
         return endpoint(invoke)
 
 
-def main(settings: MasterSettings) -> int:
+def main(settings: MasterSettings, limits: Limits) -> int:
     """Run the master until it is told to stop."""
     from twisted.internet import reactor
 
-    master = Master(reactor, settings)
+    master = Master(reactor, settings, limits)
     return run_until_stopped(reactor, master.begin, master.end)

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from controlplane.records.types import Authid, Description, Instant, Label, Oid, PublicKey, Record, Tags
+from controlplane.records.types import (
+    Authid,
+    Description,
+    Instant,
+    Label,
+    Line,
+    Natural,
+    Oid,
+    PublicKey,
+    Record,
+    Tags,
+)
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -15,26 +26,26 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 class NodeFacts(Record, frozen=True, kw_only=True):
     """What an agent says about its machine when it attaches."""
 
-    version: str
+    version: Line
     """Version of the agent."""
 
-    machine: str
+    machine: Line
     """Identity of the machine and its boot; two agents on one machine say the same."""
 
-    address: str
+    address: Line
     """Where clients reach the workers of this node; loopback unless the operator says otherwise."""
 
-    sockets: str
+    sockets: Line
     """Directory for unix sockets between workers, owner only."""
 
-    drivers: tuple[str, ...]
+    drivers: Annotated[tuple[Line, ...], msgspec.Meta(max_length=64)]
     ports: tuple[Port, Port]
     """First and last port that workers may listen on."""
 
-    capacity: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    capacity: Natural | None = None
     """Most workers that this node takes in all; None for no limit."""
 
-    cores: int = 1
+    cores: Natural = 1
 
 
 class Node(Record, frozen=True, kw_only=True):

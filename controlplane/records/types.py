@@ -34,6 +34,12 @@ PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 Label = Annotated[str, msgspec.Meta(max_length=256)]
 Description = Annotated[str, msgspec.Meta(max_length=4096)]
+Line = Annotated[str, msgspec.Meta(max_length=256)]
+"""A short text of a program: a version, an address, a path."""
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A whole number that every serializer can carry."""
+
 Tags = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
 
 R = TypeVar("R")

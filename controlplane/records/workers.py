@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from controlplane.records.types import Instant, Oid, Record
+from controlplane.records.types import Instant, Line, Natural, Oid, Record
+
+REASON_LENGTH_MAX = 4_096
 
 
 class WorkerStatus(enum.Enum):
@@ -34,8 +36,8 @@ class Want(enum.Enum):
 class Address(Record, frozen=True, kw_only=True):
     """Where clients can connect to a worker."""
 
-    type: str
-    url: str
+    type: Line
+    url: Annotated[str, msgspec.Meta(max_length=1_024)]
 
 
 class WorkerSpec(Record, frozen=True, kw_only=True):
@@ -63,15 +65,15 @@ class WorkerReport(Record, frozen=True, kw_only=True):
     status: WorkerStatus
     """STARTING, RUNNING, STOPPING or ERROR; a worker that is gone is reported as gone, not as stopped."""
 
-    digest: str | None = None
+    digest: Line | None = None
     """Of the configuration that runs now, which may not be the newest; None while nothing runs."""
 
-    reason: str | None = None
-    restarts: int = 0
-    started: Instant | None = None
-    pid: int | None = None
-    realms: tuple[str, ...] = ()
-    addresses: tuple[Address, ...] = ()
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH_MAX)] | None = None
+    restarts: Natural = 0
+    started: Natural | None = None
+    pid: Natural | None = None
+    realms: Annotated[tuple[Line, ...], msgspec.Meta(max_length=64)] = ()
+    addresses: Annotated[tuple[Address, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Assignment(Record, frozen=True, kw_only=True):
@@ -105,11 +107,11 @@ class Report(Record, frozen=True, kw_only=True):
     boot: Oid
     """Identity of this run of the agent."""
 
-    sequence: int
+    sequence: Natural
     """Grows with every report of one boot; an older one that arrives late is ignored."""
 
     epoch: Oid | None = None
-    version: int = 0
+    version: Natural = 0
     """Newest assignment that the agent holds."""
 
     full: bool = False

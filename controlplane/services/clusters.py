@@ -12,6 +12,7 @@ from controlplane.errors import (
     CannotStop,
     InvalidArgument,
     InvalidConfiguration,
+    LimitReached,
     NoSuchObject,
     NotStopped,
     Problem,
@@ -25,7 +26,7 @@ from controlplane.records.clusters import (
     ClusterView,
 )
 from controlplane.records.types import Oid
-from controlplane.services.ledger import whole_tally
+from controlplane.services.ledger import groups_of, whole_tally
 from controlplane.services.lists import Limit, oid_text, page, page_start
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
@@ -36,6 +37,7 @@ from controlplane.services.procedures import (
     ExistingCluster,
     procedure,
 )
+from controlplane.services.quotas import require_room
 from controlplane.services.specs import keep_revision, new_revision, revision_of
 from controlplane.services.views import cluster_view
 from controlplane.store.catalog import CLUSTERS, GROUPS, MEMBERSHIPS, NODES, PRINCIPALS, REVISIONS, WORKERS
@@ -104,11 +106,12 @@ def get_routercluster_config(call: Call, routercluster_oid: ExistingCluster) -> 
     needs="manage",
     writes=True,
     aliases=crossbar_names("create_routercluster"),
-    raises=(InvalidConfiguration, AlreadyExists),
+    raises=(InvalidConfiguration, AlreadyExists, LimitReached),
 )
 def create_routercluster(call: WritingCall, routercluster: ClusterDefinition) -> ClusterView:
     """Create a router cluster, stopped. It belongs to whoever creates it."""
     _require_valid(routercluster.config)
+    require_room(call.limits, "clusters_max", call.rows(CLUSTERS).count() + 1, "router clusters")
     owner = call.rows(PRINCIPALS).find_by("authid", call.caller.authid)
     cluster = Cluster(
         oid=call.new_oid(),
@@ -134,7 +137,7 @@ def create_routercluster(call: WritingCall, routercluster: ClusterDefinition) ->
     needs="manage",
     writes=True,
     aliases=crossbar_names("update_routercluster"),
-    raises=(InvalidConfiguration, NoSuchObject),
+    raises=(InvalidConfiguration, NoSuchObject, LimitReached),
 )
 def update_routercluster(
     call: WritingCall, routercluster_oid: ExistingCluster, routercluster: ClusterChanges
@@ -153,6 +156,8 @@ def update_routercluster(
     config = given.pop("config", current.config)
     _require_valid(config)
     changed = msgspec.structs.replace(cluster, **given, changed=call.now)
+    if changed.routers > cluster.routers:
+        require_workers(call, changed, sum(group.scale for group in groups_of(call.view, cluster.oid)))
     if config != current.config or changed.routers != cluster.routers:
         changed = msgspec.structs.replace(changed, revision=cluster.revision + 1)
         require_protected(call, changed.oid, config)
@@ -236,6 +241,11 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
 def view_cluster(call: Call, cluster: Cluster) -> ClusterView:
     """Return a cluster as callers see it."""
     return cluster_view(cluster, *(whole_tally(call.view, cluster) if cluster.run else ({}, 0)))
+
+
+def require_workers(call: Call, cluster: Cluster, frontends: int) -> None:
+    """Refuse more workers than a cluster may want; raises `LimitReached`."""
+    require_room(call.limits, "workers_max", frontends + cluster.routers, "workers", _subject(cluster))
 
 
 def require_protected(call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None) -> None:

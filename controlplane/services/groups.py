@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
-from controlplane.errors import AlreadyExists, InvalidConfiguration, NoSuchObject, Problem
+from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReached, NoSuchObject, Problem
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterStatus, Group, GroupView
 from controlplane.records.workers import Scale
+from controlplane.services.clusters import require_workers
+from controlplane.services.ledger import groups_of
 from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
@@ -18,6 +20,7 @@ from controlplane.services.procedures import (
     GroupDefinition,
     procedure,
 )
+from controlplane.services.quotas import require_room
 from controlplane.services.views import group_view
 from controlplane.store.catalog import GROUPS, TALLIES
 
@@ -74,7 +77,7 @@ def get_routercluster_workergroup_by_name(
     needs="manage",
     writes=True,
     aliases=crossbar_names(ADD),
-    raises=(NoSuchObject, InvalidConfiguration, AlreadyExists),
+    raises=(NoSuchObject, InvalidConfiguration, AlreadyExists, LimitReached),
 )
 def add_routercluster_workergroup(
     call: WritingCall, routercluster_oid: ExistingCluster, workergroup: GroupDefinition
@@ -86,6 +89,9 @@ def add_routercluster_workergroup(
         raise InvalidConfiguration(
             f"{problem.path} {problem.message}", problems=[problem], next_step="leave cluster_oid out"
         )
+    owner = {"type": "router cluster", "oid": str(cluster.oid), "name": cluster.name}
+    require_room(call.limits, "groups_max", call.rows(GROUPS).count(cluster.oid) + 1, "worker groups", owner)
+    _require_workers(call, cluster, None, workergroup.scale)
     oid = call.new_oid()
     group = Group(
         oid=oid,
@@ -102,7 +108,13 @@ def add_routercluster_workergroup(
     return _announce(call, events.GROUP_ADDED, group, cluster)
 
 
-@procedure(ROUTERCLUSTER + SCALE, needs="manage", writes=True, aliases=crossbar_names(SCALE), raises=(NoSuchObject,))
+@procedure(
+    ROUTERCLUSTER + SCALE,
+    needs="manage",
+    writes=True,
+    aliases=crossbar_names(SCALE),
+    raises=(NoSuchObject, LimitReached),
+)
 def scale_routercluster_workergroup(
     call: WritingCall, routercluster_oid: ExistingCluster, workergroup_oid: ExistingGroup, scale: Scale
 ) -> GroupView:
@@ -110,6 +122,8 @@ def scale_routercluster_workergroup(
     group = of_cluster(workergroup_oid, routercluster_oid)
     if scale == group.scale:
         return view_group(call, group, routercluster_oid)
+    if scale > group.scale:
+        _require_workers(call, routercluster_oid, group, scale)
     scaled = call.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=call.now), group)
     return _announce(call, events.GROUP_SCALED, scaled, routercluster_oid)
 
@@ -134,6 +148,13 @@ def of_cluster(group: Group, cluster: Cluster) -> Group:
 def view_group(call: Call, group: Group, cluster: Cluster) -> GroupView:
     """Return a group as callers see it."""
     return group_view(group, cluster, call.rows(TALLIES).find(cluster.oid, group.oid))
+
+
+def _require_workers(call: WritingCall, cluster: Cluster, scaled: Group | None, scale: int) -> None:
+    others = sum(
+        group.scale for group in groups_of(call.view, cluster.oid) if scaled is None or group.oid != scaled.oid
+    )
+    require_workers(call, cluster, others + scale)
 
 
 def _announce(call: WritingCall, kind: events.EventType, group: Group, cluster: Cluster) -> GroupView:

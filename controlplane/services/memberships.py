@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.errors import InvalidConfiguration, NodesNotConnected, NoSuchObject, Problem
+from controlplane.errors import InvalidConfiguration, LimitReached, NodesNotConnected, NoSuchObject, Problem
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, Membership, MembershipInput, MembershipView
 from controlplane.records.nodes import Node, NodeStatus
@@ -13,6 +13,7 @@ from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingCluster, ExistingNode, MembershipDefinition, procedure
+from controlplane.services.quotas import require_room
 from controlplane.services.specs import revision_of
 from controlplane.services.views import membership_view
 from controlplane.store.catalog import MEMBERSHIPS, NODES
@@ -52,7 +53,7 @@ def get_routercluster_node(call: Call, routercluster_oid: ExistingCluster, node_
     needs="manage",
     writes=True,
     aliases=crossbar_names(ADD),
-    raises=(NoSuchObject, InvalidConfiguration, NodesNotConnected),
+    raises=(NoSuchObject, InvalidConfiguration, NodesNotConnected, LimitReached),
 )
 def add_routercluster_node(
     call: WritingCall,
@@ -73,6 +74,8 @@ def add_routercluster_node(
         )
     old = call.rows(MEMBERSHIPS).find(cluster.oid, node.oid)
     if old is None:
+        owner = {"type": "router cluster", "oid": str(cluster.oid), "name": cluster.name}
+        require_room(call.limits, "memberships_max", call.rows(MEMBERSHIPS).count(cluster.oid) + 1, "nodes", owner)
         _require_link(call, cluster, node)
         membership = Membership(
             cluster_oid=cluster.oid,

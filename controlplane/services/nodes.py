@@ -1,12 +1,13 @@
 """Nodes: pairing, and looking at them."""
 
-from controlplane.errors import AlreadyExists, NoSuchObject
+from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject
 from controlplane.records import events
 from controlplane.records.nodes import Node, NodeStatus, NodeView
 from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingNode, NodeByName, procedure
+from controlplane.services.quotas import require_room
 from controlplane.services.views import membership_view, node_view
 from controlplane.store.catalog import LOADS, MEMBERSHIPS, NODES, PRINCIPALS, WORKERS
 
@@ -43,7 +44,7 @@ def get_node_by_name(call: Call, node_name: NodeByName) -> NodeView:
     return view_node(call, node_name)
 
 
-@procedure(NODE + "pair_node", needs="manage", writes=True, raises=(AlreadyExists,))
+@procedure(NODE + "pair_node", needs="manage", writes=True, raises=(AlreadyExists, LimitReached))
 def pair_node(
     call: WritingCall,
     pubkey: PublicKey,
@@ -59,6 +60,7 @@ def pair_node(
             subject={"type": "principal"},
             next_step="make a key of its own for the node",
         )
+    require_room(call.limits, "nodes_max", call.rows(NODES).count() + 1, "nodes")
     node = Node(
         oid=call.new_oid(),
         authid=authid,

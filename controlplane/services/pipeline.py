@@ -11,7 +11,7 @@ import cbor2
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from controlplane.clock import Chance
+from controlplane.clock import Chance, Clock
 from controlplane.core.access import allowed
 from controlplane.errors import (
     ControlPlaneError,
@@ -21,18 +21,19 @@ from controlplane.errors import (
     PayloadTooLarge,
 )
 from controlplane.records.events import EventType
+from controlplane.records.limits import DEFAULT_LIMITS, Limits
+from controlplane.records.outcomes import IDEMPOTENCY_KEY
 from controlplane.records.principals import Caller, Who
 from controlplane.records.types import Instant, Oid, Record, to_wire
 from controlplane.records.workers import Report
+from controlplane.services.admission import Admission
 from controlplane.services.convergence import converge_at_once
+from controlplane.services.idempotency import Key, Result, is_outcome, outcome_of
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
 from controlplane.services.procedures import Ask, Procedure
 from controlplane.services.specs import Compositions
 from controlplane.store.database import Change, Store, View
 from controlplane.store.tables import Rows, Table
-
-REPLY_BYTES_MAX = 8 * 1024 * 1024
-"""Encoded; half of what the master's transport carries, because other serializers need more room than CBOR."""
 
 SMALL_LENGTH = 200
 """Entries of a reply up to which its size need not be looked at."""
@@ -80,8 +81,17 @@ class Agents(Protocol):
 class Call:
     """One call while it runs: who makes it, when, and on which transaction."""
 
-    def __init__(self, caller: Caller, now: Instant, new_oid: Callable[[], Oid], view: View, agents: Agents) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        now: Instant,
+        new_oid: Callable[[], Oid],
+        view: View,
+        agents: Agents,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self.caller = caller
+        self.limits = limits
         self.now = now
         self.new_oid = new_oid
         self.view = view
@@ -100,8 +110,8 @@ class Call:
 class WritingCall(Call):
     """A call that changes something."""
 
-    def __init__(self, caller: Caller, ledger: Ledger, agents: Agents) -> None:
-        super().__init__(caller, ledger.now, ledger.new_oid, ledger.change, agents)
+    def __init__(self, caller: Caller, ledger: Ledger, agents: Agents, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(caller, ledger.now, ledger.new_oid, ledger.change, agents, limits)
         self.ledger = ledger
 
     def publish(self, kind: EventType, payload: Record) -> None:
@@ -120,8 +130,10 @@ class Pipeline:
         outlets: Outlets,
         agents: Agents,
         compositions: Compositions,
+        clock: Clock,
         *,
         events_kept: int = EVENTS_KEPT_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.procedures = procedures
         self._store = store
@@ -130,6 +142,8 @@ class Pipeline:
         self._agents = agents
         self._compositions = compositions
         self._events_kept = events_kept
+        self._limits = limits
+        self._admission = Admission(clock.seconds, limits)
 
     async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the reply in its wire form; raises nothing but `ControlPlaneError`."""
@@ -179,25 +193,73 @@ class Pipeline:
                 subject={"type": "procedure", "uri": declared.uri},
                 next_step=f"ask an administrator for the right {declared.needs!r}",
             )
-        bound = declared.bind(args, kwargs)
-        if declared.writes:
-            result = await self._store.write(lambda change: self._write(caller, declared, bound, change))
-        else:
-            with self._store.read() as view:
-                call = Call(caller, self._chance.now(), self._chance.new_oid, view, self._agents)
-                result = declared.function(call, **declared.parse(bound, view))
-            if isinstance(result, Ask):
-                result = result.complete(await self._agents.ask(result))
-        return _checked(result, declared)
+        self._admission.enter(caller)
+        try:
+            if declared.writes:
+                return await self._change(caller, declared, args, kwargs)
+            return await self._look(caller, declared, declared.bind(args, kwargs, self._limits))
+        finally:
+            self._admission.leave(caller)
 
-    def _write(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Any:
+    async def _look(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Any:
+        with self._store.read() as view:
+            call = Call(caller, self._chance.now(), self._chance.new_oid, view, self._agents, self._limits)
+            result = declared.function(call, **declared.parse(bound, view))
+        if isinstance(result, Ask):
+            result = result.complete(await self._agents.ask(result))
+        return _checked(result, declared, self._limits)
+
+    async def _change(
+        self, caller: Caller, declared: Procedure, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if kwargs.get(IDEMPOTENCY_KEY) is None:
+            plain = {name: kwargs[name] for name in kwargs if name != IDEMPOTENCY_KEY} if kwargs else kwargs
+            bound = declared.bind(args, plain, self._limits)
+            return await self._store.write(lambda change: self._write(caller, declared, bound, change))
+        given = dict(kwargs)
+        text = given.pop(IDEMPOTENCY_KEY)
+        bound = declared.bind(args, given, self._limits)
+        key = Key(text, caller, declared, bound)
+        outcome = await self._store.write(lambda change: self._write_once(key, caller, declared, bound, change))
+        if isinstance(outcome, ControlPlaneError):
+            raise outcome
+        return outcome.wire
+
+    def _write(
+        self,
+        caller: Caller,
+        declared: Procedure,
+        bound: Mapping[str, Any],
+        change: Change,
+        parsed: Mapping[str, Any] | None = None,
+    ) -> Any:
         ledger = self.ledger(change)
-        call = WritingCall(caller, ledger, self._agents)
-        result = declared.function(call, **declared.parse(bound, change))
+        call = WritingCall(caller, ledger, self._agents, self._limits)
+        result = declared.function(call, **(declared.parse(bound, change) if parsed is None else parsed))
         if declared.needs == "manage":
             converge_at_once(ledger)
         ledger.settle()
-        return result
+        return _checked(result, declared, self._limits)
+
+    def _write_once(
+        self, key: Key, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change
+    ) -> Result | ControlPlaneError:
+        """Return what became of the first call with this key, which may be this one."""
+        now = self._chance.now()
+        before = key.recall(change, now, self._limits)
+        if before is not None:
+            return Result(outcome_of(before))
+        parsed = declared.parse(bound, change)
+        outcome: Result | ControlPlaneError
+        try:
+            with change.nested() as inner:
+                outcome = Result(self._write(caller, declared, bound, inner, parsed))
+        except ControlPlaneError as problem:
+            if not is_outcome(problem):
+                raise
+            outcome = problem
+        key.keep(change, now, self._limits, outcome)
+        return outcome
 
 
 def _is_small(wire: Any) -> bool:
@@ -209,7 +271,7 @@ def _is_small(wire: Any) -> bool:
     return not isinstance(wire, list | tuple) or len(wire) <= SMALL_LENGTH
 
 
-def _checked(result: Any, declared: Procedure) -> Any:
+def _checked(result: Any, declared: Procedure, limits: Limits) -> Any:
     """Return the wire form of a result that one message can carry."""
     wire = to_wire(result)
     if _is_small(wire):
@@ -218,9 +280,9 @@ def _checked(result: Any, declared: Procedure) -> Any:
         size = len(cbor2.dumps(wire))
     except (ValueError, RecursionError) as problem:
         raise InvalidArgument("the reply cannot be encoded", next_step="report it") from problem
-    if size > REPLY_BYTES_MAX:
+    if size > limits.reply_bytes_max:
         raise PayloadTooLarge(
-            f"the reply has {size} bytes; one message carries {REPLY_BYTES_MAX}",
+            f"the reply has {size} bytes; {limits.reply_bytes_max} are admitted (reply_bytes_max)",
             subject={"type": "procedure", "uri": declared.uri},
             next_step="ask for pages with the arguments limit and marker",
         )

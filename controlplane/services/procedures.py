@@ -17,7 +17,9 @@ import msgspec
 
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, Problem
 from controlplane.records.clusters import Cluster, ClusterInput, ClusterUpdate, Group, GroupInput, MembershipInput
+from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import Node
+from controlplane.records.outcomes import IDEMPOTENCY_KEY
 from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Worker
 from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
@@ -26,8 +28,12 @@ from controlplane.store.tables import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 VALUE_SHOWN_MAX = 80
-ARGUMENT_BYTES_MAX = 4 * 1024 * 1024
-"""Of one argument, encoded: room for what an agent says of ten thousand workers."""
+UNKNOWN_NAMED_MAX = 10
+"""Arguments or settings that there are not and that an error names; the rest is counted. Looking for what was meant
+takes time, and a message has room for a million of them."""
+
+SHORT_LENGTH = 1_000
+"""Of text that is within every limit, whatever it says."""
 
 
 class Lookup(NamedTuple):
@@ -94,7 +100,7 @@ class Procedure:
     result: Any
     text: str
 
-    def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
         """Give every argument its name; raises `InvalidArgument` that lists all that do not fit."""
         given = list(args)
         names = [parameter.name for parameter in self.parameters]
@@ -102,18 +108,21 @@ class Procedure:
         if len(given) > len(names):
             problems.append(Problem("$", f"takes at most {len(names)} arguments, {len(given)} were given"))
         bound = dict(zip(names, given, strict=False))
+        unknown = []
         for name, value in kwargs.items():
             if name in bound:
                 problems.append(Problem(f"$.{name}", "was given twice"))
-            elif name not in names:
-                problems.append(Problem(f"$.{shown(name)}", f"is no argument{nearest(name, names)}"))
-            bound.setdefault(name, value)
+            elif name in names:
+                bound[name] = value
+            else:
+                unknown.append(name)
+        problems.extend(unknown_names("$", unknown, names, "argument"))
         problems.extend(
             Problem(f"$.{parameter.name}", "is missing")
             for parameter in self.parameters
             if parameter.required and parameter.name not in bound
         )
-        problems.extend(_unreadable(bound))
+        problems.extend(_unreadable(bound, limits))
         if problems:
             raise self.refuse(problems)
         return bound
@@ -167,6 +176,8 @@ def procedure(
 
     def mark(function: F) -> F:
         hints = get_type_hints(function, include_extras=True)
+        if IDEMPOTENCY_KEY in hints:
+            raise TypeError(f"{uri} may have no parameter {IDEMPOTENCY_KEY}: the pipeline takes it")
         signature = list(inspect.signature(function).parameters.values())[1:]
         declared = Procedure(
             uri=uri,
@@ -204,18 +215,19 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
         raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
     fields = _fields(kind)  # type: ignore[arg-type]  # A struct type is hashable; its metaclass hides it.
     problems: list[Problem] = []
+    unknown: list[Any] = []
     read: dict[str, Any] = {}
     for key, given in value.items():
         if key in reader.echoed and key not in fields:
             continue
         if key not in fields:
-            known = [*fields, *reader.echoed]
-            problems.append(Problem(f"$.{shown(key)}", f"is no setting{nearest(key, known)}"))
+            unknown.append(key)
             continue
         try:
             read[fields[key].name] = msgspec.convert(given, fields[key].type)
         except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
             problems.append(located(problem, f"$.{key}"))
+    problems.extend(unknown_names("$", unknown, [*fields, *reader.echoed], "setting"))
     problems.extend(
         Problem(f"$.{field.encode_name}", "is missing")
         for field in fields.values()
@@ -255,18 +267,54 @@ def nearest(name: Any, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
-def _unreadable(bound: Mapping[str, Any]) -> list[Problem]:
+def unknown_names(path: str, unknown: list[Any], known: list[str], noun: str) -> list[Problem]:
+    """Return what is wrong with names that there are not: the first ones one by one, the rest as a number."""
+    problems = [
+        Problem(f"{path}.{shown(name)}", f"is no {noun}{nearest(name, known)}") for name in unknown[:UNKNOWN_NAMED_MAX]
+    ]
+    if len(unknown) > UNKNOWN_NAMED_MAX:
+        more = len(unknown) - UNKNOWN_NAMED_MAX
+        problems.append(Problem(path, f"has {more} more name{'s' if more > 1 else ''} that {noun}s do not have"))
+    return problems
+
+
+def _unreadable(bound: Mapping[str, Any], limits: Limits) -> list[Problem]:
     """Return the arguments that are too large, too deep, or no text that can be stored."""
     problems = []
     for name, value in bound.items():
+        if value is None or value is True or value is False:
+            continue
+        if type(value) is str and len(value) <= SHORT_LENGTH and value.isascii():
+            continue
+        if _is_deep(value, limits.argument_depth_max):
+            at_most = f"{limits.argument_depth_max} are admitted (argument_depth_max)"
+            problems.append(Problem(f"$.{shown(name)}", f"has too many lists and objects inside each other; {at_most}"))
+            continue
         try:
             size = len(cbor2.dumps(value))
         except (ValueError, RecursionError, TypeError, OverflowError) as problem:
             problems.append(Problem(f"$.{shown(name)}", f"cannot be read: {type(problem).__name__}"))
         else:
-            if size > ARGUMENT_BYTES_MAX:
-                problems.append(Problem(f"$.{shown(name)}", f"has {size} bytes; {ARGUMENT_BYTES_MAX} are admitted"))
+            if size > limits.argument_bytes_max:
+                at_most = f"{limits.argument_bytes_max} are admitted (argument_bytes_max)"
+                problems.append(Problem(f"$.{shown(name)}", f"has {size} bytes; {at_most}"))
     return problems
+
+
+def _is_deep(value: Any, depth_max: int) -> bool:
+    """Say whether a value has more levels than are admitted, level by level: without recursion."""
+    level = [value]
+    for _ in range(depth_max + 1):
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                below.extend(inner for inner in part.values() if isinstance(inner, dict | list | tuple))
+            elif isinstance(part, list | tuple):
+                below.extend(inner for inner in part if isinstance(inner, dict | list | tuple))
+        if not below:
+            return False
+        level = below
+    return True
 
 
 def _look_up(lookup: Lookup, value: Any, view: View) -> Any:

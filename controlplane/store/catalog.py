@@ -10,6 +10,7 @@ from uuid import UUID
 from controlplane.records.clusters import Cluster, ClusterRevision, Group, Membership, Tally
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Load, Node
+from controlplane.records.outcomes import Outcome
 from controlplane.records.principals import Principal
 from controlplane.records.types import Oid, Record
 from controlplane.records.workers import Worker
@@ -40,6 +41,7 @@ NODES = Table(
     "node",
     lambda n: n.oid.bytes,
     unique={"authid": lambda n: n.authid.encode(), "pubkey": lambda n: bytes.fromhex(n.pubkey)},
+    counted=lambda _: b"",
 )
 
 LOADS = Table("c0a7e1d0-0000-4000-8000-000000000021", Load, "load", lambda entry: entry.node_oid.bytes)
@@ -51,6 +53,7 @@ CLUSTERS = Table(
     lambda c: c.oid.bytes,
     unique={"name": lambda c: c.name.encode()},
     indexes={"run": lambda c: b"" if c.run else None},
+    counted=lambda _: b"",
 )
 
 REVISIONS = Table(
@@ -66,6 +69,7 @@ GROUPS = Table(
     "worker group",
     lambda g: g.oid.bytes,
     unique={"name": lambda g: key_of(g.cluster_oid, g.name)},
+    counted=lambda g: g.cluster_oid.bytes,
 )
 
 MEMBERSHIPS = Table(
@@ -74,6 +78,7 @@ MEMBERSHIPS = Table(
     "membership",
     lambda m: key_of(m.cluster_oid, m.node_oid),
     indexes={"node": lambda m: m.node_oid.bytes},
+    counted=lambda m: m.cluster_oid.bytes,
 )
 
 TALLIES = Table(
@@ -94,6 +99,19 @@ WORKERS = Table(
     },
 )
 
+OUTCOMES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000060",
+    Outcome,
+    "outcome",
+    lambda o: o.principal + o.key,
+    indexes={
+        "time": lambda o: key_of(o.time),
+        "principal": lambda o: o.principal + key_of(o.time),
+    },
+    counted=lambda o: o.principal,
+)
+"""Of calls with an idempotency key."""
+
 EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lambda e: key_of(e.seq))
 
 TABLES: tuple[Table[Any], ...] = (
@@ -108,6 +126,7 @@ TABLES: tuple[Table[Any], ...] = (
     TALLIES,
     WORKERS,
     EVENTS,
+    OUTCOMES,
 )
 
 LAYOUT_VERSION = 1

@@ -5,8 +5,8 @@ nested one of its own, and committed and synced once. Then the jobs are answered
 that fails undoes only itself; when the commit fails, every job of the group fails, and nothing was changed.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from controlplane.records.types import Oid
 from controlplane.store.catalog import LAYOUT_VERSION, MARKS, TABLES, Mark
 from controlplane.store.engine import Engine, Transaction
 from controlplane.store.migrations import MIGRATIONS, Migration
-from controlplane.store.tables import Rows, Table
+from controlplane.store.tables import COUNTS, Rows, Table
 
 GROUP_LENGTH_MAX = 256
 """Jobs that share one commit: enough that the sync no longer matters, few enough that nobody waits long."""
@@ -57,6 +57,14 @@ class Change(View):
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call this when the change is durable and its caller has been answered; never when it is undone."""
         self.effects.append(effect)
+
+    @contextmanager
+    def nested(self) -> "Iterator[Change]":
+        """Give a change within this one: an exception undoes it and its effects alone."""
+        with self._transaction.child() as transaction:
+            inner = Change(transaction)
+            yield inner
+        self.effects.extend(inner.effects)
 
 
 class Snapshot:
@@ -114,7 +122,7 @@ class Store:
         self._queue: list[_Job[Any]] = []
         self._flushing = False
         self._closed = False
-        engine.attach([space for table in TABLES for space in table.spaces()])
+        engine.attach([COUNTS, *(space for table in TABLES for space in table.spaces())])
         self.epoch = _prepare(engine, new_oid, migrations, only_existing=only_existing)
 
     def read(self) -> "Snapshot":

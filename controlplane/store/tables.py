@@ -33,6 +33,10 @@ def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
     )
 
 
+COUNTS = Space(UUID("c0a7e1d0-0000-4000-8000-000000000002"), "counts")
+"""How many records a counted table has for each owner, so that nobody has to walk them to know."""
+
+
 class Index(NamedTuple):
     """A second way to find records; a unique one admits one record per key."""
 
@@ -53,10 +57,13 @@ class Table(Generic[R]):
         *,
         unique: Mapping[str, KeyOf[R]] | None = None,
         indexes: Mapping[str, KeyOf[R]] | None = None,
+        counted: Callable[[R], bytes] | None = None,
     ) -> None:
+        """Declare a table; `counted` gives the owner under which a record is counted."""
         self.kind = kind
         self.noun = noun
         self.key = key
+        self.counted = counted
         self.space = Space(UUID(uuid), noun)
         self.indexes = [
             *(Index(name, of, unique=True) for name, of in (unique or {}).items()),
@@ -111,6 +118,11 @@ class Rows(Generic[R]):
         """Say whether there is a record with this key, without reading it."""
         return self._transaction.get(self._table.space, key_of(*key)) is not None
 
+    def count(self, *owner: UUID | int | str | bytes | None) -> int:
+        """Return how many records a counted table has of one owner."""
+        number = self._transaction.get(COUNTS, self._table.space.uuid.bytes + key_of(*owner))
+        return 0 if number is None else int.from_bytes(number, "big")
+
     def all(self, *prefix: UUID | int | str | bytes | None, reverse: bool = False) -> Iterator[R]:
         """Yield the records whose key begins with these parts, in order of their keys."""
         start = key_of(*prefix)
@@ -146,7 +158,7 @@ class Rows(Generic[R]):
     def put(self, record: R, old: R | None = None) -> R:
         """Insert or replace; pass the record as it was read when you have it. Raises `AlreadyExists`."""
         key = self._table.key(record)
-        if old is None and self._table.indexes:
+        if old is None and (self._table.indexes or self._table.counted):
             data = self._transaction.get(self._table.space, key)
             old = None if data is None else from_bytes(data, self._table.kind)
         self._write(key, record, old)
@@ -162,6 +174,7 @@ class Rows(Generic[R]):
         for index in self._table.indexes:
             self._forget(index, index.key(stored), key)
         self._transaction.delete(self._table.space, key)
+        self._tally(stored, -1)
 
     def remove_keys(self, keys: Iterable[bytes]) -> None:
         """Delete records of a table without indexes by their keys."""
@@ -179,6 +192,19 @@ class Rows(Generic[R]):
             if before is not None:
                 self._forget(index, before, key)
         self._transaction.put(self._table.space, key, to_bytes(record))
+        if old is None:
+            self._tally(record, +1)
+
+    def _tally(self, record: R, step: int) -> None:
+        if self._table.counted is None:
+            return
+        owner = self._table.counted(record)
+        number = max(0, self.count(owner) + step)
+        key = self._table.space.uuid.bytes + owner
+        if number:
+            self._transaction.put(COUNTS, key, number.to_bytes(8, "big"))
+        else:
+            self._transaction.delete(COUNTS, key)
 
     def _enter(self, index: Index, value: bytes, key: bytes) -> None:
         space = self._table.index_spaces[index.name]

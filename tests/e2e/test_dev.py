@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.commands import commands_of, run_commands
 from tests.e2e.installation import processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,40 +142,20 @@ def test_a_killed_dev_takes_everything_with_it(tmp_path):
 
 
 def test_every_command_of_the_readme_works(tmp_path):
-    text = (ROOT / "README.rst").read_text()
-    commands = []
-    for block in re.findall(r"\.\. code-block:: console\n\n((?:   .*\n|\n)+)", text):
-        commands.extend(line.strip()[2:] for line in block.splitlines() if line.strip().startswith("$ "))
+    commands = commands_of(ROOT / "README.rst")
     assert len(commands) > 15
-    # Those that run on are put into the background in the text already; they are to be up before the next one.
-    script = ["set -eu", f"export PATH={Path(sys.executable).parent}:$PATH"]
-    for command in commands:
-        script.append(f"echo '+ {command.replace(chr(39), '')}'")
-        script.append(command)
-        if command.endswith("&"):
-            script.append("sleep 0.5")
-        if "controlplane agent" in command:
-            asked = "controlplane call list_nodes --connection state/connection.json >/dev/null 2>&1"
-            script.append(f"until {asked}; do sleep 0.5; done")
-    log = tmp_path / "commands.log"
-    with open(log, "w") as out:
-        shell = subprocess.Popen(
-            ["bash", "-c", "\n".join(script)], cwd=tmp_path, stdout=out, stderr=out, start_new_session=True
-        )
-        try:
-            code = shell.wait(120)
-        finally:
-            for process in processes_of(tmp_path):
-                process.terminate()
-            end = time.monotonic() + 30
-            while processes_of(tmp_path) and time.monotonic() < end:
-                time.sleep(0.2)
-            left = processes_of(tmp_path)
-            for process in left:
-                process.kill()
-    assert code == 0, log.read_text()[-4000:]
-    assert left == []
+    run_commands(commands, tmp_path)
     assert (tmp_path / "state.backup").exists()
+
+
+def test_every_command_of_the_pages_on_limits_and_idempotency_works(tmp_path):
+    limits, idempotency = (commands_of(ROOT / "docs" / f"{name}.rst") for name in ("limits", "idempotency"))
+    assert len(limits) == 3
+    assert len(idempotency) == 2
+    said = run_commands([*limits, "export CONTROLPLANE_CONNECTION=state/connection.json", *idempotency], tmp_path)
+    first, again = (json.loads(part) for part in re.findall(r"^\{.*?^\}$", said, re.MULTILINE | re.DOTALL)[-2:])
+    assert first == again
+    assert first["name"] == "shop"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ Those that need real routers (1, 3 and 10) are also seen end to end, in `tests/e
 import pytest
 
 from controlplane.errors import AlreadyExists, NoSuchObject, NotAuthorized, NotStopped
+from controlplane.records.limits import DEFAULT_LIMITS
 from controlplane.records.principals import Caller
-from controlplane.services.pipeline import REPLY_BYTES_MAX
 from controlplane.store.catalog import GROUPS, LOADS, MEMBERSHIPS, REVISIONS, TALLIES, WORKERS
 from tests.simulation.world import World
 
@@ -61,7 +61,7 @@ def test_3_a_list_of_tens_of_thousands_is_answered(world):
         assert all(answer.called for answer in answers)
     oids = world.call(PREFIX + "list_routerclusters")
     assert len(oids) == len(set(oids)) == count
-    assert sum(len(oid) + 3 for oid in oids) < REPLY_BYTES_MAX
+    assert sum(len(oid) + 3 for oid in oids) < DEFAULT_LIMITS.reply_bytes_max
     names = world.call(PREFIX + "list_routerclusters", return_names=True)
     assert names == [f"c{n:05d}" for n in range(count)]
     pages, marker = [], None

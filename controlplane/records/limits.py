@@ -1,0 +1,69 @@
+"""How much of everything is admitted: one record with a default for each, and every one a setting of the master.
+
+They are settings of section `limits`: `clusters_max` is `clusters_max` under `[limits]` in the configuration file,
+`CONTROLPLANE_LIMITS_CLUSTERS_MAX` in the environment and `--limit clusters_max=N` on the command line. What callers may
+rely on whatever the settings (how long a name is, how often a group may be scaled) is not here but in the published
+contract. `docs/limits.rst` lists both.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+Bytes = Annotated[int, msgspec.Meta(ge=1_024, le=8 * 1024 * 1024)]
+"""Never more than half of what the master's transport carries: other serializers need more room than CBOR."""
+
+Rate = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the master: most of what is admitted."""
+
+    argument_bytes_max: Bytes = 4 * 1024 * 1024
+    """Bytes of one argument of a call, encoded as CBOR: room for what an agent says of ten thousand workers."""
+
+    argument_depth_max: Annotated[int, msgspec.Meta(ge=8, le=256)] = 64
+    """Lists and objects inside each other in one argument of a call."""
+
+    reply_bytes_max: Bytes = 8 * 1024 * 1024
+    """Bytes of one reply, encoded as CBOR; longer lists are asked for in pages."""
+
+    nodes_max: Count = 20_000
+    """Paired nodes."""
+
+    clusters_max: Count = 100_000
+    """Router clusters."""
+
+    groups_max: Count = 1_000
+    """Worker groups of one cluster."""
+
+    memberships_max: Count = 20_000
+    """Nodes that may carry one cluster."""
+
+    workers_max: Count = 100_000
+    """Workers that one cluster may want: the scales of its groups and its routers together."""
+
+    calls_running_max: Count = 2_000
+    """Calls of one session that are not answered yet."""
+
+    admin_calls_per_second: Rate = 0
+    """Calls per second of one administrator, 0 for any number."""
+
+    agent_calls_per_second: Rate = 1_000
+    """Calls per second of one agent, 0 for any number."""
+
+    other_calls_per_second: Rate = 200
+    """Calls per second of any other principal, 0 for any number."""
+
+    calls_burst_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 10
+    """Seconds' worth of calls that may come at once after a pause."""
+
+    idempotency_keys_max: Count = 100_000
+    """Idempotency keys of one principal that are remembered; the oldest is forgotten first."""
+
+    idempotency_keys_kept_s: Annotated[int, msgspec.Meta(ge=60, le=31_536_000)] = 86_400
+    """Seconds for which the outcome of a call with an idempotency key is remembered."""
+
+
+DEFAULT_LIMITS = Limits()
