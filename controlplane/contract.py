@@ -23,6 +23,8 @@ from controlplane.errors import (
     TooManyCalls,
 )
 from controlplane.master.plane import PROCEDURES
+from controlplane.master.realm_roles import router_config
+from controlplane.paths import crossbar_config
 from controlplane.records import clusters, events, nodes, outcomes, principals, protocol, workers
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
 from controlplane.services.procedures import Definition, Lookup, Parameter, Procedure
@@ -123,11 +125,16 @@ def breaking_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]
 def main(arguments: list[str]) -> int:
     """Write the contract, or compare it; return the exit status."""
     after = documents()
+    router = crossbar_config("master.json")
+    configured = router_config(json.loads(router.read_text()))
     before = {name: json.loads(path.read_text()) for name in after if (path := FOLDER / name).exists()}
     if "--check" in arguments:
         drifted = [name for name in after if before.get(name) != json.loads(json.dumps(after[name]))]
         for name in drifted:
             print(f"schema/{name} is not what the declarations say; run scripts/contract", file=sys.stderr)
+        if router.read_text() != configured:
+            drifted.append(router.name)
+            print(f"{router} has other rights than the table; run scripts/contract", file=sys.stderr)
         return 1 if drifted else 0
     broken = breaking_changes(before, after)
     former = str(before.get("procedures.json", {}).get("version", CONTRACT_VERSION))
@@ -136,6 +143,7 @@ def main(arguments: list[str]) -> int:
             print(line, file=sys.stderr)
         print("this breaks callers: give CONTRACT_VERSION a new major number, or keep what they use", file=sys.stderr)
         return 1
+    router.write_text(configured)
     FOLDER.mkdir(exist_ok=True)
     for name, document in after.items():
         (FOLDER / name).write_text(json.dumps(document, indent=2) + "\n")

@@ -13,6 +13,7 @@ The tree::
     |-- CannotStart              crossbar.error.cannot_start
     |-- CannotStop               crossbar.error.cannot_stop
     |-- UnknownKey               controlplane.error.unknown_key
+    |-- TooManyLogins            controlplane.error.too_many_logins
     |-- NotAttached              controlplane.error.not_attached
     |-- NodesNotConnected        controlplane.error.nodes_not_connected
     |-- StoreFull                controlplane.error.store_full
@@ -133,6 +134,10 @@ class CannotStop(ControlPlaneError, uri="crossbar.error.cannot_stop"):
 
 class UnknownKey(ControlPlaneError, uri="controlplane.error.unknown_key"):
     """The public key belongs to nobody whom the store knows."""
+
+
+class TooManyLogins(ControlPlaneError, uri="controlplane.error.too_many_logins"):
+    """Logins failed again and again; the next attempt has to wait."""
 
 
 class NotAttached(ControlPlaneError, uri="controlplane.error.not_attached"):

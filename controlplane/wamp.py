@@ -4,7 +4,7 @@ URLs: `unix:/path` is RawSocket over a unix socket, `rs://host:port` RawSocket o
 Errors cross the wire as their classes: what arrives with a known URI is raised as the class of that URI.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -93,14 +93,28 @@ class Session:
         options = SubscribeOptions(match="prefix" if prefix else "exact", details_arg="details")
         await self._inner.subscribe(hear, topic, options=options)
 
-    def publish(self, topic: str, payload: Any, *, session: int | None = None) -> None:
-        """Send an event, to one session only if it is given; without acknowledgement."""
-        options = PublishOptions(eligible=[session]) if session is not None else None
+    def publish(
+        self,
+        topic: str,
+        payload: Any,
+        *,
+        session: int | None = None,
+        roles: Iterable[str] = (),
+        but: Iterable[int] = (),
+    ) -> None:
+        """Send an event: to one session or some roles only if they are given, and never to the sessions in `but`."""
+        options: dict[str, Any] = {}
+        if session is not None:
+            options["eligible"] = [session]
+        if roles:
+            options["eligible_authrole"] = list(roles)
+        if but:
+            options["exclude"] = list(but)
         try:
-            if options is None:
-                self._inner.publish(topic, payload)
+            if options:
+                self._inner.publish(topic, payload, options=PublishOptions(**options))
             else:
-                self._inner.publish(topic, payload, options=options)
+                self._inner.publish(topic, payload)
         except TransportLost:
             log.debug("an event was not sent, the session is gone: {topic}", topic=topic)
 

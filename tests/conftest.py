@@ -13,14 +13,15 @@ from twisted.internet.task import Clock
 from controlplane.clock import Chance
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
-from controlplane.records.principals import Caller
-from controlplane.store.catalog import TABLES
+from controlplane.records.principals import Caller, Principal
+from controlplane.store.catalog import PRINCIPALS, TABLES
 from controlplane.store.lmdb import LmdbEngine
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 ADMIN = Caller(session=7, authid="admin", authrole="admin")
+ADMIN_RECORD = Principal(oid=UUID(int=1), authid="admin", pubkey="ad" * 32, role="owner", created=0)
 NOW = 1_700_000_000_000_000_000
 
 
@@ -58,6 +59,7 @@ class TestPlane:
         chance = Chance(lambda: self.now, lambda: UUID(int=next(numbers) << 64, version=4), lambda: 0.5)
         self.engine = LmdbEngine(directory, sync=False)
         self.plane = Plane(self.engine, self.clock, chance, self.wire, limits=limits)
+        self.plane.store.write_now(lambda change: change.rows(PRINCIPALS).put(ADMIN_RECORD))
 
     def call(self, name: str, *args: Any, caller: Caller = ADMIN, **kwargs: Any) -> Any:
         """Call a procedure by its last part or its full name and return the reply, or raise."""
@@ -69,6 +71,12 @@ class TestPlane:
         if hasattr(outcome[0], "raiseException"):
             outcome[0].raiseException()
         return outcome[0]
+
+    def user(self, authid: str, role: str, number: int = 50) -> Caller:
+        """Return somebody who has logged in."""
+        record = Principal(oid=UUID(int=number), authid=authid, pubkey=f"{number:064x}", role=role, created=0)
+        self.plane.store.write_now(lambda change: change.rows(PRINCIPALS).put(record))
+        return Caller(session=1000 + number, authid=authid, authrole=role)
 
     def settle(self) -> None:
         """Let everything that is due now happen."""

@@ -1,50 +1,104 @@
 """Who may log in, and as what: WAMP-cryptosign against the keys that the store knows.
 
 The router asks before the signature is proven, so nothing is written here and nobody counts as logged in yet. A client
-proposes; realm, role and authid are what is returned here.
+proposes; realm, role and authid are what is returned here. That a key was proven is known when its session joins, and
+until then the attempt counts as a failed one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.errors import InvalidArgument, NotAuthorized, UnknownKey
-from controlplane.store.catalog import NODES, PRINCIPALS
+from controlplane.core.access import covers
+from controlplane.errors import InvalidArgument, LimitReached, NotAuthorized, TooManyLogins, UnknownKey
+from controlplane.master.sessions import Joined, Sessions
+from controlplane.master.throttle import Throttle
+from controlplane.records.principals import Invitation, Principal
+from controlplane.records.types import Instant, Seconds
+from controlplane.services.logins import Login, find_login
 from controlplane.store.database import Store
 
-MANAGEMENT_REALM = "default"
-GLOBAL_REALM = "com.crossbario.fabric"
-"""Names of Crossbar.io's own master, whose shell and edge nodes ask for them."""
-
-AGENT_ROLE = "agent"
 KEY_HEX_LENGTH = 64
 
 
-def authenticate(store: Store, realm: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the principal that a public key belongs to, in the form that Crossbar.io's dynamic authenticators use.
+class Authenticator:
+    """Says as whom a key may log in."""
 
-    Raises `UnknownKey` when nobody has this key, `NotAuthorized` when its owner may not have what it asks for.
-    """
-    key = _public_key(details)
-    with store.read() as view:
-        node = view.rows(NODES).find_by("pubkey", bytes.fromhex(key))
-        principal = view.rows(PRINCIPALS).find_by("pubkey", bytes.fromhex(key)) if node is None else None
-    if node is not None:
-        found = {"realm": MANAGEMENT_REALM, "authid": str(node.oid), "role": AGENT_ROLE}
-        admitted: tuple[str, ...] = (MANAGEMENT_REALM,)
-    elif principal is not None:
-        admitted = (MANAGEMENT_REALM, GLOBAL_REALM)
-        found = {"realm": realm or MANAGEMENT_REALM, "authid": principal.authid, "role": principal.role}
-    else:
-        raise UnknownKey(
-            f"nobody has the public key {key}",
-            next_step="pair the node with 'pair_node', or log in with the key that 'controlplane init' made",
-        )
-    if found["realm"] not in admitted or (realm is not None and realm != found["realm"]):
-        raise NotAuthorized(f"{found['authid']} may not join realm {realm!r}", next_step=f"join one of {admitted}")
-    asked = details.get("authrole")
-    if asked is not None and asked != found["role"]:
-        raise NotAuthorized(f"{found['authid']} has the role {found['role']!r}", next_step="ask for this role, or none")
-    return {"pubkey": key, **found}
+    def __init__(
+        self, store: Store, sessions: Sessions, now: Callable[[], Instant], seconds: Callable[[], Seconds]
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._now = now
+        self._throttle = Throttle(seconds)
+
+    def authenticate(self, realm: str | None, authid: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the principal that a public key belongs to, in the form that Crossbar.io's authenticators use.
+
+        Raises `UnknownKey` when nobody has this key, `NotAuthorized` when its owner may not have what it asks for,
+        `TooManyLogins` after failures, and `LimitReached` when its owner has as many sessions as it may have.
+        """
+        key = _public_key(details)
+        peer = host_of((details.get("transport") or {}).get("peer"))
+        with self._store.read() as view:
+            found = find_login(view, key)
+        if found is None:
+            self._slow_down(peer)
+            raise UnknownKey(
+                f"nobody has the public key {key}",
+                next_step="pair the node with 'pair_node', or log in with the key that 'controlplane init' made",
+            )
+        self._slow_down((peer, key))
+        self._require_valid(found)
+        chosen, role = self._as_asked(found, realm, authid, details.get("authrole"))
+        if self._sessions.count(found.authid) >= found.sessions_max:
+            raise LimitReached(
+                f"{found.authid} has {found.sessions_max} sessions, as many as it may have",
+                subject={"type": found.noun, "authid": found.authid},
+                next_step="end other sessions first, or ask an administrator for a higher sessions_max",
+            )
+        return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": {"pubkey": key}}
+
+    def proven(self, joined: Joined) -> None:
+        """Take note that somebody did log in."""
+        if joined.pubkey is not None:
+            self._throttle.succeeded((host_of(joined.peer), joined.pubkey))
+
+    def _slow_down(self, who: Any) -> None:
+        wait = self._throttle.wait(who)
+        if wait:
+            raise TooManyLogins(f"too many logins failed; wait {wait:.0f} s", next_step="use the right key, later")
+        self._throttle.attempted(who)
+
+    def _require_valid(self, found: Login) -> None:
+        match found.record:
+            case Principal(disabled=True):
+                raise NotAuthorized(f"{found.authid} is disabled", next_step="ask an administrator")
+            case Invitation(expires=expires) if expires <= self._now():
+                raise NotAuthorized("the invitation has expired", next_step="ask for a new one")
+            case _:
+                pass
+
+    def _as_asked(self, found: Login, realm: str | None, authid: str | None, asked: Any) -> tuple[str, str]:
+        if realm is not None and realm not in found.realms:
+            raise NotAuthorized(
+                f"{found.authid} may not join realm {realm!r}", next_step=f"join one of {', '.join(found.realms)}"
+            )
+        if authid is not None and authid != found.authid:
+            raise NotAuthorized(f"this key is not that of {authid!r}", next_step="ask for its owner, or for none")
+        if asked is not None and not (isinstance(asked, str) and covers(found.role, asked)):
+            raise NotAuthorized(f"{found.authid} has the role {found.role!r}", next_step="ask for this role, or none")
+        return realm or found.realms[0], asked or found.role
+
+
+def host_of(peer: Any) -> str:
+    """Return the machine that a connection comes from, without its port; of IPv6 the network of 64 bits."""
+    if not isinstance(peer, str):
+        return ""
+    kind, _, rest = peer.partition(":")
+    if kind not in ("tcp4", "tcp6", "tcp"):
+        return kind
+    host = rest.rpartition(":")[0].strip("[]")
+    return ":".join(host.split(":")[:4]) if ":" in host else host
 
 
 def _public_key(details: Mapping[str, Any]) -> str:

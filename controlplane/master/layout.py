@@ -5,17 +5,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from controlplane.keys import ensure_key, public_key
-from controlplane.master.authenticator import MANAGEMENT_REALM
 from controlplane.paths import crossbar_config, short_directory
 from controlplane.process import lock_directory, real_chance
 from controlplane.records.principals import Principal
+from controlplane.services.logins import MANAGEMENT_REALM
 from controlplane.store.catalog import PRINCIPALS
 from controlplane.store.database import Change, Store
 from controlplane.store.lmdb import LmdbEngine
 
 ADMIN_AUTHID = "admin"
-ADMIN_ROLE = "admin"
+ADMIN_ROLE = "owner"
+MASTER_AUTHID = "master"
 SOCKET_NAME = "master.sock"
 
 
@@ -28,6 +31,7 @@ class StateDirectory:
         self.store = self.master / "store"
         self.router = self.root / "router"
         self.admin_key = self.root / "admin.key"
+        self.master_key = self.master / "master.key"
         self.connection = self.root / "connection.json"
 
     def port(self) -> int | None:
@@ -48,8 +52,9 @@ def initialise(state: StateDirectory, port: int, clock: Any) -> dict[str, str]:
     """Make what a first start needs and leave what is there; return the connection of the administrator."""
     for directory in (state.root, state.master, state.router):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
     key = ensure_key(state.admin_key)
-    _write_router_config(state, port)
+    _write_router_config(state, port, public_key(ensure_key(state.master_key)))
     lock = lock_directory(state.master, "master")
     try:
         store = Store(LmdbEngine(state.store), clock, real_chance().new_oid)
@@ -77,10 +82,11 @@ def write_owner_only(path: Path, text: str) -> None:
     os.replace(fresh, path)
 
 
-def _write_router_config(state: StateDirectory, port: int) -> None:
+def _write_router_config(state: StateDirectory, port: int, master: str) -> None:
     config = json.loads(crossbar_config("master.json").read_text())
     transports = _transports(config)
     transports["master"]["endpoint"]["path"] = str(state.master_socket)
+    transports["master"]["auth"]["cryptosign"]["principals"][MASTER_AUTHID]["authorized_keys"] = [master]
     transports["public"]["endpoint"]["port"] = port
     write_owner_only(state.router / "config.json", json.dumps(config, indent=2) + "\n")
 
@@ -90,18 +96,17 @@ def _transports(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ensure_administrator(change: Change, pubkey: str) -> None:
+    """Have an owner with the key in the administrator's file: the first start, and the way back in after a mishap."""
     rows = change.rows(PRINCIPALS)
     chance = real_chance()
     known = rows.find_by("authid", ADMIN_AUTHID)
-    if known is None or known.pubkey != pubkey:
-        if known is not None:
-            rows.remove(known)
+    now = chance.now()
+    if known is None:
         rows.add(
-            Principal(
-                oid=chance.new_oid() if known is None else known.oid,
-                authid=ADMIN_AUTHID,
-                pubkey=pubkey,
-                role="admin",
-                created=chance.now(),
-            )
+            Principal(oid=chance.new_oid(), authid=ADMIN_AUTHID, pubkey=pubkey, role="owner", created=now, changed=now)
+        )
+    elif known.pubkey != pubkey or known.disabled or known.role != "owner":
+        rows.put(
+            msgspec.structs.replace(known, pubkey=pubkey, next_pubkey=None, role="owner", disabled=False, changed=now),
+            known,
         )

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from controlplane.clock import Chance, Clock
-from controlplane.master.authenticator import authenticate
+from controlplane.master.authenticator import Authenticator
 from controlplane.master.monitor import Monitor
+from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.uplinks import Messenger, Uplinks
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
@@ -54,12 +55,16 @@ class Plane:
             clock, self.store, wire, chance.new_oid, compositions, lambda work: self.pipeline.change(work)
         )
         self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
+        self.sessions = Sessions(self.store, wire.kill, chance.now)
+        self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds)
+        self.sessions.proven = self._proven
         self.pipeline = Pipeline(
             PROCEDURES,
             self.store,
             chance,
             self,
             self.uplinks,
+            self.sessions,
             compositions,
             clock,
             events_kept=events_kept,
@@ -80,9 +85,17 @@ class Plane:
         """Run a procedure; raises nothing but `ControlPlaneError`."""
         return await self.pipeline.invoke(caller, uri, args, kwargs)
 
-    def authenticate(self, realm: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
+    def authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None = None) -> dict[str, Any]:
         """Say as what a key may log in."""
-        return authenticate(self.store, realm, details)
+        return self.authenticator.authenticate(realm, authid, details)
+
+    def session_left(self, session: int) -> None:
+        """Take note that a session of the realm is no more."""
+        self.sessions.left(session)
+        self.uplinks.session_left(session)
+
+    def _proven(self, joined: Joined) -> None:
+        self.authenticator.proven(joined)
 
     # Outlets
 

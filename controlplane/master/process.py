@@ -9,19 +9,23 @@ from twisted.logger import Logger
 from controlplane import __version__
 from controlplane.config import MasterSettings
 from controlplane.connection import Connection
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, NotAuthorized
+from controlplane.keys import ensure_key
 from controlplane.master.audience import Audience
-from controlplane.master.authenticator import MANAGEMENT_REALM
-from controlplane.master.layout import StateDirectory
+from controlplane.master.layout import MASTER_AUTHID, StateDirectory
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.limits import Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import to_wire
+from controlplane.services.logins import MANAGEMENT_REALM
 from controlplane.store.lmdb import LmdbEngine
 from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint
 
-MASTER_ROLE = "master"
+AUTHENTICATOR_ROLE = "trusted"
+"""Of the router itself, when it asks as whom a key may log in."""
+
+SESSIONS_ASKED_AT_ONCE = 50
 AUTHENTICATE = "controlplane.master.authenticate"
 
 log = Logger()
@@ -33,6 +37,8 @@ class WampWire:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.audience = Audience()
+        self.muted: Mapping[int, None] = {}
+        """Sessions that get no events, because they were ended and are still there."""
 
     async def watch_audience(self, session: Session) -> None:
         """Learn who listens to what, now and from now on."""
@@ -51,7 +57,7 @@ class WampWire:
         if self.session is not None:
             for topic in topics:
                 if self.audience.wants(topic):
-                    self.session.publish(topic, payload)
+                    self.session.publish(topic, payload, but=self.muted)
 
     def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
         """Send an event to one session."""
@@ -61,7 +67,7 @@ class WampWire:
     def announce(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Send an event to every subscriber."""
         if self.session is not None:
-            self.session.publish(topic, payload)
+            self.session.publish(topic, payload, but=self.muted)
 
     def kill(self, session: int, reason: str) -> None:
         """Ask the router to end a session."""
@@ -87,8 +93,12 @@ class Master:
             events_kept=settings.events_kept,
             limits=limits,
         )
-        login = Login(url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM)
-        self._connection = Connection(reactor, login, None, joined=self._joined, left=self._left, random=chance.random)
+        self._wire.muted = self._plane.sessions.ended
+        login = Login(
+            url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM, authid=MASTER_AUTHID
+        )
+        key = ensure_key(self._state.master_key)
+        self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
 
     async def begin(self) -> None:
         """Converge, and connect."""
@@ -103,15 +113,30 @@ class Master:
 
     async def _joined(self, session: Session) -> None:
         await session.register({uri: self._endpoint(uri) for uri in PROCEDURES})
-        await session.subscribe(
-            "wamp.session.on_leave", lambda _topic, number, *_: self._plane.uplinks.session_left(number)
-        )
+        self._plane.sessions.clear()
+        await session.subscribe("wamp.session.on_join", lambda _topic, joined, *_: self._plane.sessions.joined(joined))
+        await session.subscribe("wamp.session.on_leave", lambda _topic, number, *_: self._plane.session_left(number))
         await self._wire.watch_audience(session)
-        await session.register({AUTHENTICATE: self._authenticate})
         self._wire.session = session
         self._plane.uplinks.joined()
+        await session.register({AUTHENTICATE: self._authenticate})
+        await self._watch_sessions(session)
         notify("READY=1")
         log.info("the master {version} is ready", version=__version__, store=str(self._state.store))
+
+    async def _watch_sessions(self, session: Session) -> None:
+        """Learn who is there already: also those who were told to go by an earlier run of the master."""
+        numbers = [number for number in await session.call("wamp.session.list") if number != session.id]
+        for start in range(0, len(numbers), SESSIONS_ASKED_AT_ONCE):
+            asked = [
+                session.call("wamp.session.get", CALL_WITHIN_S, number)
+                for number in numbers[start : start + SESSIONS_ASKED_AT_ONCE]
+            ]
+            for answer in asked:
+                try:
+                    self._plane.sessions.joined(await answer or {})
+                except ControlPlaneError as problem:
+                    log.debug("a session is gone: {problem}", problem=problem)
 
     def _left(self) -> None:
         if self._wire.session is not None:
@@ -126,9 +151,11 @@ class Master:
 
     @property
     def _authenticate(self) -> Endpoint:
-        async def invoke(_caller: Caller, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
-            realm, _authid, details = (*args, None, None, {})[:3]
-            return to_wire(self._plane.authenticate(realm, details))
+        async def invoke(caller: Caller, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+            if caller.authrole != AUTHENTICATOR_ROLE:
+                raise NotAuthorized("only the router asks this", next_step="log in")
+            realm, authid, details = (*args, None, None, {})[:3]
+            return to_wire(self._plane.authenticate(realm, details, authid))
 
         return endpoint(invoke)
 

@@ -54,6 +54,12 @@ class Node(Record, frozen=True, kw_only=True):
     oid: Oid
     authid: Authid
     pubkey: PublicKey
+    next_pubkey: PublicKey | None = None
+    """The key that takes the place of `pubkey` as soon as the agent logged in with it."""
+
+    capacity_max: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Most workers that it takes, whatever its agent says."""
+
     label: Label | None = None
     description: Description | None = None
     tags: Tags | None = None

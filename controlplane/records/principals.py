@@ -1,20 +1,152 @@
-"""Who may log in."""
+"""Who may log in: users, teams of them, what is granted to them, and invitations to join."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from controlplane.records.types import Authid, Instant, Oid, PublicKey, Record
+import msgspec
 
-Role = Literal["admin"]
+from controlplane.records.types import Authid, Instant, Label, Name, Oid, PublicKey, Record, Tags
+
+Role = Literal["owner", "admin", "operator", "viewer"]
+GrantedRight = Literal["operate", "manage"]
+InvitationKind = Literal["node", "user"]
+Bound = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Principal(Record, frozen=True, kw_only=True):
-    """A person or program that logs in with a key of its own and may administer the control plane."""
+    """A person or program that logs in with a key of its own: a user."""
 
     oid: Oid
     authid: Authid
-    pubkey: PublicKey
+    pubkey: PublicKey | None
+    """None until a key is registered with an invitation."""
+
+    next_pubkey: PublicKey | None = None
+    """The key that takes the place of `pubkey` as soon as somebody logs in with it."""
+
     role: Role
+    label: Label | None = None
+    disabled: bool = False
+    sessions_max: Bound | None = None
+    clusters_max: Bound | None = None
     created: Instant
+    changed: Instant = 0
+
+
+class Possession(Record, frozen=True, kw_only=True):
+    """That a cluster belongs to a user; kept in step with every change of an owner."""
+
+    principal_oid: Oid
+    cluster_oid: Oid
+
+
+class UserView(Record, frozen=True, kw_only=True):
+    """A user as administrators see it."""
+
+    oid: Oid
+    authid: str
+    role: Role
+    label: str | None
+    disabled: bool
+    pubkey: str | None
+    next_pubkey: str | None
+    sessions_max: int
+    clusters_max: int
+    clusters: int
+    """Clusters that belong to it."""
+
+    sessions: int
+    """Sessions that it has now."""
+
+    teams: tuple[str, ...]
+    created: Instant
+    changed: Instant
+
+
+class Team(Record, frozen=True, kw_only=True):
+    """Users that rights are granted to together."""
+
+    oid: Oid
+    name: Name
+    label: Label | None = None
+    created: Instant
+
+
+class TeamMember(Record, frozen=True, kw_only=True):
+    """That a user belongs to a team."""
+
+    user_oid: Oid
+    team_oid: Oid
+
+
+class TeamView(Record, frozen=True, kw_only=True):
+    """A team as callers see it."""
+
+    oid: Oid
+    name: str
+    label: str | None
+    members: tuple[str, ...]
+    """Authids, in order."""
+
+    created: Instant
+
+
+class Grant(Record, frozen=True, kw_only=True):
+    """A right on one cluster, given to a user or to a team."""
+
+    cluster_oid: Oid
+    holder_oid: Oid
+    right: GrantedRight
+
+
+class GrantView(Record, frozen=True, kw_only=True):
+    """A right on one cluster as callers see it."""
+
+    cluster_oid: Oid
+    holder: Literal["user", "team"]
+    holder_oid: Oid
+    name: str
+    """Of the user or team."""
+
+    right: GrantedRight
+
+
+class Invitation(Record, frozen=True, kw_only=True):
+    """A key that logs in once, to leave the key of a node or a user here.
+
+    Whoever invites makes the key pair; the secret half is the token, and never comes here.
+    """
+
+    oid: Oid
+    kind: InvitationKind
+    pubkey: PublicKey
+    realm: str
+    authid: Authid | None = None
+    """Of the user that registers a key; of a node the name that it gets, None for the name that it asks for."""
+
+    user_oid: Oid | None = None
+    tags: Tags | None = None
+    capacity: Bound | None = None
+    """Most workers that the node will take, whatever its agent says."""
+
+    expires: Instant
+    created: Instant
+    created_by: str
+
+
+class InvitationView(Record, frozen=True, kw_only=True):
+    """An open invitation as administrators see it."""
+
+    oid: Oid
+    kind: InvitationKind
+    realm: str
+    authid: str | None
+    tags: Tags | None
+    capacity: int | None
+    expires: Instant
+    created: Instant
+    created_by: str
+    fingerprint: str | None
+    """SHA-256 of the master's certificate, in hexadecimal; None as long as the router speaks plain TCP."""
 
 
 class Caller(Record, frozen=True, kw_only=True):

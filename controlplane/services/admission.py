@@ -18,7 +18,11 @@ class Admission:
     def __init__(self, seconds: Callable[[], float], limits: Limits) -> None:
         self._seconds = seconds
         self._limits = limits
-        self._rates = {"admin": limits.admin_calls_per_second, "agent": limits.agent_calls_per_second}
+        self._rates = {
+            "owner": limits.admin_calls_per_second,
+            "admin": limits.admin_calls_per_second,
+            "agent": limits.agent_calls_per_second,
+        }
         self._running: dict[int, int] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
         """By principal: calls that it may make now, as of when."""
@@ -53,7 +57,7 @@ class Admission:
         left, since = self._buckets.get(caller.authid, (room, now))
         left = min(room, left + (now - since) * rate)
         if left < 1:
-            role = caller.authrole if caller.authrole in self._rates else "other"
+            role = {"owner": "admin", "admin": "admin", "agent": "agent"}.get(caller.authrole, "other")
             raise _refusal(
                 caller,
                 f"{role}_calls_per_second",

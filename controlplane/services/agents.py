@@ -101,15 +101,10 @@ def node_change(node: Node) -> NodeChange:
 
 
 def _own_node(call: Call) -> Node:
-    """Return the node that the calling agent speaks for: it logs in under the node's oid."""
-    try:
-        node = call.rows(NODES).find(Oid(call.caller.authid))
-    except ValueError:
-        node = None
-    if node is None:
-        raise NotAuthorized("the node is not paired any more", next_step="pair it again")
-    found: Node = node
-    return found
+    """Return the node that the calling agent speaks for, and no other one."""
+    if not isinstance(call.identity.record, Node):
+        raise NotAuthorized(f"{call.caller.authid} is no agent", next_step="log in with the key of a node")
+    return call.identity.record
 
 
 def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:

@@ -40,7 +40,7 @@ from controlplane.services.procedures import (
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import keep_revision, new_revision, revision_of
 from controlplane.services.views import cluster_view
-from controlplane.store.catalog import CLUSTERS, GROUPS, MEMBERSHIPS, NODES, PRINCIPALS, REVISIONS, WORKERS
+from controlplane.store.catalog import CLUSTERS, GROUPS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
 
 LOOPBACK = "127.0.0.1"
 
@@ -112,14 +112,13 @@ def create_routercluster(call: WritingCall, routercluster: ClusterDefinition) ->
     """Create a router cluster, stopped. It belongs to whoever creates it."""
     _require_valid(routercluster.config)
     require_room(call.limits, "clusters_max", call.rows(CLUSTERS).count() + 1, "router clusters")
-    owner = call.rows(PRINCIPALS).find_by("authid", call.caller.authid)
     cluster = Cluster(
         oid=call.new_oid(),
         name=routercluster.name,
         label=routercluster.label,
         description=routercluster.description,
         tags=routercluster.tags,
-        owner_oid=owner.oid if owner else None,
+        owner_oid=call.identity.oid,
         created=call.now,
         changed=call.now,
         routers=routercluster.routers,
@@ -172,7 +171,7 @@ def update_routercluster(
 
 @procedure(
     ROUTERCLUSTER + "start_routercluster",
-    needs="manage",
+    needs="operate",
     writes=True,
     aliases=crossbar_names("start_routercluster"),
     raises=(NoSuchObject, CannotStart, InvalidConfiguration),
@@ -192,7 +191,7 @@ def start_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) -
 
 @procedure(
     ROUTERCLUSTER + "stop_routercluster",
-    needs="manage",
+    needs="operate",
     writes=True,
     aliases=crossbar_names("stop_routercluster"),
     raises=(NoSuchObject, CannotStop),

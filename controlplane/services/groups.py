@@ -110,7 +110,7 @@ def add_routercluster_workergroup(
 
 @procedure(
     ROUTERCLUSTER + SCALE,
-    needs="manage",
+    needs="operate",
     writes=True,
     aliases=crossbar_names(SCALE),
     raises=(NoSuchObject, LimitReached),

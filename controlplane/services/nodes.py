@@ -44,7 +44,7 @@ def get_node_by_name(call: Call, node_name: NodeByName) -> NodeView:
     return view_node(call, node_name)
 
 
-@procedure(NODE + "pair_node", needs="manage", writes=True, raises=(AlreadyExists, LimitReached))
+@procedure(NODE + "pair_node", needs="administer", writes=True, raises=(AlreadyExists, LimitReached))
 def pair_node(
     call: WritingCall,
     pubkey: PublicKey,
@@ -78,7 +78,7 @@ def pair_node(
     return view
 
 
-@procedure(NODE + "unpair_node", needs="manage", writes=True, raises=(NoSuchObject,))
+@procedure(NODE + "unpair_node", needs="administer", writes=True, raises=(NoSuchObject,))
 def unpair_node(call: WritingCall, node_oid: ExistingNode) -> NodeView:
     """Take a machine out: its agent is cut off, and its workers are placed on other nodes of their clusters."""
     node = node_oid

@@ -5,19 +5,17 @@ such error is a defect of ours, is logged under a number, and the caller is told
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cbor2
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
-from controlplane.core.access import allowed
 from controlplane.errors import (
     ControlPlaneError,
     InternalError,
     InvalidArgument,
-    NotAuthorized,
     PayloadTooLarge,
 )
 from controlplane.records.events import EventType
@@ -29,6 +27,7 @@ from controlplane.records.workers import Report
 from controlplane.services.admission import Admission
 from controlplane.services.convergence import converge_at_once
 from controlplane.services.idempotency import Key, Result, is_outcome, outcome_of
+from controlplane.services.identity import Identity, identify, require_conceivable, require_right
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
 from controlplane.services.procedures import Ask, Procedure
 from controlplane.services.specs import Compositions
@@ -37,6 +36,9 @@ from controlplane.store.tables import Rows, Table
 
 SMALL_LENGTH = 200
 """Entries of a reply up to which its size need not be looked at."""
+
+CONVERGING = frozenset({"operate", "manage", "administer"})
+"""Rights whose procedures change what is wanted: the clusters concerned are planned in the same transaction."""
 
 log = Logger()
 
@@ -78,24 +80,56 @@ class Agents(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """The sessions of the realm, of users and agents alike."""
+
+    def require_open(self, caller: Caller) -> None:
+        """Refuse the caller whose session was ended and is still there; raises `NotAuthorized`."""
+        ...
+
+    def peer_of(self, session: int) -> str | None:
+        """Return where a session comes from, as far as it is known."""
+        ...
+
+    def count(self, authid: str) -> int:
+        """Return how many sessions somebody has."""
+        ...
+
+    def judge(self, authid: str) -> None:
+        """End the sessions of somebody that could not log in again as they did."""
+        ...
+
+    def end(self, authid: str, reason: str) -> None:
+        """End every session of somebody."""
+        ...
+
+
+class Surroundings(NamedTuple):
+    """What a call finds beside its transaction."""
+
+    agents: Agents
+    sessions: Sessions
+    limits: Limits = DEFAULT_LIMITS
+
+
 class Call:
     """One call while it runs: who makes it, when, and on which transaction."""
 
     def __init__(
         self,
         caller: Caller,
+        identity: Identity,
         now: Instant,
         new_oid: Callable[[], Oid],
         view: View,
-        agents: Agents,
-        limits: Limits = DEFAULT_LIMITS,
+        surroundings: Surroundings,
     ) -> None:
         self.caller = caller
-        self.limits = limits
+        self.identity = identity
+        self.agents, self.sessions, self.limits = surroundings
         self.now = now
         self.new_oid = new_oid
         self.view = view
-        self.agents = agents
 
     @property
     def who(self) -> Who:
@@ -110,8 +144,8 @@ class Call:
 class WritingCall(Call):
     """A call that changes something."""
 
-    def __init__(self, caller: Caller, ledger: Ledger, agents: Agents, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(caller, ledger.now, ledger.new_oid, ledger.change, agents, limits)
+    def __init__(self, caller: Caller, identity: Identity, ledger: Ledger, surroundings: Surroundings) -> None:
+        super().__init__(caller, identity, ledger.now, ledger.new_oid, ledger.change, surroundings)
         self.ledger = ledger
 
     def publish(self, kind: EventType, payload: Record) -> None:
@@ -129,6 +163,7 @@ class Pipeline:
         chance: Chance,
         outlets: Outlets,
         agents: Agents,
+        sessions: Sessions,
         compositions: Compositions,
         clock: Clock,
         *,
@@ -139,7 +174,7 @@ class Pipeline:
         self._store = store
         self._chance = chance
         self._outlets = outlets
-        self._agents = agents
+        self._surroundings = Surroundings(agents, sessions, limits)
         self._compositions = compositions
         self._events_kept = events_kept
         self._limits = limits
@@ -187,12 +222,8 @@ class Pipeline:
     async def _invoke(
         self, caller: Caller, declared: Procedure, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        if not allowed(caller.authrole, declared.needs):
-            raise NotAuthorized(
-                f"{caller.authid} may not call {declared.uri}",
-                subject={"type": "procedure", "uri": declared.uri},
-                next_step=f"ask an administrator for the right {declared.needs!r}",
-            )
+        self._surroundings.sessions.require_open(caller)
+        require_conceivable(caller, declared)
         self._admission.enter(caller)
         try:
             if declared.writes:
@@ -203,10 +234,13 @@ class Pipeline:
 
     async def _look(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Any:
         with self._store.read() as view:
-            call = Call(caller, self._chance.now(), self._chance.new_oid, view, self._agents, self._limits)
+            now = self._chance.now()
+            identity = identify(view, caller, now)
+            require_right(view, identity, caller, declared, bound)
+            call = Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
             result = declared.function(call, **declared.parse(bound, view))
         if isinstance(result, Ask):
-            result = result.complete(await self._agents.ask(result))
+            result = result.complete(await self._surroundings.agents.ask(result))
         return _checked(result, declared, self._limits)
 
     async def _change(
@@ -215,7 +249,7 @@ class Pipeline:
         if kwargs.get(IDEMPOTENCY_KEY) is None:
             plain = {name: kwargs[name] for name in kwargs if name != IDEMPOTENCY_KEY} if kwargs else kwargs
             bound = declared.bind(args, plain, self._limits)
-            return await self._store.write(lambda change: self._write(caller, declared, bound, change))
+            return await self._store.write(lambda change: self._write_permitted(caller, declared, bound, change))
         given = dict(kwargs)
         text = given.pop(IDEMPOTENCY_KEY)
         bound = declared.bind(args, given, self._limits)
@@ -225,18 +259,22 @@ class Pipeline:
             raise outcome
         return outcome.wire
 
+    def _permit(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Identity:
+        identity = identify(change, caller, self._chance.now())
+        require_right(change, identity, caller, declared, bound)
+        return identity
+
+    def _write_permitted(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Any:
+        identity = self._permit(caller, declared, bound, change)
+        return self._write(caller, identity, declared, declared.parse(bound, change), change)
+
     def _write(
-        self,
-        caller: Caller,
-        declared: Procedure,
-        bound: Mapping[str, Any],
-        change: Change,
-        parsed: Mapping[str, Any] | None = None,
+        self, caller: Caller, identity: Identity, declared: Procedure, parsed: Mapping[str, Any], change: Change
     ) -> Any:
         ledger = self.ledger(change)
-        call = WritingCall(caller, ledger, self._agents, self._limits)
-        result = declared.function(call, **(declared.parse(bound, change) if parsed is None else parsed))
-        if declared.needs == "manage":
+        call = WritingCall(caller, identity, ledger, self._surroundings)
+        result = declared.function(call, **parsed)
+        if declared.needs in CONVERGING:
             converge_at_once(ledger)
         ledger.settle()
         return _checked(result, declared, self._limits)
@@ -245,6 +283,7 @@ class Pipeline:
         self, key: Key, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change
     ) -> Result | ControlPlaneError:
         """Return what became of the first call with this key, which may be this one."""
+        identity = self._permit(caller, declared, bound, change)
         now = self._chance.now()
         before = key.recall(change, now, self._limits)
         if before is not None:
@@ -253,7 +292,7 @@ class Pipeline:
         outcome: Result | ControlPlaneError
         try:
             with change.nested() as inner:
-                outcome = Result(self._write(caller, declared, bound, inner, parsed))
+                outcome = Result(self._write(caller, identity, declared, parsed, inner))
         except ControlPlaneError as problem:
             if not is_outcome(problem):
                 raise

@@ -99,6 +99,8 @@ class Procedure:
     parameters: tuple[Parameter, ...]
     result: Any
     text: str
+    cluster_argument: str | None
+    """The name of the argument that says which one cluster it is about, by its oid."""
 
     def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
         """Give every argument its name; raises `InvalidArgument` that lists all that do not fit."""
@@ -179,6 +181,7 @@ def procedure(
         if IDEMPOTENCY_KEY in hints:
             raise TypeError(f"{uri} may have no parameter {IDEMPOTENCY_KEY}: the pipeline takes it")
         signature = list(inspect.signature(function).parameters.values())[1:]
+        parameters = tuple(_parameter(hints[parameter.name], parameter) for parameter in signature)
         declared = Procedure(
             uri=uri,
             aliases=tuple(aliases),
@@ -186,9 +189,10 @@ def procedure(
             needs=needs,
             writes=writes,
             raises=tuple(raises),
-            parameters=tuple(_parameter(hints[parameter.name], parameter) for parameter in signature),
+            parameters=parameters,
             result=hints["return"],
             text=inspect.cleandoc(function.__doc__ or ""),
+            cluster_argument=next((p.name for p in parameters if p.reader == Lookup(CLUSTERS)), None),
         )
         function.__procedure__ = declared  # type: ignore[attr-defined]
         return function

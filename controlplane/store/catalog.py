@@ -11,7 +11,7 @@ from controlplane.records.clusters import Cluster, ClusterRevision, Group, Membe
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Load, Node
 from controlplane.records.outcomes import Outcome
-from controlplane.records.principals import Principal
+from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
 from controlplane.records.types import Oid, Record
 from controlplane.records.workers import Worker
 from controlplane.store.tables import Table, key_of
@@ -24,6 +24,10 @@ class Mark(Record, frozen=True, kw_only=True):
     value: str
 
 
+def _key_bytes(pubkey: str | None) -> bytes | None:
+    return None if pubkey is None else bytes.fromhex(pubkey)
+
+
 MARKS = Table("c0a7e1d0-0000-4000-8000-000000000001", Mark, "mark", lambda m: m.name.encode())
 """Layout version and epoch. This declaration must stay readable for every version of this program."""
 
@@ -32,7 +36,51 @@ PRINCIPALS = Table(
     Principal,
     "principal",
     lambda p: p.oid.bytes,
-    unique={"authid": lambda p: p.authid.encode(), "pubkey": lambda p: bytes.fromhex(p.pubkey)},
+    unique={
+        "authid": lambda p: p.authid.encode(),
+        "pubkey": lambda p: _key_bytes(p.pubkey),
+        "next_pubkey": lambda p: _key_bytes(p.next_pubkey),
+    },
+)
+
+POSSESSIONS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000011",
+    Possession,
+    "possession",
+    lambda p: key_of(p.principal_oid, p.cluster_oid),
+    counted=lambda p: p.principal_oid.bytes,
+)
+
+TEAMS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000012",
+    Team,
+    "team",
+    lambda team: team.oid.bytes,
+    unique={"name": lambda team: team.name.encode()},
+)
+
+TEAM_MEMBERS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000013",
+    TeamMember,
+    "team member",
+    lambda m: key_of(m.user_oid, m.team_oid),
+    indexes={"team": lambda m: m.team_oid.bytes},
+)
+
+GRANTS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000014",
+    Grant,
+    "grant",
+    lambda g: key_of(g.cluster_oid, g.holder_oid),
+    indexes={"holder": lambda g: g.holder_oid.bytes},
+)
+
+INVITATIONS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000015",
+    Invitation,
+    "invitation",
+    lambda i: i.oid.bytes,
+    unique={"pubkey": lambda i: _key_bytes(i.pubkey)},
 )
 
 NODES = Table(
@@ -40,7 +88,11 @@ NODES = Table(
     Node,
     "node",
     lambda n: n.oid.bytes,
-    unique={"authid": lambda n: n.authid.encode(), "pubkey": lambda n: bytes.fromhex(n.pubkey)},
+    unique={
+        "authid": lambda n: n.authid.encode(),
+        "pubkey": lambda n: _key_bytes(n.pubkey),
+        "next_pubkey": lambda n: _key_bytes(n.next_pubkey),
+    },
     counted=lambda _: b"",
 )
 
@@ -117,6 +169,11 @@ EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lam
 TABLES: tuple[Table[Any], ...] = (
     MARKS,
     PRINCIPALS,
+    POSSESSIONS,
+    TEAMS,
+    TEAM_MEMBERS,
+    GRANTS,
+    INVITATIONS,
     NODES,
     LOADS,
     CLUSTERS,

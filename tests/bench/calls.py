@@ -25,8 +25,9 @@ async def run() -> list[Figure]:
         echo = None
         try:
             await installation.start()
-            url = f"unix:{installation.children.state.master_socket}"
-            echo = subprocess.Popen([sys.executable, "-m", "tests.bench.echo", url], stdout=subprocess.PIPE)
+            state = installation.children.state
+            url, key = f"unix:{state.master_socket}", str(state.master_key)
+            echo = subprocess.Popen([sys.executable, "-m", "tests.bench.echo", url, key], stdout=subprocess.PIPE)
             echo.stdout.readline()
             # Without subscriptions of its own: the events of what it creates are no part of the call.
             installation.admin.leave()

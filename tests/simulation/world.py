@@ -21,14 +21,16 @@ from controlplane.drivers.driver import Unit
 from controlplane.errors import ControlPlaneError, NoAnswer, WorkerFailed
 from controlplane.master.plane import Plane
 from controlplane.records.nodes import NodeFacts
-from controlplane.records.principals import Caller
+from controlplane.records.principals import Caller, Principal
 from controlplane.records.types import NANOSECONDS, Oid, to_wire
 from controlplane.records.workers import Address, WorkerSpec
+from controlplane.store.catalog import PRINCIPALS
 from controlplane.store.memory import MemoryEngine
 
 START_OF_TIME_NS = 1_700_000_000 * NANOSECONDS
 STEPS_PER_INSTANT_MAX = 10_000
 ADMIN = Caller(session=1, authid="admin", authrole="admin")
+ADMIN_RECORD = Principal(oid=UUID(int=1), authid="admin", pubkey="ad" * 32, role="owner", created=0)
 
 
 class Faults(msgspec.Struct):
@@ -100,6 +102,7 @@ class World:
     def start_master(self) -> None:
         self.master_clock = ProcessClock(self.clock)
         self.plane = Plane(self.disk, self.master_clock, self.chance(), self.network)
+        self.plane.store.write_now(lambda change: change.rows(PRINCIPALS).put(ADMIN_RECORD))
         self.plane.start()
         self.plane.uplinks.joined()
 

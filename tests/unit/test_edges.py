@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from controlplane.core.access import ALL_RIGHTS, RIGHTS, allowed
+from controlplane.core.access import ALL_RIGHTS, GRANTABLE, RIGHTS, USER_ROLES, allowed
 from controlplane.errors import ControlPlaneError, InternalError, InvalidArgument, NotAuthorized
 from controlplane.master.plane import PROCEDURES
-from controlplane.records.principals import Caller
+from controlplane.records.principals import Caller, Invitation, Principal
 from controlplane.records.types import Oid
-from tests.conftest import ADMIN
+from controlplane.store.catalog import INVITATIONS, PRINCIPALS
 
 DECLARED = sorted({procedure.uri: procedure for procedure in PROCEDURES.values()}.items())
 HOSTILE: list[Any] = [
@@ -53,8 +53,28 @@ def agent(plane) -> Caller:
     return Caller(session=9, authid=node["oid"], authrole="agent")
 
 
+def caller_in(plane, role) -> Caller:
+    """Somebody who has logged in with this role."""
+    if role == "agent":
+        return agent(plane)
+    if role == "joining":
+        expires = plane.now + 10**9
+        record = Invitation(
+            oid=Oid(int=7), kind="node", pubkey="77" * 32, realm="default", expires=expires, created=0, created_by="x"
+        )
+        plane.plane.store.write_now(lambda change: change.rows(INVITATIONS).put(record))
+        return Caller(session=10, authid=str(record.oid), authrole="joining")
+    if role in USER_ROLES:
+        number = 100 + USER_ROLES.index(role)
+        name = f"the_{role}"
+        record = Principal(oid=Oid(int=number), authid=name, pubkey=f"{number:064x}", role=role, created=0)
+        plane.plane.store.write_now(lambda change: change.rows(PRINCIPALS).put(record))
+        return Caller(session=11, authid=name, authrole=role)
+    return Caller(session=12, authid="somebody", authrole=role)
+
+
 def caller_for(plane, procedure) -> Caller:
-    return agent(plane) if procedure.needs == "agent" else ADMIN
+    return caller_in(plane, {"agent": "agent", "join": "joining"}.get(procedure.needs, "owner"))
 
 
 def arguments(plane, procedure) -> dict[str, Any]:
@@ -173,11 +193,25 @@ def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
 def test_nobody_may_call_without_the_right(plane, uri, procedure):
     good = arguments(plane, procedure)
     for role in ("", "anonymous", "ADMIN", "nobody", *RIGHTS):
-        if not allowed(role, procedure.needs):
-            caller = Caller(session=1, authid="somebody", authrole=role)
-            assert isinstance(refused(plane, uri, caller, **good), NotAuthorized)
-            # Who has no right learns nothing about arguments or objects either.
+        if allowed(role, procedure.needs):
+            continue
+        caller = caller_in(plane, role)
+        assert isinstance(refused(plane, uri, caller, **good), NotAuthorized)
+        if role in USER_ROLES and procedure.cluster_argument and procedure.needs in GRANTABLE:
+            # Whoever may be granted the right is told what is wrong with arguments, and nothing of what there is.
+            unknown = {procedure.cluster_argument: "11111111-1111-4111-8111-111111111111"}
+            assert isinstance(refused(plane, uri, caller, **{**good, **unknown}), NotAuthorized)
+        else:
             assert isinstance(refused(plane, uri, caller, 1, 2, 3), NotAuthorized)
+
+
+@pytest.mark.parametrize(("uri", "procedure"), DECLARED)
+def test_who_is_not_in_the_store_may_call_nothing(plane, uri, procedure):
+    good = arguments(plane, procedure)
+    for role in RIGHTS:
+        for authid in ("somebody", "11111111-1111-4111-8111-111111111111"):
+            caller = Caller(session=1, authid=authid, authrole=role)
+            assert isinstance(refused(plane, uri, caller, **good), NotAuthorized)
 
 
 @pytest.mark.parametrize(("uri", "procedure"), DECLARED)

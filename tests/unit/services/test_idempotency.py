@@ -111,6 +111,7 @@ def test_a_key_belongs_to_one_call(plane):
 
 
 def test_keys_of_two_principals_have_nothing_to_do_with_each_other(plane):
+    plane.user("other", "admin")
     create(plane)
     with pytest.raises(AlreadyExists):
         create(plane, caller=OTHER)
@@ -157,6 +158,7 @@ def test_a_key_can_be_used_anew_after_a_day_and_is_forgotten_then(plane):
 
 def test_the_keys_of_a_principal_are_bounded_and_those_of_others_stay(limited):
     plane = limited(idempotency_keys_max=3)
+    plane.user("other", "admin")
     theirs = create(plane, "theirs", key="k", caller=OTHER)
     for number in range(10):
         plane.now += 1

@@ -39,7 +39,9 @@ def test_an_unpaired_node_can_be_paired_again(plane):
 
 def test_a_node_logs_in_by_its_key_under_its_oid(plane):
     node = plane.call("pair_node", pubkey=KEY, authid="edge-1")
-    assert login(plane, KEY) == {"pubkey": KEY, "realm": "default", "authid": node["oid"], "role": "agent"}
+    found = login(plane, KEY)
+    assert (found["realm"], found["authid"], found["role"]) == ("default", node["oid"], "agent")
+    assert found["pubkey"] == found["extra"]["pubkey"] == KEY
     assert login(plane, KEY.upper(), None)["authid"] == node["oid"]
     plane.call("unpair_node", node["oid"])
     with pytest.raises(UnknownKey, match="nobody has the public key"):
@@ -47,10 +49,10 @@ def test_a_node_logs_in_by_its_key_under_its_oid(plane):
 
 
 def test_an_administrator_logs_in_by_its_key(plane):
-    record = Principal(oid=plane.plane.store.epoch, authid="admin", pubkey=KEY, role="admin", created=0)
+    record = Principal(oid=plane.plane.store.epoch, authid="second", pubkey=KEY, role="admin", created=0)
     plane.plane.store.write_now(lambda change: change.rows(PRINCIPALS).add(record))
     assert login(plane, KEY)["role"] == "admin"
-    assert login(plane, KEY, None, authrole="admin")["authid"] == "admin"
+    assert login(plane, KEY, None, authrole="admin")["authid"] == "second"
     with pytest.raises(NotAuthorized, match="has the role 'admin'"):
         login(plane, KEY, authrole="agent")
     with pytest.raises(NotAuthorized, match="may not join realm"):
