@@ -60,6 +60,8 @@ class Session:
     def __init__(self, inner: ApplicationSession, clock: Any) -> None:
         self._inner = inner
         self.clock = clock
+        self.over = False
+        self._upon_end: list[Callable[[], None]] = []
 
     @property
     def id(self) -> int:
@@ -117,6 +119,20 @@ class Session:
                 self._inner.publish(topic, payload)
         except TransportLost:
             log.debug("an event was not sent, the session is gone: {topic}", topic=topic)
+
+    def upon_end(self, tell: Callable[[], None]) -> None:
+        """Have somebody told once when a session that `join_once` joined is over, at once when it is already."""
+        if self.over:
+            tell()
+        else:
+            self._upon_end.append(tell)
+
+    def ended(self) -> None:
+        """Take note that the session is over."""
+        self.over = True
+        telling, self._upon_end = self._upon_end, []
+        for tell in telling:
+            tell()
 
     def leave(self) -> None:
         """End the session in order."""
@@ -276,19 +292,23 @@ def _tcp(reactor: Any, host: str | None, port: int | None) -> Any:
 async def join_once(reactor: Any, login: Login, key: CryptosignKey | None) -> Session:
     """Join one session; raises `LoginRefused` or `NoAnswer`."""
     waiting: Deferred[Session] = Deferred()
+    sessions: list[Session] = []
 
     class Once:
         def joined(self, inner: ApplicationSession) -> None:
             if not waiting.called:
-                waiting.callback(Session(inner, reactor))
+                sessions.append(Session(inner, reactor))
+                waiting.callback(sessions[0])
 
         def left(self, reason: str, message: str) -> None:
             if not waiting.called:
                 waiting.errback(refusal(reason, message))
+            for session in sessions:
+                session.ended()
 
     try:
         await open_transport(reactor, login, key, Once())
-    except ControlPlaneError:
+    except (ControlPlaneError, CancelledError):
         raise
     except Exception as problem:
         raise NoAnswer(

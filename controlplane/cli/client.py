@@ -1,19 +1,24 @@
 """One session over a saved connection, for one command."""
 
 import json
+import math
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import react
 
-from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration
+from controlplane.clock import sleep
+from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoAnswer
 from controlplane.keys import read_key
+from controlplane.records.types import Seconds
 from controlplane.wamp import Login, Session, join_once
 
 CALL_WITHIN_S = 30.0
+JOIN_AGAIN_AFTER_S = 0.5
 
 
 def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]]) -> Any:
@@ -39,6 +44,62 @@ def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, An
     return outcome[0]
 
 
+def lasting(
+    connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]], within: Seconds = math.inf
+) -> Any:
+    """Do as `one_shot` does, and begin the work again with another session whenever one is lost before it is done.
+
+    No session is waited for longer than `within` so many seconds from now on.
+    """
+    login, key = read_connection(connection)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    return one_shot(connection, lambda session: again_when_lost(session, login, key, work, say, within))
+
+
+async def again_when_lost(
+    session: Session,
+    login: Login,
+    key: Any,
+    work: Callable[[Session], Coroutine[Any, Any, Any]],
+    say: Callable[[str], None],
+    within: Seconds = math.inf,
+) -> Any:
+    """Do the work with a session, and from its beginning with another one whenever it is lost."""
+    end = session.clock.seconds() + within
+    lost = False
+    while True:
+        working = ensureDeferred(work(session))
+        session.upon_end(working.cancel)
+        try:
+            return await working
+        except CancelledError:
+            if not session.over:
+                raise
+        except NoAnswer:
+            # A router that is back may be so before the master.
+            if not session.over and (not lost or session.clock.seconds() >= end):
+                raise
+        if not lost:
+            say("the line was lost; trying again until router and master are there")
+        lost = True
+        session.leave()
+        await sleep(session.clock, JOIN_AGAIN_AFTER_S)
+        session = await _join_when_there(session.clock, login, key, end)
+
+
+async def _join_when_there(reactor: Any, login: Login, key: Any, end: Seconds) -> Session:
+    while True:
+        try:
+            return await join_once(reactor, login, key)
+        except NoAnswer:
+            if reactor.seconds() >= end:
+                raise
+            await sleep(reactor, JOIN_AGAIN_AFTER_S)
+
+
 def read_connection(file: str | None) -> tuple[Login, Any]:
     """Return a saved connection and its key."""
     from controlplane.config import default_state_dir
@@ -50,9 +111,14 @@ def read_connection(file: str | None) -> tuple[Login, Any]:
             url=saved["url"], realm=saved["realm"], authid=saved.get("authid"), authrole=saved.get("authrole")
         )
         key = path.parent / saved["privkey_file"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except OSError as problem:
         raise InvalidConfiguration(
-            f"there is no usable connection in {path}: {problem!r}",
+            f"there is no usable connection in {path}: {problem.strerror}",
+            next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
+        ) from problem
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InvalidConfiguration(
+            f"{path} is no saved connection: a JSON object with url, realm and privkey_file",
             next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
         ) from problem
     return login, read_key(key)

@@ -11,21 +11,26 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import react
+from twisted.internet.task import LoopingCall, react
 from twisted.internet.threads import deferToThread
 
+from controlplane.cli.client import again_when_lost
 from controlplane.cli.overview import PREFIX, read_overview
 from controlplane.cli.render import event_line, make_console, overview_tables
 from controlplane.clock import limit, sleep
+from controlplane.core.reconcile import Failures, after_failure, describe
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.keys import KEY_FILE, ensure_key, public_key, read_key
 from controlplane.master.layout import StateDirectory, initialise, write_owner_only
 from controlplane.master.router import router_command
 from controlplane.paths import free_port
+from controlplane.process import real_chance
+from controlplane.records.types import NANOSECONDS, Instant
 from controlplane.wamp import Login, Session, join_once
 
 CLUSTER_NAME = "demo"
@@ -35,6 +40,7 @@ PORTS_PER_NODE = 100
 FIRST_WORKER_PORT = 20000
 READY_WITHIN_S = 60.0
 CHILD_STOP_WITHIN_S = 30.0
+REVIVE_EVERY_S = 0.5
 PR_SET_PDEATHSIG = 1
 
 
@@ -60,7 +66,9 @@ class Installation:
     def __init__(self, state: StateDirectory, nodes: int) -> None:
         self.state = state
         self.nodes = nodes
-        self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, Instant] = {}
+        self._failures: dict[str, Failures] = {}
         self.port = 0
 
     def prepare(self, clock: Any) -> None:
@@ -100,7 +108,23 @@ class Installation:
 
     def dead(self) -> str | None:
         """Return the name of a child that ended by itself, or None."""
-        return next((name for name, child in self._children if child.poll() is not None), None)
+        return next((name for name, child in self._children.items() if child.poll() is not None), None)
+
+    def revive(self, say: Callable[[str], None]) -> None:
+        """Start children again that ended by themselves, as an init system would: at once, then with growing pauses."""
+        for name, child in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            chance = real_chance()
+            now = chance.now()
+            if name in self._started:
+                ran = (now - self._started.pop(name)) / NANOSECONDS
+                failures = after_failure(self._failures.get(name), name, ran, now, chance.random())
+                self._failures[name] = failures
+                how = f"killed by signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
+                say(f"{name} has ended, {describe(how, failures, now)}; its log is {self.log_of(name)}")
+            if self._failures[name].retry_at <= now:
+                self.spawn(name)
 
     def log_of(self, name: str) -> Path:
         """Return where a child logs to."""
@@ -108,8 +132,8 @@ class Installation:
 
     def stop(self) -> None:
         """End the children in order: agents together, then the master, then the router."""
-        agents = [child for name, child in self._children if name.startswith("node")]
-        others = [[child] for name, child in reversed(self._children) if not name.startswith("node")]
+        agents = [child for name, child in self._children.items() if name.startswith("node")]
+        others = [[self._children[name]] for name in ("master", "router") if name in self._children]
         self.state.connection.unlink(missing_ok=True)
         for group in [agents, *others]:
             for child in group:
@@ -134,7 +158,8 @@ class Installation:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
-        self._children.append((name, child))
+        self._children[name] = child
+        self._started[name] = real_chance().now()
 
 
 async def _run(reactor: Any, installation: Installation, empty: bool) -> None:
@@ -148,7 +173,7 @@ async def _run(reactor: Any, installation: Installation, empty: bool) -> None:
         signal.signal(number, lambda *_: reactor.callFromThread(stop))
     show = Screen()
     show.line(f"state in {installation.state.root}")
-    work = ensureDeferred(_work(reactor, installation, empty, show, stopped))
+    work = ensureDeferred(_work(reactor, installation, empty, show))
     stopped.addCallback(lambda _: work.cancel())
     try:
         await work
@@ -166,20 +191,12 @@ async def _run(reactor: Any, installation: Installation, empty: bool) -> None:
         show.line("stopped")
 
 
-async def _work(reactor: Any, installation: Installation, empty: bool, show: "Screen", stopped: Deferred[None]) -> None:
+async def _work(reactor: Any, installation: Installation, empty: bool, show: "Screen") -> None:
     state = installation.state
     installation.prepare(reactor)
     installation.start()
     session = await _join(reactor, installation)
-    shown = {"seq": -1}
-
-    def hear(_topic: str, payload: Any = None, *_: Any) -> None:
-        if isinstance(payload, dict) and payload.get("seq", -1) > shown["seq"]:
-            shown["seq"] = payload["seq"]
-            show.line(event_line({"topic": _topic, "time": payload["time"], "payload": payload}))
-            show.wake()
-
-    await session.subscribe("controlplane.", hear, prefix=True)
+    await session.subscribe("controlplane.", show.event, prefix=True)
     await _pair(reactor, installation, session)
     if not empty:
         await _create_cluster(session)
@@ -196,23 +213,37 @@ async def _work(reactor: Any, installation: Installation, empty: bool, show: "Sc
     show.line(f"ready; try: controlplane status --connection {state.connection}")
     for line in _addresses(await read_overview(session)):
         show.line(line)
-    while not stopped.called:
-        show.overview(await read_overview(session))
-        await show.next_change(reactor)
-        dead = installation.dead()
-        if dead is not None:
-            raise NoAnswer(f"{dead} has ended; its log is {installation.log_of(dead)}", next_step="see the log")
+    reviving = LoopingCall(installation.revive, show.line)
+    reviving.clock = reactor
+    reviving.start(REVIVE_EVERY_S)
+
+    async def follow(session: Session) -> None:
+        await session.subscribe("controlplane.", show.event, prefix=True)
+        while True:
+            try:
+                show.overview(await read_overview(session))
+            except NoAnswer:
+                pass  # The master is being started again.
+            await show.next_change(reactor)
+
+    try:
+        await again_when_lost(session, _login(installation), read_key(state.admin_key), follow, show.line)
+    finally:
+        reviving.stop()
+
+
+def _login(installation: Installation) -> Login:
+    url = f"ws://127.0.0.1:{installation.port}/ws"
+    return Login(url=url, realm="default", authid="admin", authrole="admin")
 
 
 async def _join(reactor: Any, installation: Installation) -> Session:
     """Join as administrator as soon as router and master are there."""
-    state = installation.state
-    login = Login(url=f"ws://127.0.0.1:{installation.port}/ws", realm="default", authid="admin", authrole="admin")
-    key = read_key(state.admin_key)
+    key = read_key(installation.state.admin_key)
     end = reactor.seconds() + READY_WITHIN_S
     while True:
         try:
-            return await join_once(reactor, login, key)
+            return await join_once(reactor, _login(installation), key)
         except ControlPlaneError as problem:
             dead = installation.dead()
             if dead is not None or reactor.seconds() > end:
@@ -290,6 +321,14 @@ class Screen:
         self._live: Any = None
         self._waiting: Deferred[None] | None = None
         self._printed = ""
+        self._seen = -1
+
+    def event(self, topic: str, payload: Any = None, *_: Any) -> None:
+        """Print an event, once."""
+        if isinstance(payload, dict) and payload.get("seq", -1) > self._seen:
+            self._seen = payload["seq"]
+            self.line(event_line({"topic": topic, "time": payload["time"], "payload": payload}))
+            self.wake()
 
     def line(self, text: str) -> None:
         """Print a line above the table."""

@@ -1,81 +1,118 @@
 """The event log, and what happens now, without a gap between the two."""
 
 import json
+import time
+from collections import deque
 from typing import Any
+from uuid import UUID
 
 from twisted.internet.defer import Deferred
 
+from controlplane.cli.overview import PREFIX
 from controlplane.cli.render import event_line
 from controlplane.clock import limit
-from controlplane.errors import NoAnswer
+from controlplane.errors import InvalidArgument, NoAnswer
+from controlplane.records.clusters import ClusterStatus
+from controlplane.records.types import Seconds
 from controlplane.wamp import Session
 
 LAST_SHOWN = 20
 LIST_EVENTS = "controlplane.event.list_events"
 
 
-async def show_events(session: Session, after: int | None, follow: bool, as_json: bool) -> None:
-    """Print events after a number, or the last ones; with `follow` go on until interrupted."""
-    state = {"seen": -1}
-    early: list[dict[str, Any]] = []
-    live: list[bool] = []
+class EventLog:
+    """Prints events one after the other, each once, however many sessions it takes."""
 
-    def show(event: dict[str, Any]) -> None:
-        if event["payload"]["seq"] > state["seen"]:
-            state["seen"] = event["payload"]["seq"]
-            print(json.dumps(event) if as_json else event_line(event), flush=True)
+    def __init__(self, after: int | None, as_json: bool) -> None:
+        """Begin after a number, or with the last ones."""
+        self._seen = after
+        self._as_json = as_json
 
-    def hear(topic: str, payload: Any = None, *_: Any) -> None:
-        if isinstance(payload, dict) and "seq" in payload:
-            event = {"topic": topic, "time": payload["time"], "payload": payload}
-            if live:
-                show(event)
-            else:
-                early.append(event)
+    async def print_stored(self, session: Session) -> None:
+        """Print what happened."""
+        if self._seen is None:
+            page = await session.call(LIST_EVENTS, after=0, limit=1)
+            self._seen = max(0, page["last"] - LAST_SHOWN)
+        following: int | None = self._seen
+        while following is not None:
+            page = await session.call(LIST_EVENTS, after=following)
+            if page["gap"]:
+                print(f"events before {page['oldest']} are kept no longer")
+            for event in page["events"]:
+                self._print(event)
+            following = page["next"]
 
-    if follow:
+    async def follow(self, session: Session) -> None:
+        """Print what happened and what happens, until the session ends."""
+        heard: deque[dict[str, Any]] = deque()
+        woken: list[Deferred[None]] = [Deferred()]
+
+        def hear(topic: str, payload: Any = None, *_: Any) -> None:
+            if isinstance(payload, dict) and "seq" in payload:
+                heard.append({"topic": topic, "time": payload["time"], "payload": payload})
+                if not woken[0].called:
+                    woken[0].callback(None)
+
+        # Subscribed first, so that nothing is missed between what is stored and what comes.
         await session.subscribe("controlplane.", hear, prefix=True)
-    if after is None:
-        page = await session.call(LIST_EVENTS, after=0, limit=1)
-        after = max(0, page["last"] - LAST_SHOWN)
-    following: int | None = after
-    while following is not None:
-        page = await session.call(LIST_EVENTS, after=following)
-        if page["gap"]:
-            print(f"events before {page['oldest']} are kept no longer")
-        for event in page["events"]:
-            show(event)
-        following = page["next"]
-    if follow:
-        live.append(True)
-        for event in early:
-            show(event)
-        await Deferred()
+        await self.print_stored(session)
+        while True:
+            while heard:
+                event = heard.popleft()
+                if self._seen is not None and event["payload"]["seq"] > self._seen + 1:
+                    await self.print_stored(session)  # A master that was killed did not publish all that it stored.
+                self._print(event)
+            woken[0] = Deferred()
+            await woken[0]
+
+    def _print(self, event: dict[str, Any]) -> None:
+        seq = event["payload"]["seq"]
+        if self._seen is None or seq > self._seen:
+            self._seen = seq
+            print(json.dumps(event) if self._as_json else event_line(event), flush=True)
 
 
-async def wait_for_status(session: Session, cluster: str, status: str, within: float) -> None:
-    """Return when a cluster has a status; raises `NoAnswer` when it has not in time."""
-    changed: list[Deferred[None]] = [Deferred()]
+class Wait:
+    """Waits until a router cluster, given by its oid or name, has a status."""
 
-    def hear(_topic: str, *_: Any) -> None:
-        if not changed[0].called:
-            changed[0].callback(None)
-
-    # Subscribed first, so that no change is missed between asking and waiting.
-    await session.subscribe("controlplane.routercluster.", hear, prefix=True)
-    end = session.clock.seconds() + within
-    while True:
-        changed[0] = Deferred()
-        found = await session.call("controlplane.routercluster.get_routercluster", routercluster_oid=cluster)
-        if found["status"] == status:
-            return
-        left = end - session.clock.seconds()
-        if left <= 0:
-            raise NoAnswer(
-                f"the cluster is {found['status']}: {found['reason'] or 'no reason is known'}",
-                next_step="see 'controlplane status'",
-            )
+    def __init__(self, cluster: str, status: str, within: Seconds) -> None:
         try:
-            await limit(session.clock, changed[0], left, "the cluster")
-        except NoAnswer:
-            pass
+            self._status = ClusterStatus(status.upper())
+        except ValueError:
+            known = ", ".join(each.value for each in ClusterStatus)
+            raise InvalidArgument(f"no cluster is ever {status}", next_step=f"wait for one of {known}") from None
+        self._cluster = cluster
+        self._end = time.monotonic() + within
+
+    async def until_reached(self, session: Session) -> None:
+        """Return when the cluster has the status."""
+        changed: list[Deferred[None]] = [Deferred()]
+
+        def hear(_topic: str, *_: Any) -> None:
+            if not changed[0].called:
+                changed[0].callback(None)
+
+        # Subscribed first, so that no change is missed between asking and waiting.
+        await session.subscribe("controlplane.routercluster.", hear, prefix=True)
+        while True:
+            changed[0] = Deferred()
+            found = await self._read(session)
+            if found["status"] == self._status.value:
+                return
+            try:
+                left = max(0.0, self._end - time.monotonic())
+                await limit(session.clock, changed[0], left, "the cluster")
+            except NoAnswer:
+                reason = found["reason"] or "no reason is known"
+                raise NoAnswer(
+                    f"the cluster is {found['status']}: {reason}", next_step="see 'controlplane status'"
+                ) from None
+
+    async def _read(self, session: Session) -> dict[str, Any]:
+        try:
+            UUID(self._cluster)
+        except ValueError:
+            found = await session.call(PREFIX + "get_routercluster_by_name", routercluster_name=self._cluster)
+        else:
+            found = await session.call(PREFIX + "get_routercluster", routercluster_oid=self._cluster)
+        return dict(found)

@@ -191,24 +191,28 @@ def events(
     json_: AsJson = False,
 ) -> None:
     """Show what happened, and with -f what happens."""
-    from controlplane.cli.client import one_shot
-    from controlplane.cli.events import show_events
+    from controlplane.cli.client import lasting, one_shot
+    from controlplane.cli.events import EventLog
 
-    one_shot(connection, lambda session: show_events(session, after, follow, json_))
+    log = EventLog(after, json_)
+    if follow:
+        lasting(connection, log.follow)
+    else:
+        one_shot(connection, log.print_stored)
 
 
 @app.command()
 def wait(
-    cluster: Annotated[str, typer.Argument(help="Oid of a router cluster.")],
+    cluster: Annotated[str, typer.Argument(help="Oid or name of a router cluster.")],
     status: Annotated[str, typer.Argument(help="Such as RUNNING or STOPPED.")],
     within: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 120.0,
     connection: ConnectionFile = None,
 ) -> None:
     """Wait until a router cluster has a status."""
-    from controlplane.cli.client import one_shot
-    from controlplane.cli.events import wait_for_status
+    from controlplane.cli.client import lasting
+    from controlplane.cli.events import Wait
 
-    one_shot(connection, lambda session: wait_for_status(session, cluster, status, within))
+    lasting(connection, Wait(cluster, status, within).until_reached, within)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.commands import commands_of, run_commands
@@ -125,6 +126,66 @@ def test_an_empty_installation_has_as_many_nodes_as_asked_for_and_no_cluster(tmp
         assert dev.process.wait(60) == 0
     finally:
         assert dev.cleanup() == []
+
+
+def test_what_dies_under_dev_is_started_again_and_who_watches_goes_on(tmp_path):
+    dev = Dev(tmp_path / "state", "--empty", "--nodes", "1")
+    watching = None
+    try:
+        dev.wait_ready()
+        connection = str(tmp_path / "state" / "connection.json")
+        with open(tmp_path / "events", "wb") as out:
+            watching = subprocess.Popen(
+                [sys.executable, "-m", "controlplane", "events", "-f", "--json", "--connection", connection],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        for name in ("agent", "master", "router"):
+            seen = dev.text().count("starting it again")
+            child_of(dev, name).kill()
+            wait_until(lambda seen=seen: dev.text().count("starting it again") == seen + 1, dev.text)
+            wait_until(lambda: node_is_online(connection), dev.text)
+        assert (
+            controlplane("call", "create_routercluster", '{"name": "late"}', "--connection", connection).returncode == 0
+        )
+        wait_until(lambda: "late" in (tmp_path / "events").read_text(), dev.text)
+        numbers = [
+            json.loads(line)["payload"]["seq"]
+            for line in (tmp_path / "events").read_text().splitlines()
+            if line.startswith("{")
+        ]
+        assert numbers == list(range(1, len(numbers) + 1))
+        wait_until(lambda: "routercluster_created" in dev.text(), dev.text)
+        watching.kill()
+        watching.wait()
+        assert dev.stop() == 0
+        assert processes_of(dev.directory) == []
+    finally:
+        if watching is not None:
+            watching.kill()
+            watching.wait()
+        assert dev.cleanup() == []
+    assert "Traceback" not in dev.text()
+
+
+def child_of(dev: Dev, name: str) -> psutil.Process:
+    word = {"agent": "controlplane.agent", "master": "master", "router": "crossbar-controller"}[name]
+    family = [psutil.Process(dev.process.pid), *psutil.Process(dev.process.pid).children(recursive=True)]
+    (top,) = [process for process in family if "dev" in process.cmdline() and "-m" in process.cmdline()]
+    (found,) = [child for child in top.children() if word in child.cmdline()]
+    return found
+
+
+def node_is_online(connection: str) -> bool:
+    listed = controlplane("call", "list_nodes", "--kw", "filter_by_status=online", "--connection", connection)
+    return listed.returncode == 0 and len(json.loads(listed.stdout)) == 1
+
+
+def wait_until(reached, text, within: float = 60.0) -> None:
+    end = time.monotonic() + within
+    while not reached():
+        assert time.monotonic() < end, text()
+        time.sleep(0.1)
 
 
 def test_a_killed_dev_takes_everything_with_it(tmp_path):
