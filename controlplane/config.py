@@ -45,6 +45,14 @@ class AgentSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     state_dir: str = msgspec.field(default_factory=lambda: os.path.join(default_state_dir(), "node"))
     url: str = "ws://127.0.0.1:8080/ws"
+    """Of the router; wss:// unless it is on this machine."""
+
+    ca_file: str | None = None
+    """Authority that the router's certificate is verified against."""
+
+    server_keys: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64}(,[0-9a-f]{64})*)?$")] = ""
+    """Fingerprints of keys, with commas between, one of which the router must have."""
+
     address: str = "127.0.0.1"
     """What workers listen on and what clients are told."""
 

@@ -24,6 +24,7 @@ The tree::
     |-- IdempotencyConflict      controlplane.error.idempotency_conflict
     |-- NoAnswer                 controlplane.error.no_answer
     |-- LoginRefused             controlplane.error.login_refused
+    |-- UntrustedRouter          controlplane.error.untrusted_router
     |-- RemoteError              whatever URI the other side sent
     |-- WorkerFailed             controlplane.error.worker_failed
     `-- InternalError            controlplane.error.internal_error
@@ -178,6 +179,10 @@ class NoAnswer(ControlPlaneError, uri="controlplane.error.no_answer"):
 
 class LoginRefused(ControlPlaneError, uri="controlplane.error.login_refused"):
     """The router did not let this program in; the message says why."""
+
+
+class UntrustedRouter(ControlPlaneError, uri="controlplane.error.untrusted_router"):
+    """What answered is not the expected router: its certificate or its key is another one."""
 
 
 class RemoteError(ControlPlaneError, uri="controlplane.error.remote_error"):

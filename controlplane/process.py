@@ -1,5 +1,6 @@
 """What long-running processes have in common: real time and chance, signals, readiness, one lock per directory."""
 
+import ctypes
 import fcntl
 import gc
 import os
@@ -21,6 +22,8 @@ from controlplane.records.types import NANOSECONDS
 
 GARBAGE_OBJECTS = 50_000
 """New objects after which the collector runs: cycles are rare here, and each run stops everything."""
+
+PR_SET_PDEATHSIG = 1
 
 log = Logger()
 
@@ -56,6 +59,11 @@ def notify(state: str) -> None:
             channel.sendall(state.encode())
         except OSError as problem:
             log.warn("systemd could not be told {state}: {problem}", state=state, problem=problem)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent dies; for a child, before it runs its program."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _calm_collector() -> None:

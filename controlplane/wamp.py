@@ -1,6 +1,7 @@
 """Sessions with a WAMP router: connect, log in, call and be called.
 
 URLs: `unix:/path` is RawSocket over a unix socket, `rs://host:port` RawSocket over TCP, `ws://` and `wss://` WebSocket.
+What goes over a network is encrypted: `require_protected` refuses `ws://` and `rs://` beyond this machine.
 Errors cross the wire as their classes: what arrives with a known URI is raised as the class of that URI.
 """
 
@@ -15,11 +16,13 @@ from autobahn.wamp.cryptosign import CryptosignKey
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.serializer import CBORSerializer
 from autobahn.wamp.types import CallDetails, ComponentConfig, PublishOptions, RegisterOptions, SubscribeOptions
+from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.logger import Logger
 
 from controlplane.clock import limit
+from controlplane.core.addresses import is_loopback
 from controlplane.errors import (
     ControlPlaneError,
     InvalidConfiguration,
@@ -27,6 +30,7 @@ from controlplane.errors import (
     NoAnswer,
     Problem,
     RemoteError,
+    UntrustedRouter,
 )
 from controlplane.records.principals import Caller
 from controlplane.records.types import Record, Seconds
@@ -49,6 +53,11 @@ class Login(Record, frozen=True, kw_only=True):
     realm: str
     authid: str | None = None
     authrole: str | None = None
+    ca_file: str | None = None
+    """Authority that the router's certificate is verified against; None for those of the system."""
+
+    server_keys: tuple[str, ...] = ()
+    """Fingerprints of keys, one of which the router must have; without `ca_file` they alone count."""
 
 
 Endpoint = Callable[..., Any]
@@ -273,18 +282,42 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         tcpNoDelay=True,
     )
     place = _tcp(reactor, parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80))
+    identity: Any = None
     if parts.scheme == "wss":
         # Imported when it is needed: an agent without TLS saves the memory.
-        from twisted.internet.ssl import optionsForClientTLS
+        from controlplane.tls import RouterIdentity
 
-        place = wrapClientTLS(optionsForClientTLS(parts.hostname), place)
-    return place.connect(factory)  # type: ignore[no-any-return]
+        identity = RouterIdentity(parts.hostname, login.ca_file, login.server_keys)
+        place = wrapClientTLS(identity, place)
+
+    def closed(_: Any) -> None:
+        # Also before there is a session, which nobody else tells.
+        if identity is not None and identity.problem is not None:
+            owner.left(UntrustedRouter.uri, f"the router at {login.url} is not trusted: {identity.problem}")
+        else:
+            owner.left("wamp.close.transport_lost", "the line was lost")
+
+    def connected(protocol: Any) -> Any:
+        protocol.is_closed.addCallback(closed)
+        return protocol
+
+    return place.connect(factory).addCallback(connected)  # type: ignore[no-any-return]
+
+
+def require_protected(login: Login) -> None:
+    """Refuse to log in over a network without TLS: whoever listens or stands in between could read and change all."""
+    parts = urlsplit(login.url)
+    if parts.scheme in ("ws", "rs") and not is_loopback(parts.hostname or ""):
+        raise InvalidConfiguration(
+            f"{login.url} goes over the network without TLS",
+            next_step="use wss:// with the certificate authority or the fingerprint that 'controlplane init' shows",
+        )
 
 
 def _tcp(reactor: Any, host: str | None, port: int | None) -> Any:
     if host is None or port is None:
         raise InvalidConfiguration("the URL of the router has no host or port", next_step="use rs://host:port")
-    if host.replace(".", "").isdigit():
+    if isIPAddress(host):
         return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_WITHIN_S)
     return HostnameEndpoint(reactor, host.encode(), port, timeout=CONNECT_WITHIN_S)
 

@@ -23,7 +23,7 @@ from controlplane.paths import machine_identity, short_directory
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.nodes import NodeFacts
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
-from controlplane.wamp import Login, Session
+from controlplane.wamp import Login, Session, require_protected
 
 DRIVER_GROUP = "controlplane.drivers"
 MANAGEMENT_REALM = "default"
@@ -52,7 +52,14 @@ class AgentProcess:
         if drivers is None:
             drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
         self._agent = Agent(reactor, chance, _facts(settings, surroundings), drivers, Notebook(directory))
-        login = Login(url=settings.url, realm=MANAGEMENT_REALM, authrole=AGENT_ROLE)
+        login = Login(
+            url=settings.url,
+            realm=MANAGEMENT_REALM,
+            authrole=AGENT_ROLE,
+            ca_file=settings.ca_file,
+            server_keys=tuple(key for key in settings.server_keys.split(",") if key),
+        )
+        require_protected(login)
         self._connection = Connection(
             reactor, login, self._key, joined=self._joined, left=self._agent.left, random=chance.random
         )

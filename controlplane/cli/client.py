@@ -15,7 +15,7 @@ from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoAnswer
 from controlplane.keys import read_key
 from controlplane.records.types import Seconds
-from controlplane.wamp import Login, Session, join_once
+from controlplane.wamp import Login, Session, join_once, require_protected
 
 CALL_WITHIN_S = 30.0
 JOIN_AGAIN_AFTER_S = 0.5
@@ -108,7 +108,12 @@ def read_connection(file: str | None) -> tuple[Login, Any]:
     try:
         saved = json.loads(path.read_text())
         login = Login(
-            url=saved["url"], realm=saved["realm"], authid=saved.get("authid"), authrole=saved.get("authrole")
+            url=saved["url"],
+            realm=saved["realm"],
+            authid=saved.get("authid"),
+            authrole=saved.get("authrole"),
+            ca_file=str(path.parent / saved["ca_file"]) if saved.get("ca_file") else None,
+            server_keys=tuple(saved.get("server_keys", ())),
         )
         key = path.parent / saved["privkey_file"]
     except OSError as problem:
@@ -121,6 +126,7 @@ def read_connection(file: str | None) -> tuple[Login, Any]:
             f"{path} is no saved connection: a JSON object with url, realm and privkey_file",
             next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
         ) from problem
+    require_protected(login)
     return login, read_key(key)
 
 

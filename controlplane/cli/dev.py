@@ -4,7 +4,6 @@ Children run in sessions of their own, so that Ctrl-C reaches this process alone
 with their workers, then the master, then the router. If this process is killed the kernel tells the children to end.
 """
 
-import ctypes
 import json
 import shutil
 import signal
@@ -29,7 +28,7 @@ from controlplane.keys import KEY_FILE, ensure_key, public_key, read_key
 from controlplane.master.layout import StateDirectory, initialise, write_owner_only
 from controlplane.master.router import router_command
 from controlplane.paths import free_port
-from controlplane.process import real_chance
+from controlplane.process import end_with_parent, real_chance
 from controlplane.records.types import NANOSECONDS, Instant
 from controlplane.wamp import Login, Session, join_once
 
@@ -41,7 +40,6 @@ FIRST_WORKER_PORT = 20000
 READY_WITHIN_S = 60.0
 CHILD_STOP_WITHIN_S = 30.0
 REVIVE_EVERY_S = 0.5
-PR_SET_PDEATHSIG = 1
 
 
 def run_dev(state_dir: str | None, nodes: int, empty: bool) -> int:
@@ -156,7 +154,7 @@ class Installation:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
         self._children[name] = child
         self._started[name] = real_chance().now()
@@ -372,8 +370,3 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM to a child when this process dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

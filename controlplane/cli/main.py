@@ -37,24 +37,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 @app.command()
 def init(
     state_dir: StateDir = None,
-    port: Annotated[int, typer.Option(help="Port of the router, on loopback.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port of the router.")] = 8080,
+    listen: Annotated[
+        str, typer.Option(help="Address that the router listens on; :: for all. Beyond loopback it speaks TLS.")
+    ] = "127.0.0.1",
+    host: Annotated[
+        list[str] | None, typer.Option(help="Name or address of this machine for others; may be given several times.")
+    ] = None,
+    tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="[default: --tls beyond loopback]")] = None,
+    certificate: Annotated[str | None, typer.Option(help="PEM file that you renew, in place of our own.")] = None,
+    key: Annotated[str | None, typer.Option(help="PEM file with the key of --certificate.")] = None,
+    ca_file: Annotated[str | None, typer.Option(help="Authority of --certificate. [default: the system's]")] = None,
 ) -> None:
-    """Make keys, the router's configuration and an administrator; a second time changes nothing but the port."""
-    from pathlib import Path
+    """Make keys, certificates, the router's configuration and an administrator.
 
-    from twisted.internet import task
+    A second time it changes nothing but where the router listens.
+    """
+    from controlplane.cli.setup import initialise_master
 
-    from controlplane.config import default_state_dir
-    from controlplane.master.layout import StateDirectory, initialise
-
-    state = StateDirectory(Path(state_dir or default_state_dir()))
-    initialise(state, port, task.Clock())
-    print(f"Ready in {state.root}. Next, each in a terminal or unit of its own:")
-    print(f"  controlplane router --state-dir {state.root}")
-    print(f"  controlplane master --state-dir {state.root}")
-    print(f"  controlplane agent --state-dir {state.root}/node1 --url ws://127.0.0.1:{port}/ws")
-    print("and, with the public key that the agent shows,")
-    print(f"  controlplane call --connection {state.connection} pair_node KEY node1")
+    initialise_master(state_dir, port, listen, host or [], tls, certificate, key, ca_file)
 
 
 @app.command()
@@ -64,10 +65,9 @@ def router(state_dir: StateDir = None) -> None:
 
     from controlplane.config import default_state_dir
     from controlplane.master.layout import StateDirectory
-    from controlplane.master.router import router_command
+    from controlplane.master.router import run_router
 
-    command, environment = router_command(StateDirectory(Path(state_dir or default_state_dir())))
-    os.execve(command[0], command, environment)
+    sys.exit(run_router(StateDirectory(Path(state_dir or default_state_dir()))))
 
 
 @app.command()
@@ -102,6 +102,10 @@ def agent(
         str | None, typer.Option(help="Directory of this node. [default: ~/.local/state/controlplane/node]")
     ] = None,
     url: Annotated[str | None, typer.Option(help="Of the router. [default: ws://127.0.0.1:8080/ws]")] = None,
+    ca_file: Annotated[str | None, typer.Option(help="Authority of the router's certificate, a PEM file.")] = None,
+    server_keys: Annotated[
+        str | None, typer.Option(help="Fingerprints of the router's key, this one and the next, with a comma between.")
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="What workers listen on and clients are told. [default: 127.0.0.1]")
     ] = None,
@@ -122,6 +126,7 @@ def agent(
     from controlplane.config import AgentSettings, load_settings
 
     flags = {"state_dir": state_dir, "url": url, "address": address, "first_port": first_port, "last_port": last_port}
+    flags.update({"ca_file": os.path.abspath(ca_file) if ca_file else None, "server_keys": server_keys})
     flags.update({"capacity": capacity, "drivers": drivers, "keep_workers": keep_workers})
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(AgentSettings, "agent", config, flags)
@@ -248,6 +253,37 @@ def restore(
     from controlplane.cli.stores import restore_store
 
     restore_store(state_dir, file)
+
+
+certificate_app = typer.Typer(no_args_is_help=True, help="The certificate of the router.")
+app.add_typer(certificate_app, name="certificate")
+
+
+@certificate_app.command("show")
+def show_certificate(state_dir: StateDir = None, json_: AsJson = False) -> None:
+    """Show for whom the router's certificate is, until when, and the fingerprints of its keys."""
+    from controlplane.cli.setup import show_certificate as show
+
+    show(state_dir, json_)
+
+
+@certificate_app.command("renew")
+def renew_certificate(
+    state_dir: StateDir = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Also change to the next key.")] = False,
+) -> None:
+    """Issue the router's certificate anew; it is served within a minute."""
+    from controlplane.cli.setup import renew_certificate as renew
+
+    renew(state_dir, new_key)
+
+
+@certificate_app.command("fingerprint")
+def print_fingerprint(state_dir: StateDir = None) -> None:
+    """Print the fingerprints of the router's key and of the next one, as --server-keys takes them."""
+    from controlplane.cli.setup import print_fingerprints
+
+    print_fingerprints(state_dir)
 
 
 def main() -> NoReturn:

@@ -5,12 +5,12 @@ it what `router_schema` describes; do its parts fit each other, so that every lo
 """
 
 import copy
-import ipaddress
 import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from controlplane.core.addresses import is_loopback
 from controlplane.core.router_logins import ANONYMOUS, Roles, login_problems, way_in
 from controlplane.core.router_schema import CONFIG
 from controlplane.core.router_shapes import at, not_a
@@ -67,7 +67,7 @@ def listens_open(config: Mapping[str, Any] | None, address: str) -> Problem | No
     transport = given["transport"] if "transport" in given else default_transport()
     endpoint = transport.get("endpoint", {})
     listening = endpoint.get("interface", address)
-    if _is_loopback(listening) or "ca_certificates" in endpoint.get("tls", {}):
+    if is_loopback(listening) or "ca_certificates" in endpoint.get("tls", {}):
         return None
     where = way_in(transport, TRANSPORT)
     if where is None:
@@ -217,14 +217,3 @@ def _roles_of(realms: object) -> Roles | None:
         )
         found[name] = names | found.get(name, frozenset())
     return found
-
-
-def _is_loopback(address: str) -> bool:
-    if address.lower() == "localhost":
-        return True
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback

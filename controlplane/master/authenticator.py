@@ -38,6 +38,7 @@ class Authenticator:
         `TooManyLogins` after failures, and `LimitReached` when its owner has as many sessions as it may have.
         """
         key = _public_key(details)
+        _refuse_void_binding(details)
         peer = host_of((details.get("transport") or {}).get("peer"))
         with self._store.read() as view:
             found = find_login(view, key)
@@ -99,6 +100,25 @@ def host_of(peer: Any) -> str:
         return kind
     host = rest.rpartition(":")[0].strip("[]")
     return ":".join(host.split(":")[:4]) if ":" in host else host
+
+
+def _refuse_void_binding(details: Mapping[str, Any]) -> None:
+    """Refuse a login that asks to be bound to its channel where the channel has no identity to bind to.
+
+    autobahn gives 32 zero bytes then, which are the same for every channel. What the binding is worth at all is said in
+    `controlplane.tls`; edge nodes of Crossbar.io ask for it.
+    """
+    asked = details["authextra"].get("channel_binding")
+    if asked is None:
+        return
+    transport = details.get("transport")
+    channels = transport.get("channel_id") if isinstance(transport, Mapping) else None
+    channel = channels.get(asked) if isinstance(channels, Mapping) else None
+    if not isinstance(channel, bytes) or not any(channel):
+        raise NotAuthorized(
+            f"the login is to be bound to its channel by {asked!r}, and the channel has no such identity",
+            next_step="connect by wss:// to the router itself, or ask for no binding",
+        )
 
 
 def _public_key(details: Mapping[str, Any]) -> str:

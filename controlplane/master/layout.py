@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from controlplane.certificates import today
 from controlplane.keys import ensure_key, public_key
+from controlplane.master.certificates import ANY_ADDRESS, Listening, RouterCertificates, endpoint_tls
 from controlplane.paths import crossbar_config, short_directory
 from controlplane.process import lock_directory, real_chance
 from controlplane.records.principals import Principal
@@ -20,6 +22,8 @@ ADMIN_AUTHID = "admin"
 ADMIN_ROLE = "owner"
 MASTER_AUTHID = "master"
 SOCKET_NAME = "master.sock"
+LOOPBACK = Listening()
+"""Where the router of a first try listens: for this machine alone, without TLS."""
 
 
 class StateDirectory:
@@ -33,14 +37,20 @@ class StateDirectory:
         self.admin_key = self.root / "admin.key"
         self.master_key = self.master / "master.key"
         self.connection = self.root / "connection.json"
+        self.certificates = RouterCertificates(self.root / "tls")
+
+    def config(self) -> dict[str, Any] | None:
+        """Return the configuration of the router, or None before the first start."""
+        try:
+            found: dict[str, Any] = json.loads((self.router / "config.json").read_text())
+        except FileNotFoundError:
+            return None
+        return found
 
     def port(self) -> int | None:
         """Return the port that the router was configured with, or None before the first start."""
-        try:
-            config = json.loads((self.router / "config.json").read_text())
-        except FileNotFoundError:
-            return None
-        return int(_transports(config)["public"]["endpoint"]["port"])
+        config = self.config()
+        return int(public_endpoint(config)["port"]) if config is not None else None
 
     @property
     def master_socket(self) -> Path:
@@ -48,13 +58,19 @@ class StateDirectory:
         return short_directory(self.router) / SOCKET_NAME
 
 
-def initialise(state: StateDirectory, port: int, clock: Any) -> dict[str, str]:
-    """Make what a first start needs and leave what is there; return the connection of the administrator."""
+def initialise(
+    state: StateDirectory, port: int, clock: Any, listening: Listening = LOOPBACK, ca_file: str | None = None
+) -> dict[str, Any]:
+    """Make what a first start needs and leave what is there; return the connection of the administrator.
+
+    `ca_file` is the authority of a certificate that is not ours; None for those of the system.
+    """
+    listening.check()
     for directory in (state.root, state.master, state.router):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory.chmod(0o700)
     key = ensure_key(state.admin_key)
-    _write_router_config(state, port, public_key(ensure_key(state.master_key)))
+    _configure_router(state, port, listening)
     lock = lock_directory(state.master, "master")
     try:
         store = Store(LmdbEngine(state.store), clock, real_chance().new_oid)
@@ -62,15 +78,30 @@ def initialise(state: StateDirectory, port: int, clock: Any) -> dict[str, str]:
         store.close()
     finally:
         os.close(lock)
-    connection = {
-        "url": f"ws://127.0.0.1:{port}/ws",
+    connection: dict[str, Any] = {
+        "url": router_url(listening, listening.local_host, port),
         "realm": MANAGEMENT_REALM,
         "authid": ADMIN_AUTHID,
         "authrole": ADMIN_ROLE,
         "privkey_file": str(state.admin_key),
     }
+    if listening.is_protected and listening.certificate is None:
+        connection["ca_file"] = str(state.certificates.authority)
+        connection["server_keys"] = list(state.certificates.fingerprints())
+    elif listening.is_protected and ca_file is not None:
+        connection["ca_file"] = os.path.abspath(ca_file)
     write_owner_only(state.connection, json.dumps(connection, indent=2) + "\n")
     return connection
+
+
+def save_connection(state: StateDirectory) -> None:
+    """Bring the administrator's connection in step with the keys of the router, when they have changed."""
+    try:
+        connection = json.loads(state.connection.read_text())
+    except FileNotFoundError:
+        return
+    connection["server_keys"] = list(state.certificates.fingerprints())
+    write_owner_only(state.connection, json.dumps(connection, indent=2) + "\n")
 
 
 def write_owner_only(path: Path, text: str) -> None:
@@ -82,12 +113,40 @@ def write_owner_only(path: Path, text: str) -> None:
     os.replace(fresh, path)
 
 
-def _write_router_config(state: StateDirectory, port: int, master: str) -> None:
+def router_url(listening: Listening, host: str, port: int) -> str:
+    """Return where the router is reached under a name or address of it."""
+    scheme = "wss" if listening.is_protected else "ws"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/ws"
+
+
+def public_endpoint(config: dict[str, Any]) -> dict[str, Any]:
+    """Return where a router with this configuration listens for agents and consoles."""
+    found: dict[str, Any] = _transports(config)["public"]["endpoint"]
+    return found
+
+
+def _configure_router(state: StateDirectory, port: int, listening: Listening) -> None:
     config = json.loads(crossbar_config("master.json").read_text())
-    transports = _transports(config)
-    transports["master"]["endpoint"]["path"] = str(state.master_socket)
-    transports["master"]["auth"]["cryptosign"]["principals"][MASTER_AUTHID]["authorized_keys"] = [master]
-    transports["public"]["endpoint"]["port"] = port
+    master = _transports(config)["master"]
+    master["endpoint"]["path"] = str(state.master_socket)
+    known = public_key(ensure_key(state.master_key))
+    master["auth"]["cryptosign"]["principals"][MASTER_AUTHID]["authorized_keys"] = [known]
+    endpoint = public_endpoint(config)
+    endpoint["port"] = port
+    endpoint["interface"] = listening.interface
+    if listening.is_protected:
+        ours = state.certificates
+        if listening.certificate is None or listening.key is None:
+            interface = () if listening.interface in ANY_ADDRESS else (listening.interface,)
+            ours.ensure((listening.host, *listening.hosts, *interface), today())
+            endpoint["tls"] = endpoint_tls(ours.directory, ours.certificate, ours.key)
+        else:
+            endpoint["tls"] = endpoint_tls(ours.directory, listening.certificate.resolve(), listening.key.resolve())
+    write_router_config(state, config)
+
+
+def write_router_config(state: StateDirectory, config: dict[str, Any]) -> None:
+    """Replace the configuration of the router, which reads it when it is started."""
     write_owner_only(state.router / "config.json", json.dumps(config, indent=2) + "\n")
 
 

@@ -20,7 +20,7 @@ from controlplane.records.principals import Caller
 from controlplane.records.types import to_wire
 from controlplane.services.logins import MANAGEMENT_REALM
 from controlplane.store.lmdb import LmdbEngine
-from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint
+from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint, require_protected
 
 AUTHENTICATOR_ROLE = "trusted"
 """Of the router itself, when it asks as whom a key may log in."""
@@ -97,6 +97,7 @@ class Master:
         login = Login(
             url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM, authid=MASTER_AUTHID
         )
+        require_protected(login)
         key = ensure_key(self._state.master_key)
         self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
 

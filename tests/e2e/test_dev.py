@@ -221,7 +221,22 @@ def test_every_command_of_the_pages_on_limits_and_idempotency_works(tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "init", "router", "master", "agent", "dev", "status", "call", "events", "wait", "key", "backup", "restore"],
+    [
+        "",
+        "init",
+        "router",
+        "master",
+        "agent",
+        "dev",
+        "status",
+        "call",
+        "events",
+        "wait",
+        "key",
+        "backup",
+        "restore",
+        "certificate",
+    ],
 )
 def test_help_shows_defaults_and_no_traceback(command):
     done = controlplane(*([command] if command else []), "--help")

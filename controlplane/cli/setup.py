@@ -1,0 +1,123 @@
+"""The first start of a master, and the certificate of its router."""
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import task
+
+from controlplane.certificates import Description, read_certificate, today
+from controlplane.cli.render import print_json
+from controlplane.config import default_state_dir
+from controlplane.errors import InvalidConfiguration
+from controlplane.master.certificates import Listening
+from controlplane.master.layout import StateDirectory, initialise, public_endpoint, router_url, save_connection
+
+
+def initialise_master(
+    state_dir: str | None,
+    port: int,
+    listen: str,
+    hosts: list[str],
+    tls: bool | None,
+    certificate: str | None,
+    key: str | None,
+    ca_file: str | None,
+) -> None:
+    """Make what a first start needs, and say what to do next."""
+    state = _state(state_dir)
+    listening = Listening(
+        listen,
+        tuple(hosts),
+        True if certificate and tls is None else tls,
+        Path(certificate) if certificate else None,
+        Path(key) if key else None,
+    )
+    initialise(state, port, task.Clock(), listening, ca_file)
+    trust = ""
+    if listening.is_protected and listening.certificate is None:
+        trust = " --server-keys " + ",".join(state.certificates.fingerprints())
+    elif listening.is_protected and ca_file is not None:
+        trust = f" --ca-file {ca_file}"
+    url = router_url(listening, listening.host, port)
+    print(f"Ready in {state.root}. Next, each in a terminal or unit of its own:")
+    print(f"  controlplane router --state-dir {state.root}")
+    print(f"  controlplane master --state-dir {state.root}")
+    print(f"  controlplane agent --state-dir {state.root}/node1 --url {url}{trust}")
+    print("and, with the public key that the agent shows,")
+    print(f"  controlplane call --connection {state.connection} pair_node KEY node1")
+
+
+def show_certificate(state_dir: str | None, as_json: bool) -> None:
+    """Show the certificate that the router serves."""
+    state = _state(state_dir)
+    found = read_certificate(_served(state))
+    facts: dict[str, Any] = {
+        "file": str(_served(state)),
+        "names": list(found.names),
+        "issuer": found.issuer,
+        "begins": found.begins.isoformat(),
+        "ends": found.ends.isoformat(),
+        "days_left": (found.ends - today()).days,
+        "fingerprint": found.fingerprint,
+        "next_fingerprint": state.certificates.fingerprints()[1] if _is_ours(state) else None,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print(f"{facts['file']}, for {', '.join(found.names)}")
+    print(f"issued by {found.issuer}")
+    print(f"good until {found.ends:%Y-%m-%d}, {facts['days_left']} days{_renewal(state, found)}")
+    print(f"fingerprint of its key: {found.fingerprint}")
+    if facts["next_fingerprint"]:
+        print(f"fingerprint of the next key: {facts['next_fingerprint']}")
+
+
+def renew_certificate(state_dir: str | None, new_key: bool) -> None:
+    """Issue the certificate anew."""
+    state = _state(state_dir)
+    if not _is_ours(state):
+        raise InvalidConfiguration(
+            f"{_served(state)} is a certificate that somebody else issues",
+            next_step="replace the file; the router serves the new one within a minute",
+        )
+    state.certificates.renew(today(), new_key=new_key)
+    save_connection(state)
+    print(f"good until {state.certificates.describe().ends:%Y-%m-%d}; the router serves it within a minute")
+    if new_key:
+        print(
+            "give agents and consoles the fingerprints of 'controlplane certificate fingerprint' before the next time"
+        )
+
+
+def print_fingerprints(state_dir: str | None) -> None:
+    """Print what agents know the router by."""
+    state = _state(state_dir)
+    if _is_ours(state):
+        print(",".join(state.certificates.fingerprints()))
+    else:
+        print(read_certificate(_served(state)).fingerprint)
+
+
+def _renewal(state: StateDirectory, found: Description) -> str:
+    if not _is_ours(state):
+        return "; renewing it is up to you"
+    return "; it is renewed as soon as the router runs" if found.is_due(today()) else "; it is renewed by itself"
+
+
+def _served(state: StateDirectory) -> Path:
+    config = state.config()
+    tls = public_endpoint(config).get("tls") if config is not None else None
+    if tls is None:
+        raise InvalidConfiguration(
+            f"the router in {state.root} has no certificate: it listens on loopback, without TLS",
+            next_step="run 'controlplane init' with --listen or --tls",
+        )
+    return Path(tls["certificate"])
+
+
+def _is_ours(state: StateDirectory) -> bool:
+    return _served(state) == state.certificates.certificate
+
+
+def _state(state_dir: str | None) -> StateDirectory:
+    return StateDirectory(Path(state_dir or default_state_dir()))

@@ -1,0 +1,61 @@
+"""A man in the middle: ends TLS with a certificate of his own, reads everything, and passes it on to the router."""
+
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+
+class ManInTheMiddle:
+    """Listens on loopback and passes on what he hears to a port of this machine."""
+
+    def __init__(self, certificate: Path, key: Path, port: int, version: ssl.TLSVersion) -> None:
+        self.heard = b""
+        self._to = port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate, key)
+        self._context.minimum_version = self._context.maximum_version = version
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
+        try:
+            fooled = self._context.wrap_socket(client, server_side=True)
+            # Someone in the middle has no reason to be slow, or to wait for ever.
+            fooled.settimeout(30)
+            router = careless.wrap_socket(socket.create_connection(("127.0.0.1", self._to), 10))
+            router.settimeout(30)
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=self._pass_on, args=(router, fooled), daemon=True).start()
+        self._pass_on(fooled, router, remember=True)
+
+    def _pass_on(self, source: ssl.SSLSocket, sink: ssl.SSLSocket, *, remember: bool = False) -> None:
+        try:
+            while data := source.recv(65536):
+                if remember:
+                    self.heard += data
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
