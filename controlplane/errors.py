@@ -17,6 +17,8 @@ The tree::
     |-- NotAttached              controlplane.error.not_attached
     |-- NodesNotConnected        controlplane.error.nodes_not_connected
     |-- StoreFull                controlplane.error.store_full
+    |-- StoreFailed              controlplane.error.store_failed
+    |-- StoreDamaged             controlplane.error.store_damaged
     |-- StoreRefused             controlplane.error.store_refused
     |-- Overloaded               controlplane.error.overloaded
     |-- LimitReached             controlplane.error.limit_reached
@@ -151,6 +153,14 @@ class NodesNotConnected(ControlPlaneError, uri="controlplane.error.nodes_not_con
 
 class StoreFull(ControlPlaneError, uri="controlplane.error.store_full"):
     """There is no room to write; nothing was changed, and reading goes on."""
+
+
+class StoreFailed(ControlPlaneError, uri="controlplane.error.store_failed"):
+    """The disk failed while a change was stored; whether it is there is not certain."""
+
+
+class StoreDamaged(ControlPlaneError, uri="controlplane.error.store_damaged"):
+    """Something in the store was changed by other hands than ours; nothing was made of it."""
 
 
 class StoreRefused(ControlPlaneError, uri="controlplane.error.store_refused"):

@@ -38,6 +38,9 @@ ACKNOWLEDGE_AFTER_S = 0.05
 RETRY_PAUSE_MIN_S = 0.2
 RETRY_PAUSE_MAX_S = 5.0
 ANSWER_WITHIN_S = 4.0
+SAVE_AGAIN_AFTER_S = 5.0
+MASTER, NOTEBOOK = "master", "notebook"
+"""Keys of the agent's loop: the conversation with the master, and what could not be written down."""
 
 log = Logger()
 
@@ -97,7 +100,7 @@ class Agent:
         self._link = link
         self._contact = _Contact.JOINED
         self._failures = 0
-        self._loop.wake("master")
+        self._loop.wake(MASTER)
 
     def left(self) -> None:
         """Go on alone."""
@@ -144,35 +147,54 @@ class Agent:
         used = {entry.digest for entry in self._entries.values()}
         self._configs = {digest: config for digest, config in self._configs.items() if digest in used}
         self._epoch, self._version = assignment.epoch, assignment.version
-        self._notebook.write(
-            Assignment(
-                epoch=self._epoch,
-                version=self._version,
-                workers=tuple(self._entries.values()),
-                configs=self._configs,
-            )
-        )
+        # Written down before anything is done; on a full disk it is done all the same, and written down later.
+        look_again = self._save()
+        if look_again is not None:
+            self._loop.wake_after(NOTEBOOK, look_again)
         self._supervisor.desire(self._entries, self._configs)
         self._acknowledge(whole)
+
+    def _save(self) -> Seconds | None:
+        """Write the assignment down; returns after how many seconds to try again when that is not possible."""
+        if self._epoch is None:
+            return None
+        try:
+            self._notebook.write(
+                Assignment(
+                    epoch=self._epoch,
+                    version=self._version,
+                    workers=tuple(self._entries.values()),
+                    configs=self._configs,
+                )
+            )
+        except OSError as problem:
+            log.error(
+                "the assignment cannot be kept on disk: {problem}; it is carried out, and kept when there is room",
+                problem=problem,
+            )
+            return SAVE_AGAIN_AFTER_S
+        return None
 
     def _acknowledge(self, whole: bool) -> None:
         self._report_all |= whole
         self._unreported = True
-        self._loop.wake_after("master", ACKNOWLEDGE_AFTER_S)
+        self._loop.wake_after(MASTER, ACKNOWLEDGE_AFTER_S)
 
     # The conversation
 
     def _changed(self, oid: Oid) -> None:
         self._dirty[oid] = None
         if self._contact is not _Contact.AWAY:
-            self._loop.wake("master")
+            self._loop.wake(MASTER)
 
     def _attach_again(self) -> None:
         if self._contact is _Contact.ATTACHED:
             self._contact = _Contact.JOINED
-        self._loop.wake("master")
+        self._loop.wake(MASTER)
 
-    async def _talk(self, _key: str) -> Seconds | None:
+    async def _talk(self, key: str) -> Seconds | None:
+        if key == NOTEBOOK:
+            return self._save()
         link = self._link
         if link is None:
             return None

@@ -33,6 +33,9 @@ class Notebook:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as problem:
+            log.warn("{path} cannot be read and is not used: {problem}", path=str(self._path), problem=problem)
+            return None
         body = data[DIGEST_LENGTH:]
         if hashlib.sha256(body).digest() != data[:DIGEST_LENGTH]:
             log.warn("{path} is damaged and is not used", path=str(self._path))
@@ -44,12 +47,17 @@ class Notebook:
             return None
 
     def write(self, assignment: Assignment) -> None:
-        """Replace what is kept."""
+        """Replace what is kept, or raise `OSError` and leave it as it is."""
         body = to_bytes(assignment)
         fresh = self._path.with_suffix(".new")
-        with open(fresh, "wb", opener=_owner_only) as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        os.replace(fresh, self._path)
+        try:
+            with open(fresh, "wb", opener=_owner_only) as file:
+                file.write(hashlib.sha256(body).digest() + body)
+            os.replace(fresh, self._path)
+        except OSError:
+            # What was written of it takes room that is missing.
+            fresh.unlink(missing_ok=True)
+            raise
 
 
 def _owner_only(path: str, flags: int) -> int:

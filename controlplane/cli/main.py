@@ -255,6 +255,17 @@ def restore(
     restore_store(state_dir, file)
 
 
+@app.command()
+def verify(
+    file: Annotated[str | None, typer.Argument(help="A backup. [default: the master's store]")] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Read the whole store, or a backup, and say whether it is whole; also while the master runs."""
+    from controlplane.cli.stores import verify_store
+
+    verify_store(state_dir, file)
+
+
 certificate_app = typer.Typer(no_args_is_help=True, help="The certificate of the router.")
 app.add_typer(certificate_app, name="certificate")
 

@@ -1,4 +1,4 @@
-"""Backup and restore of a master's store."""
+"""Backup, restore and verification of a master's store."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from controlplane.config import default_state_dir
 from controlplane.master.layout import StateDirectory
 from controlplane.process import lock_directory, real_chance
-from controlplane.store.backups import back_up, put_back
+from controlplane.store.backups import back_up, put_back, verify
 
 
 def backup_store(state_dir: str | None, file: str) -> None:
@@ -25,3 +25,10 @@ def restore_store(state_dir: str | None, file: str) -> None:
     finally:
         os.close(lock)
     print(f"restored {file}" + (f"; the former store is kept in {former}" if former else ""))
+
+
+def verify_store(state_dir: str | None, file: str | None) -> None:
+    """Say whether a store or a backup is whole."""
+    state = StateDirectory(Path(state_dir or default_state_dir()))
+    records = verify(state.store, None if file is None else Path(file))
+    print(f"{file or state.store} is whole: {records} records")

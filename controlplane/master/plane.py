@@ -4,10 +4,11 @@ The real process gives it LMDB, the reactor and a WAMP session; a simulation giv
 itself and messages that it can lose.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from controlplane.clock import Chance, Clock
+from controlplane.errors import ControlPlaneError
 from controlplane.master.authenticator import Authenticator
 from controlplane.master.monitor import Monitor
 from controlplane.master.sessions import Joined, Sessions
@@ -47,9 +48,11 @@ class Plane:
         *,
         events_kept: int = EVENTS_KEPT_MAX,
         limits: Limits = DEFAULT_LIMITS,
+        broken: Callable[[ControlPlaneError], None] | None = None,
     ) -> None:
+        """Open the store; `broken` is called when it cannot be used any more."""
         self._wire = wire
-        self.store = Store(engine, clock, chance.new_oid)
+        self.store = Store(engine, clock, chance.new_oid, broken=broken)
         compositions = Compositions()
         self.uplinks = Uplinks(
             clock, self.store, wire, chance.new_oid, compositions, lambda work: self.pipeline.change(work)

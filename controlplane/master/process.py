@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from controlplane import __version__
@@ -85,13 +86,15 @@ class Master:
         lock_directory(self._state.master, "master")
         self._wire = WampWire()
         chance = real_chance()
+        self._broken: Deferred[None] = Deferred()
         self._plane = Plane(
-            LmdbEngine(self._state.store),
+            LmdbEngine(self._state.store, map_size_max=limits.store_bytes_max),
             reactor,
             chance,
             self._wire,
             events_kept=settings.events_kept,
             limits=limits,
+            broken=self._store_broke,
         )
         self._wire.muted = self._plane.sessions.ended
         login = Login(
@@ -102,15 +105,21 @@ class Master:
         self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
 
     async def begin(self) -> None:
-        """Converge, and connect."""
+        """Converge, and connect; returns never, and raises when the store cannot be used any more."""
         self._plane.start()
         self._connection.start()
+        # Only another process can open it again: to end, and be started anew, is the way out.
+        await self._broken
 
     async def end(self) -> None:
         """Leave the router, finish what is under way, and write it."""
         self._connection.stop()
         await self._plane.close()
         log.info("the master has ended in order")
+
+    def _store_broke(self, problem: ControlPlaneError) -> None:
+        if not self._broken.called:
+            self._broken.errback(problem)
 
     async def _joined(self, session: Session) -> None:
         await session.register({uri: self._endpoint(uri) for uri in PROCEDURES})

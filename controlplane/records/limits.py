@@ -29,6 +29,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reply_bytes_max: Bytes = 8 * 1024 * 1024
     """Bytes of one reply, encoded as CBOR; longer lists are asked for in pages."""
 
+    store_bytes_max: Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**46)] = 64 * 1024 * 1024 * 1024
+    """Bytes of the store; when they are used up, changes end in `controlplane.error.store_full` and reading goes on."""
+
     nodes_max: Count = 20_000
     """Paired nodes."""
 

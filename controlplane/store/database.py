@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from controlplane.clock import Clock
-from controlplane.errors import ControlPlaneError, Overloaded, StoreRefused
+from controlplane.errors import ControlPlaneError, Overloaded, StoreFailed, StoreRefused
 from controlplane.records.types import Oid
 from controlplane.store.catalog import LAYOUT_VERSION, MARKS, TABLES, Mark
 from controlplane.store.engine import Engine, Transaction
@@ -115,10 +115,15 @@ class Store:
         *,
         migrations: Mapping[int, Migration] = MIGRATIONS,
         only_existing: bool = False,
+        broken: Callable[[ControlPlaneError], None] | None = None,
     ) -> None:
-        """Open the tables; with `only_existing` an empty engine is refused instead of made a store."""
+        """Open the tables; with `only_existing` an empty engine is refused instead of made a store.
+
+        `broken` is called when the engine can be neither read nor written any more, until it is opened again.
+        """
         self._engine = engine
         self._clock = clock
+        self._broken = broken
         self._queue: list[_Job[Any]] = []
         self._flushing = False
         self._closed = False
@@ -178,6 +183,8 @@ class Store:
                 log.failure("the store could not commit {count} changes", count=len(jobs))
             for job in jobs:
                 job.failure = job.failure or problem
+            if isinstance(problem, StoreFailed):
+                self._look_whether_broken()
         for job in jobs:
             if job.failure is None:
                 job.answer.callback(job.result)
@@ -186,6 +193,14 @@ class Store:
         for job in jobs:
             if job.failure is None:
                 _run(job.effects)
+
+    def _look_whether_broken(self) -> None:
+        try:
+            with self._engine.read():
+                pass
+        except ControlPlaneError as problem:
+            if self._broken is not None:
+                self._broken(problem)
 
 
 def _run(effects: list[Callable[[], None]]) -> None:
