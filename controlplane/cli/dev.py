@@ -64,7 +64,7 @@ class Installation:
     def __init__(self, state: StateDirectory, nodes: int) -> None:
         self.state = state
         self.nodes = nodes
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, Instant] = {}
         self._failures: dict[str, Failures] = {}
         self.port = 0
@@ -106,11 +106,11 @@ class Installation:
 
     def dead(self) -> str | None:
         """Return the name of a child that ended by itself, or None."""
-        return next((name for name, child in self._children.items() if child.poll() is not None), None)
+        return next((name for name, child in self.children.items() if child.poll() is not None), None)
 
     def revive(self, say: Callable[[str], None]) -> None:
         """Start children again that ended by themselves, as an init system would: at once, then with growing pauses."""
-        for name, child in list(self._children.items()):
+        for name, child in list(self.children.items()):
             if child.poll() is None:
                 continue
             chance = real_chance()
@@ -130,8 +130,8 @@ class Installation:
 
     def stop(self) -> None:
         """End the children in order: agents together, then the master, then the router."""
-        agents = [child for name, child in self._children.items() if name.startswith("node")]
-        others = [[self._children[name]] for name in ("master", "router") if name in self._children]
+        agents = [child for name, child in self.children.items() if name.startswith("node")]
+        others = [[self.children[name]] for name in ("master", "router") if name in self.children]
         self.state.connection.unlink(missing_ok=True)
         for group in [agents, *others]:
             for child in group:
@@ -143,7 +143,7 @@ class Installation:
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
-        self._children.clear()
+        self.children.clear()
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
         with open(self.log_of(name), "ab") as log:
@@ -156,7 +156,7 @@ class Installation:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        self._children[name] = child
+        self.children[name] = child
         self._started[name] = real_chance().now()
 
 

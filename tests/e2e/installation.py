@@ -70,14 +70,13 @@ class Installation:
     # Processes
 
     def process(self, name: str) -> subprocess.Popen:
-        return next(child for child_name, child in self.children._children if child_name == name)
+        return self.children.children[name]
 
     def kill(self, name: str) -> None:
         """End a process as kill -9 does."""
-        child = self.process(name)
+        child = self.children.children.pop(name)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        self.children._children = [(n, c) for n, c in self.children._children if c is not child]
 
     def respawn(self, name: str) -> None:
         self.children.spawn(name)
