@@ -10,11 +10,19 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import DelayedCall
-from controlplane.errors import ControlPlaneError
-from controlplane.wamp import CONNECT_WITHIN_S, JOIN_WITHIN_S, Login, Session, open_transport
+from controlplane.errors import ControlPlaneError, NoAnswer
+from controlplane.records.types import Seconds
+from controlplane.wamp import CONNECT_WITHIN_S, JOIN_WITHIN_S, Login, Session, open_transport, refusal
 
 RETRY_PAUSE_MIN_S = 0.2
-RETRY_PAUSE_MAX_S = 10.0
+RETRY_PAUSE_ALONE_MAX_S = 1.5
+"""Where nobody answers: an attempt costs nobody anything then, and whoever comes back is wanted at once."""
+
+RETRY_PAUSE_MAX_S = 5.0
+"""Where somebody refuses, or takes long to answer: many are not to ask faster than they can be answered."""
+
+PAUSES_PER_WAIT = 4
+"""How many times longer than what it took to be answered a pause may become."""
 
 log = Logger()
 
@@ -171,7 +179,8 @@ class Connection:
         self._cancel_timer()
         if self._current is not None:
             self._current.abort()
-        pause = min(RETRY_PAUSE_MAX_S, RETRY_PAUSE_MIN_S * 2.0 ** min(self._failures, 10))
+        longest = self._current.longest_pause(self._reactor.seconds()) if self._current else RETRY_PAUSE_ALONE_MAX_S
+        pause = min(longest, RETRY_PAUSE_MIN_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
         self._timer = self._reactor.callLater(pause * (0.5 + self._random()), self._machine.due)
 
@@ -204,11 +213,22 @@ class _Attempted:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._protocol: Any = None
+        self._connected_at: Seconds | None = None
+        self._refused = False
         self.inner: ApplicationSession | None = None
         self._over = False
 
+    def longest_pause(self, now: Seconds) -> Seconds:
+        """Return how long to wait at most before the next attempt."""
+        if self._refused:
+            return RETRY_PAUSE_MAX_S
+        if self._connected_at is None or self.inner is not None:
+            return RETRY_PAUSE_ALONE_MAX_S
+        return min(RETRY_PAUSE_MAX_S, max(RETRY_PAUSE_ALONE_MAX_S, PAUSES_PER_WAIT * (now - self._connected_at)))
+
     def connected(self, protocol: Any) -> None:
         self._protocol = protocol
+        self._connected_at = self._connection._reactor.seconds()
         if self._over:
             self.abort()
 
@@ -228,6 +248,7 @@ class _Attempted:
     def left(self, reason: str, message: str) -> None:
         if not self._over:
             self._over = True
+            self._refused = self.inner is None and not isinstance(refusal(reason, message), NoAnswer)
             self._connection._hear_left(self, reason, message)
 
     def abort(self) -> None:

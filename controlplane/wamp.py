@@ -5,10 +5,12 @@ What goes over a network is encrypted: `require_protected` refuses `ws://` and `
 Errors cross the wire as their classes: what arrives with a known URI is raised as the class of that URI.
 """
 
+import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from autobahn.exception import Disconnected
 from autobahn.twisted.rawsocket import WampRawSocketClientFactory
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.twisted.websocket import WampWebSocketClientFactory
@@ -35,12 +37,22 @@ from controlplane.errors import (
 from controlplane.records.principals import Caller
 from controlplane.records.types import Record, Seconds
 
-CONNECT_WITHIN_S = 10.0
-JOIN_WITHIN_S = 10.0
+CONNECT_WITHIN_S = 6.0
+"""Long enough for a slow line; a longer attempt would only sleep between packets that ask ever more seldom."""
+
+LINE_SILENT_MAX_S = 6.0
+"""How long the other side's machine may leave unconfirmed what it was sent before the line is given up; the machine of
+a program that is slow confirms. TCP alone tries for minutes, ever more seldom, and notices late that a line is good."""
+
+JOIN_WITHIN_S = 14.0
 CALL_WITHIN_S = 30.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 PING_PERIOD_S = 4
 PING_WITHIN_S = 4
+NO_LINE = (TransportLost, Disconnected)
+"""What sending raises between the end of a line and the end of its session; which one depends on the transport."""
+
+LINE_LOST = ("wamp.close.transport_lost", "the line was lost")
 NOBODY_THERE = frozenset({"wamp.error.no_such_procedure", "wamp.error.canceled", "wamp.error.no_eligible_callee"})
 
 log = Logger()
@@ -81,7 +93,7 @@ class Session:
         """Call a procedure; fails with `ControlPlaneError`, also when no answer comes in time."""
         try:
             answer = self._inner.call(uri, *args, **arguments)
-        except TransportLost:
+        except NO_LINE:
             answer = Deferred()
             answer.errback(NoAnswer("the session is gone", next_step="try again"))
         answer.addErrback(_translate, uri)
@@ -126,7 +138,7 @@ class Session:
                 self._inner.publish(topic, payload, options=PublishOptions(**options))
             else:
                 self._inner.publish(topic, payload)
-        except TransportLost:
+        except NO_LINE:
             log.debug("an event was not sent, the session is gone: {topic}", topic=topic)
 
     def upon_end(self, tell: Callable[[], None]) -> None:
@@ -146,7 +158,10 @@ class Session:
     def leave(self) -> None:
         """End the session in order."""
         if self._inner.is_attached():
-            self._inner.leave()
+            try:
+                self._inner.leave()
+            except NO_LINE:
+                pass  # The line was there first.
 
 
 def endpoint(function: Callable[..., Coroutine[Any, Any, Any]]) -> Endpoint:
@@ -231,7 +246,7 @@ class _Inner(ApplicationSession):
 
     def onDisconnect(self) -> None:  # noqa: N802
         """Tell the owner."""
-        self._owner.left("wamp.close.transport_lost", "the line was lost")
+        self._owner.left(*LINE_LOST)
 
     def onUserError(self, fail: Any, msg: str) -> None:  # noqa: N802
         """Log what is no error of a caller."""
@@ -258,6 +273,20 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
     def make() -> _Inner:
         return _Inner(config)
 
+    identity: Any = None
+
+    def closed(_: Any) -> None:
+        # Also before there is a session, which nobody else tells.
+        if identity is not None and identity.problem is not None:
+            owner.left(UntrustedRouter.uri, f"the router at {login.url} is not trusted: {identity.problem}")
+        else:
+            owner.left(*LINE_LOST)
+
+    def connected(protocol: Any) -> Any:
+        _bound_silence(protocol)
+        protocol.is_closed.addCallback(closed)
+        return protocol
+
     serializer = CBORSerializer()
     parts = urlsplit(login.url)
     if parts.scheme in ("unix", "rs"):
@@ -267,7 +296,7 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
             if parts.scheme == "unix"
             else _tcp(reactor, parts.hostname, parts.port)
         )
-        return place.connect(raw)  # type: ignore[no-any-return]
+        return place.connect(raw).addCallback(connected)  # type: ignore[no-any-return]
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise InvalidConfiguration(
             f"{login.url!r} is no URL of a router", next_step="use unix:/path, rs://host:port, ws://... or wss://..."
@@ -282,24 +311,12 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         tcpNoDelay=True,
     )
     place = _tcp(reactor, parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80))
-    identity: Any = None
     if parts.scheme == "wss":
         # Imported when it is needed: an agent without TLS saves the memory.
         from controlplane.tls import RouterIdentity
 
         identity = RouterIdentity(parts.hostname, login.ca_file, login.server_keys)
         place = wrapClientTLS(identity, place)
-
-    def closed(_: Any) -> None:
-        # Also before there is a session, which nobody else tells.
-        if identity is not None and identity.problem is not None:
-            owner.left(UntrustedRouter.uri, f"the router at {login.url} is not trusted: {identity.problem}")
-        else:
-            owner.left("wamp.close.transport_lost", "the line was lost")
-
-    def connected(protocol: Any) -> Any:
-        protocol.is_closed.addCallback(closed)
-        return protocol
 
     return place.connect(factory).addCallback(connected)  # type: ignore[no-any-return]
 
@@ -312,6 +329,15 @@ def require_protected(login: Login) -> None:
             f"{login.url} goes over the network without TLS",
             next_step="use wss:// with the certificate authority or the fingerprint that 'controlplane init' shows",
         )
+
+
+def _bound_silence(protocol: Any) -> None:
+    """Have the kernel give a TCP connection up soon when the other side's machine confirms nothing."""
+    transport = protocol.transport
+    while transport is not None and not isinstance(getattr(transport, "socket", None), socket.socket):
+        transport = getattr(transport, "transport", None)  # TLS wraps it.
+    if transport is not None and transport.socket.family in (socket.AF_INET, socket.AF_INET6):
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LINE_SILENT_MAX_S * 1000))
 
 
 def _tcp(reactor: Any, host: str | None, port: int | None) -> Any:
@@ -354,7 +380,7 @@ def refusal(reason: str, message: str) -> ControlPlaneError:
     """Return why a login did not succeed, as an error of its own."""
     if reason in NOBODY_THERE:
         return NoAnswer("the router cannot ask the master who we are", next_step="see that the master runs")
-    if reason == "wamp.close.transport_lost":
+    if reason == LINE_LOST[0]:
         return NoAnswer("the line was lost during the login", next_step="try again")
     kind = ControlPlaneError.known.get(reason)
     return kind(message) if kind is not None else LoginRefused(f"{message} [{reason}]")

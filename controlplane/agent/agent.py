@@ -114,10 +114,17 @@ class Agent:
                 self._take(from_wire(payload, Assignment))
             elif topic == QUESTION_TOPIC:
                 ensureDeferred(self._answer(from_wire(payload, Question)))
-            elif topic == TICK_TOPIC and from_wire(payload, Tick).boot != self._master_boot:
-                self._attach_again()
+            elif topic == TICK_TOPIC:
+                self._hear_tick(from_wire(payload, Tick))
         except msgspec.ValidationError as problem:
             log.error("the master sent something that this agent does not understand: {problem}", problem=problem)
+
+    def _hear_tick(self, tick: Tick) -> None:
+        if tick.boot != self._master_boot:
+            self._attach_again()
+        elif self._failures:
+            # The line is good again, or the master awake: there is no need to sit out the pause.
+            self._loop.wake_after("master", self._chance.random())
 
     async def close(self, keep: bool) -> None:
         """Stop; with `keep` workers go on and are adopted later."""

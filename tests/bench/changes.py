@@ -37,8 +37,8 @@ async def _noop() -> list[Figure]:
         processes = []
         try:
             await installation.start()
-            url = f"unix:{installation.children.state.master_socket}"
-            processes.append(_process("tests.bench.echo", url))
+            state = installation.children.state
+            processes.append(_process("tests.bench.echo", f"unix:{state.master_socket}", str(state.master_key)))
             directory = Path(folder) / "noop"
             directory.mkdir()
             key = public_key(make_key(directory / KEY_FILE))
