@@ -13,7 +13,18 @@ leave_out_bjdata()
 
 from tests.bench.harness import machine  # noqa: E402
 
-MODULES = ("calls", "writes", "changes", "growth", "footprint")
+MODULES = (
+    "calls",
+    "writes",
+    "changes",
+    "growth",
+    "planner",
+    "restart",
+    "fanout",
+    "crowd",
+    "joins",
+    "footprint",
+)
 
 
 async def main(names: list[str]) -> None:

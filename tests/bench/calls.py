@@ -1,46 +1,31 @@
 """Calls through the real router to the real master, against an echo through the same router."""
 
 import itertools
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.bench.echo import ECHO
 from tests.bench.harness import Figure, at_least, at_most, in_turn, median, quantile, rate
+from tests.bench.stage import directory, echo, installed, quiet_admin
 from tests.e2e.installation import Installation
 
 ROUNDS = 5
-SEQUENTIAL = 400
-PARALLEL = 4_000
 IN_FLIGHT = 64
 PREFIX = "controlplane.routercluster."
 
 
-async def run() -> list[Figure]:
+async def run(installation: Installation | None = None, sequential: int = 2_000, parallel: int = 4_000) -> list[Figure]:
     """Read call and durable create."""
-    with tempfile.TemporaryDirectory() as folder:
-        installation = Installation(Path(folder), nodes=0)
-        echo = None
-        try:
-            await installation.start()
-            state = installation.children.state
-            url, key = f"unix:{state.master_socket}", str(state.master_key)
-            echo = subprocess.Popen([sys.executable, "-m", "tests.bench.echo", url, key], stdout=subprocess.PIPE)
-            echo.stdout.readline()
-            # Without subscriptions of its own: the events of what it creates are no part of the call.
-            installation.admin.leave()
-            admin = await installation.join()
-            return [*await _reads(admin), *await _creates(admin, Path(folder))]
-        finally:
-            if echo is not None:
-                echo.kill()
-                echo.wait()
-            installation.stop()
+    if installation is None:
+        async with installed() as made:
+            return await run(made, sequential, parallel)
+    with echo(installation):
+        admin = await quiet_admin(installation)
+        raw = RawCommits(directory(installation, "raw"))
+        return [*await _reads(admin, sequential, parallel), *await _creates(admin, raw, sequential, parallel)]
 
 
-async def _reads(session) -> list[Figure]:
+async def _reads(session, sequential: int, parallel: int) -> list[Figure]:
     cluster = await session.call(PREFIX + "create_routercluster", 30, {"name": "bench"})
 
     async def echo():
@@ -49,12 +34,12 @@ async def _reads(session) -> list[Figure]:
     async def get():
         return await session.call(PREFIX + "get_routercluster", 30, cluster["oid"])
 
-    echoed, read = await in_turn([echo, get], ROUNDS * SEQUENTIAL)
+    echoed, read = await in_turn([echo, get], sequential)
     echo_rates, read_rates = [], []
     for _ in range(ROUNDS):
-        echo_rates.append(await rate(lambda: session.call(ECHO, 30, cluster), PARALLEL, IN_FLIGHT))
+        echo_rates.append(await rate(lambda: session.call(ECHO, 30, cluster), parallel, IN_FLIGHT))
         read_rates.append(
-            await rate(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), PARALLEL, IN_FLIGHT)
+            await rate(lambda: session.call(PREFIX + "get_routercluster", 30, cluster["oid"]), parallel, IN_FLIGHT)
         )
     return [
         at_most("read call / echo, p50", median(read), median(echoed), 1.10, "ms", "echo", 1e3),
@@ -63,10 +48,9 @@ async def _reads(session) -> list[Figure]:
     ]
 
 
-async def _creates(session, folder: Path) -> list[Figure]:
+async def _creates(session, raw: "RawCommits", sequential: int, parallel: int) -> list[Figure]:
     numbers = itertools.count()
     payload = {"name": "as_long_as_usual"}
-    raw = RawCommits(folder / "raw")
     echo_rates, create_rates = [], []
 
     def create():
@@ -81,10 +65,10 @@ async def _creates(session, folder: Path) -> list[Figure]:
     async def one_commit():
         raw.commits(1)
 
-    echoed, created, committed = await in_turn([one_echo, one_create, one_commit], ROUNDS * SEQUENTIAL)
+    echoed, created, committed = await in_turn([one_echo, one_create, one_commit], sequential)
     for _ in range(ROUNDS):
-        echo_rates.append(await rate(lambda: session.call(ECHO, 30, payload), PARALLEL, IN_FLIGHT))
-        create_rates.append(await rate(create, PARALLEL, IN_FLIGHT))
+        echo_rates.append(await rate(lambda: session.call(ECHO, 30, payload), parallel, IN_FLIGHT))
+        create_rates.append(await rate(create, parallel, IN_FLIGHT))
     floor = median(echoed) + median(committed)
     return [
         at_most(
@@ -100,7 +84,7 @@ class RawCommits:
     def __init__(self, directory: Path) -> None:
         import zlmdb
 
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         self._env = zlmdb.Database(str(directory), maxsize=1 << 30)._env
 
     def commits(self, count: int, puts: int = 1) -> list[float]:

@@ -4,9 +4,8 @@ import json
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
 
 import psutil
 from twisted.internet import reactor
@@ -16,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from controlplane.clock import sleep
 from controlplane.keys import KEY_FILE, make_key, public_key
 from tests.bench.harness import Figure, at_most
+from tests.bench.stage import installed
 from tests.e2e.installation import PREFIX, Installation
 
 AGENTS = 1_000
@@ -25,38 +25,38 @@ IN_FLIGHT = 50
 IDLE_S = 6.0
 MEMORY_BYTES_MAX = 24_000
 IDLE_CORES_MAX = 0.01
-WITHIN_S = 120.0
 
 
-async def run(agents: int = AGENTS, warm_up: int = WARM_UP, idle: float = IDLE_S) -> list[Figure]:
+async def run(
+    installation: Installation | None = None, agents: int = AGENTS, warm_up: int = WARM_UP, idle: float = IDLE_S
+) -> list[Figure]:
     """Agents with a worker each, and as many sessions alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        installation = Installation(Path(folder), nodes=0)
-        crowds: list[_Crowd] = []
-        try:
-            await installation.start()
-            directories = await _make_nodes(installation, agents)
-            await _make_clusters(installation)
-            first, others = directories[:warm_up], directories[warm_up:]
-            crowds.append(_Crowd(installation, "agents", first))
-            await crowds[0].complete()
-            await sleep(reactor, 2)
-            before = _memory(installation)
-            crowds.append(_Crowd(installation, "agents", others))
-            await crowds[1].complete()
-            await sleep(reactor, 3)
-            each = (_memory(installation) - before) / len(others)
-            busy = await _busy(installation, idle)
-            returned, again = await _storm(installation, crowds)
-            while crowds:
-                crowds.pop().end()
-            crowds.append(_Crowd(installation, "bare", directories))
-            await crowds[0].complete()
-            alone, _ = await _storm(installation, crowds)
-        finally:
-            for crowd in crowds:
-                crowd.end()
-            installation.stop()
+    if installation is None:
+        async with installed() as made:
+            return await run(made, agents, warm_up, idle)
+    crowds: list[_Crowd] = []
+    try:
+        directories = await _make_nodes(installation, agents)
+        await _make_clusters(installation)
+        first, others = directories[:warm_up], directories[warm_up:]
+        crowds.append(_Crowd(installation, "agents", first))
+        await crowds[0].complete()
+        await sleep(reactor, idle / 3)
+        before = _memory(installation)
+        crowds.append(_Crowd(installation, "agents", others))
+        await crowds[1].complete()
+        await sleep(reactor, idle / 3)
+        each = (_memory(installation) - before) / len(others)
+        busy = await _busy(installation, idle)
+        returned, again = await _storm(installation, crowds)
+        while crowds:
+            crowds.pop().end()
+        crowds.append(_Crowd(installation, "bare", directories))
+        await crowds[0].complete()
+        alone, _ = await _storm(installation, crowds)
+    finally:
+        for crowd in crowds:
+            crowd.end()
     return [
         at_most(f"memory per connected agent, {agents} agents", each, MEMORY_BYTES_MAX, 1, "B", "limit"),
         at_most(f"idle master with {agents} agents, of a core", busy, IDLE_CORES_MAX, 1, "cores", "limit"),
@@ -73,9 +73,7 @@ async def _make_nodes(installation: Installation, count: int) -> list[str]:
     keys = [public_key(make_key(directory / KEY_FILE)) for directory in directories]
     await _in_parts(
         [
-            lambda key=key, number=number: installation.admin.call(
-                "controlplane.node.pair_node", 30, key, f"crowd{number}"
-            )
+            partial(installation.admin.call, "controlplane.node.pair_node", 30, key, f"crowd{number}")
             for number, key in enumerate(keys)
         ]
     )
@@ -84,16 +82,18 @@ async def _make_nodes(installation: Installation, count: int) -> list[str]:
 
 async def _make_clusters(installation: Installation) -> None:
     """Give every node one worker: clusters that span a hundred nodes."""
-    nodes = await installation.call("controlplane.node.list_nodes")
+    names = await installation.call("controlplane.node.list_nodes", return_names=True)
+    nodes = [
+        (await installation.call("controlplane.node.get_node_by_name", name))["oid"]
+        for name in names
+        if name.startswith("crowd")
+    ]
     for first in range(0, len(nodes), NODES_PER_CLUSTER):
         members = nodes[first : first + NODES_PER_CLUSTER]
         name = f"crowd{first:06d}"
         cluster = (await installation.call("create_routercluster", {"name": name}))["oid"]
         await _in_parts(
-            [
-                lambda node=node: installation.admin.call(PREFIX + "add_routercluster_node", 30, cluster, node)
-                for node in members
-            ]
+            [partial(installation.admin.call, PREFIX + "add_routercluster_node", 30, cluster, node) for node in members]
         )
         group = {"name": "web", "scale": max(0, len(members) - 1)}
         await installation.call("add_routercluster_workergroup", cluster, group)

@@ -1,15 +1,15 @@
-"""Events to many consoles: what a commit announces, against a raw publisher at the same router; and a stalled console."""
+"""Events to many consoles: what a commit announces, against a raw publisher; and one console that is stalled."""
 
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
+from controlplane.keys import read_key
 from controlplane.wamp import Login, join_once
 from tests.bench.harness import Figure, at_least, at_most, median
+from tests.bench.stage import installed, quiet_admin
 from tests.e2e.installation import PREFIX, Installation
 
 CONSOLES = (10, 100, 1_000)
@@ -18,29 +18,26 @@ ROUNDS = 6
 RAW_TOPIC = "controlplane.worker.on_worker_created"
 
 
-async def run(consoles: tuple[int, ...] = CONSOLES, rounds: int = ROUNDS) -> list[Figure]:
+async def run(
+    installation: Installation | None = None, consoles: tuple[int, ...] = CONSOLES, rounds: int = ROUNDS
+) -> list[Figure]:
     """Bursts of events by scaling a group of a cluster that has no node: a worker is announced, and nothing runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        installation = Installation(Path(folder), nodes=0)
-        crowd = None
+    if installation is None:
+        async with installed() as made:
+            return await run(made, consoles, rounds)
+    await quiet_admin(installation)
+    burst = await _Burst.prepare(installation)
+    figures = []
+    for count in consoles:
+        crowd = _Consoles(installation, count)
         try:
-            await installation.start()
-            installation.admin.leave()
-            installation.admin = await installation.join()
-            burst = await _Burst.prepare(installation)
-            figures = []
-            for count in consoles:
-                crowd = _Consoles(installation, count)
-                await crowd.ready()
-                figures += await _compare(burst, crowd, count, rounds)
-                if count == consoles[-1]:
-                    figures.append(await _stall(installation, burst, crowd, count, rounds))
-                crowd.end()
-            return figures
+            await crowd.ready()
+            figures += await _compare(burst, crowd, count, rounds)
+            if count == consoles[-1]:
+                figures.append(await _stall(installation, burst, crowd, count, rounds))
         finally:
-            if crowd is not None:
-                crowd.end()
-            installation.stop()
+            crowd.end()
+    return figures
 
 
 async def _compare(burst: "_Burst", crowd: "_Consoles", count: int, rounds: int) -> list[Figure]:
@@ -57,9 +54,11 @@ async def _stall(installation: Installation, burst: "_Burst", crowd: "_Consoles"
     for _ in range(rounds):
         free.append(await burst.change(crowd, count))
         stalled = _Consoles(installation, 1, stalled=True)
-        await stalled.ready()
-        beside.append(await burst.change(crowd, count))
-        stalled.end()
+        try:
+            await stalled.ready()
+            beside.append(await burst.change(crowd, count))
+        finally:
+            stalled.end()
     return at_most(
         f"events to {count} consoles beside a stalled one / alone", median(beside), median(free), 1.05, "s", "alone"
     )
@@ -87,8 +86,9 @@ class _Burst:
             for name, scale in (("web", 1), ("kept", 1))
         ]
         await installation.call("start_routercluster", cluster)
-        socket = f"unix:{installation.children.state.master_socket}"
-        raw = await join_once(installation.admin.clock, Login(url=socket, realm="default"), None)
+        state = installation.children.state
+        login = Login(url=f"unix:{state.master_socket}", realm="default", authid="master")
+        raw = await join_once(installation.admin.clock, login, read_key(state.master_key))
         burst = cls(installation.admin, raw, cluster, groups[0])
         await installation.call("scale_routercluster_workergroup", cluster, groups[0], 0)
         worker = (await installation.call("list_routercluster_workers", cluster))[0]

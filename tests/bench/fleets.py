@@ -15,10 +15,10 @@ from controlplane.records.nodes import Load, Node, NodeFacts
 from controlplane.records.types import Oid
 from controlplane.records.workers import Address, Worker, WorkerStatus
 from controlplane.services.specs import Compositions
-from controlplane.store.catalog import CLUSTERS, GROUPS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
+from controlplane.store.catalog import CLUSTERS, GROUPS, LOADS, MEMBERSHIPS, NODES, PRINCIPALS, TALLIES, WORKERS
 from controlplane.store.database import Change, Store
 from controlplane.store.lmdb import LmdbEngine
-from tests.simulation.world import START_OF_TIME_NS
+from tests.simulation.world import ADMIN_RECORD, START_OF_TIME_NS
 
 NODES_PER_CLUSTER = 10
 WORKERS_PER_CLUSTER = 100
@@ -51,6 +51,7 @@ def write_fleet(directory: Path, nodes: int, workers: int) -> Fleet:
     store = Store(LmdbEngine(directory, sync=False), Clock(), new_oid)
     fleet = Fleet([_node(number, new_oid()) for number in range(nodes)], [])
     compositions = Compositions()
+    store.write_now(lambda change: change.rows(PRINCIPALS).put(ADMIN_RECORD))
     store.write_now(lambda change: [change.rows(NODES).add(node) for node in fleet.nodes])
     total = workers // WORKERS_PER_CLUSTER
     for first in range(0, total, CLUSTERS_PER_COMMIT):

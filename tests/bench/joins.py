@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from controlplane.quiet import leave_out_bjdata
@@ -20,6 +19,7 @@ from controlplane.errors import ControlPlaneError  # noqa: E402
 from controlplane.paths import crossbar_executable, free_port  # noqa: E402
 from controlplane.wamp import Login, join_once  # noqa: E402
 from tests.bench.harness import Figure, at_least, median  # noqa: E402
+from tests.bench.stage import directory, installed  # noqa: E402
 from tests.e2e.installation import Client, Installation, url_of  # noqa: E402
 
 REALM = "joins"
@@ -28,32 +28,31 @@ SECONDS = 3.0
 IN_FLIGHT = 16
 
 
-async def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Figure]:
+async def run(installation: Installation | None = None, rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Figure]:
     """Joins per second, of the same client, in turn at the two."""
-    with tempfile.TemporaryDirectory() as folder:
-        installation = Installation(Path(folder) / "plane", nodes=1)
-        router = None
-        try:
-            router, direct = _router(Path(folder) / "router")
-            await installation.start()
-            cluster, _ = await installation.cluster(REALM, 1)
-            frontend = url_of((await installation.frontends(cluster))[0])
-            for url in (direct, frontend):
-                (await Client(url, REALM).join()).leave()
-            through, alone = [], []
-            for _ in range(rounds):
-                through.append(await deferToThread(_joins, frontend, seconds))
-                alone.append(await deferToThread(_joins, direct, seconds))
-            name = "client joins per second, through a frontend / at a router"
-            return [at_least(name, median(through), median(alone), 0.5, "/s", "router")]
-        finally:
-            installation.stop()
-            if router is not None:
-                router.terminate()
-                router.wait()
+    if installation is None:
+        async with installed(nodes=1) as made:
+            return await run(made, rounds, seconds)
+    router, direct = _router(directory(installation, "router"))
+    try:
+        node = (await installation.call("controlplane.node.get_node_by_name", "node1"))["oid"]
+        cluster, _ = await installation.cluster(REALM, 1, nodes=[node])
+        frontend = url_of((await installation.frontends(cluster))[0])
+        for url in (direct, frontend):
+            (await Client(url, REALM).join()).leave()
+        through, alone = [], []
+        for _ in range(rounds):
+            through.append(await deferToThread(_joins, frontend, seconds))
+            alone.append(await deferToThread(_joins, direct, seconds))
+        await installation.remove(cluster)
+    finally:
+        router.terminate()
+        router.wait()
+    name = "client joins per second, through a frontend / at a router"
+    return [at_least(name, median(through), median(alone), 0.5, "/s", "router")]
 
 
-def _router(directory: Path) -> tuple[subprocess.Popen, str]:
+def _router(place: Path) -> tuple[subprocess.Popen, str]:
     """Start a router worker that serves the realm itself, with the transport that a frontend has."""
     port = free_port(34000)
     realm = {"name": REALM, "roles": [{"name": "anonymous", "permissions": []}]}
@@ -63,12 +62,12 @@ def _router(directory: Path) -> tuple[subprocess.Popen, str]:
         "auth": {"anonymous": {"type": "static", "role": "anonymous"}},
     }
     config = {"version": 2, "workers": [{"type": "router", "realms": [realm], "transports": [transport]}]}
-    directory.mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps(config))
-    command = [crossbar_executable(), "start", "--cbdir", str(directory), "--loglevel", "warn"]
-    output = open(directory / "log", "wb")
+    (place / "config.json").write_text(json.dumps(config))
+    command = [crossbar_executable(), "start", "--cbdir", str(place), "--loglevel", "warn"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, stdout=output, stderr=output, env=environment), f"ws://127.0.0.1:{port}/"
+    with open(place / "log", "wb") as output:
+        router = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    return router, f"ws://127.0.0.1:{port}/"
 
 
 def _joins(url: str, seconds: float) -> float:
@@ -90,7 +89,7 @@ async def _join_for(url: str, seconds: float) -> None:
                 await sleep(reactor, 0.05)
 
     await gatherResults([ensureDeferred(again()) for _ in range(IN_FLIGHT)])
-    print(joined[0] / seconds, flush=True)
+    sys.stdout.write(f"{joined[0] / seconds}\n")
     reactor.stop()
 
 

@@ -98,7 +98,8 @@ def main(kind: str, url: str, directories: list[str]) -> None:
         complete = all(member.connected() for member in members)
         if complete is not state["complete"]:
             state["complete"] = complete
-            print(json.dumps({"complete": complete, "starts": CountingDriver.starts}), flush=True)
+            sys.stdout.write(json.dumps({"complete": complete, "starts": CountingDriver.starts}) + "\n")
+            sys.stdout.flush()
         reactor.callLater(LOOK_PERIOD_S, look)
 
     def start() -> None:

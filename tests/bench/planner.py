@@ -39,7 +39,7 @@ async def run(
     what = f"{nodes} nodes x {workers} workers"
     return [
         at_least(f"placements, {what} / bare heap", median(plain), median(bare), 0.10, "/s", "heap"),
-        at_least("the same with soft and hard limits and capacities", median(limited), median(bare), 0.03, "/s", "heap"),
+        at_least("the same with limits and capacities", median(limited), median(bare), 0.03, "/s", "heap"),
         at_most("imbalance between nodes, workers", float(max(carried) - min(carried)), 1, 1, "workers", "workers"),
         at_most("memory of a placement per worker", _memory(nodes, workers), 200, 1, "B", "B"),
         *_plans(*cluster),

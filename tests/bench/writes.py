@@ -21,7 +21,7 @@ GROUPS = 4
 GROUP = 1000
 
 
-async def run() -> list[Figure]:
+async def run(rounds: int = ROUNDS, single: int = SINGLE, group: int = GROUPS * GROUP) -> list[Figure]:
     """Changes one by one, and in groups."""
     with tempfile.TemporaryDirectory() as folder:
         numbers = count(1)
@@ -49,8 +49,8 @@ async def run() -> list[Figure]:
             # A principal is three puts: the record and its two unique keys.
             return changes / sum(raw.commits(changes // per_commit, 3 * per_commit))
 
-        singles = [(ours(SINGLE, 1), floor(SINGLE, 1)) for _ in range(ROUNDS)]
-        groups = [(ours(GROUPS * GROUP, 250), floor(GROUPS * GROUP, 250)) for _ in range(ROUNDS)]
+        singles = [(ours(single, 1), floor(single, 1)) for _ in range(rounds)]
+        groups = [(ours(group, 250), floor(group, 250)) for _ in range(rounds)]
         store.close()
         return [
             at_least("changes one by one / raw LMDB", *_medians(singles), 0.90, "/s", "raw"),
