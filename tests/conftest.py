@@ -33,7 +33,7 @@ class SilentWire:
         self.sent: list[tuple[str, int, dict[str, Any]]] = []
         self.killed: list[int] = []
 
-    def publish(self, topics, payload):
+    def publish(self, topics, payload, roles=()):
         self.published.append((topics[0], dict(payload)))
 
     def send(self, topic, session, payload):

@@ -12,6 +12,7 @@ from controlplane.core.access import covers
 from controlplane.errors import InvalidArgument, LimitReached, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.throttle import Throttle
+from controlplane.records.limits import Limits
 from controlplane.records.principals import Invitation, Principal
 from controlplane.records.types import Instant, Seconds
 from controlplane.services.logins import Login, find_login
@@ -24,11 +25,17 @@ class Authenticator:
     """Says as whom a key may log in."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, now: Callable[[], Instant], seconds: Callable[[], Seconds]
+        self,
+        store: Store,
+        sessions: Sessions,
+        now: Callable[[], Instant],
+        seconds: Callable[[], Seconds],
+        limits: Limits,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._now = now
+        self._limits = limits
         self._throttle = Throttle(seconds)
 
     def authenticate(self, realm: str | None, authid: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,12 +58,7 @@ class Authenticator:
         self._slow_down((peer, key))
         self._require_valid(found)
         chosen, role = self._as_asked(found, realm, authid, details.get("authrole"))
-        if self._sessions.count(found.authid) >= found.sessions_max:
-            raise LimitReached(
-                f"{found.authid} has {found.sessions_max} sessions, as many as it may have",
-                subject={"type": found.noun, "authid": found.authid},
-                next_step="end other sessions first, or ask an administrator for a higher sessions_max",
-            )
+        self._require_room(found)
         return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": {"pubkey": key}}
 
     def proven(self, joined: Joined) -> None:
@@ -78,6 +80,17 @@ class Authenticator:
                 raise NotAuthorized("the invitation has expired", next_step="ask for a new one")
             case _:
                 pass
+
+    def _require_room(self, found: Login) -> None:
+        limits = self._limits
+        setting = "sessions_per_agent_max" if found.noun == "node" else "sessions_per_user_max"
+        admitted = getattr(limits, setting) if found.sessions_max is None else found.sessions_max
+        if self._sessions.count(found.authid) >= admitted:
+            raise LimitReached(
+                f"{found.authid} has {admitted} sessions, as many as it may have",
+                subject={"type": "limit", "name": setting, "value": admitted, "of": {"type": found.noun}},
+                next_step=f"end other sessions first, or raise the setting {setting} or the user's sessions_max",
+            )
 
     def _as_asked(self, found: Login, realm: str | None, authid: str | None, asked: Any) -> tuple[str, str]:
         if realm is not None and realm not in found.realms:

@@ -14,10 +14,6 @@ MANAGEMENT_REALM = "default"
 GLOBAL_REALM = "com.crossbario.fabric"
 """Names of Crossbar.io's own master, whose shell and edge nodes ask for them."""
 
-USER_SESSIONS_MAX = 1_000
-AGENT_SESSIONS_MAX = 16
-"""An agent has one; a few more may linger after a bad line until their pings are missed."""
-
 INVITATION_SESSIONS_MAX = 4
 
 
@@ -29,7 +25,9 @@ class Login(NamedTuple):
     realms: tuple[str, ...]
     """That it may join; the first one when it does not say."""
 
-    sessions_max: int
+    sessions_max: int | None
+    """None for what the settings say."""
+
     noun: str
     record: Principal | Node | Invitation
 
@@ -59,10 +57,10 @@ def login_of(record: Principal | Node | Invitation) -> Login:
     """Return as whom somebody logs in."""
     match record:
         case Principal():
-            most = USER_SESSIONS_MAX if record.sessions_max is None else record.sessions_max
-            return Login(record.authid, record.role, (MANAGEMENT_REALM, GLOBAL_REALM), most, "user", record)
+            realms = (MANAGEMENT_REALM, GLOBAL_REALM)
+            return Login(record.authid, record.role, realms, record.sessions_max, "user", record)
         case Node():
-            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), AGENT_SESSIONS_MAX, "node", record)
+            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), None, "node", record)
         case Invitation():
             return Login(str(record.oid), "joining", (record.realm,), INVITATION_SESSIONS_MAX, "invitation", record)
 

@@ -236,7 +236,7 @@ class Network:
 
     # What the master sends
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
         self._world.events.append((topics[0], dict(payload)))
 
     def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
