@@ -34,6 +34,9 @@ LIFE_MAX_S = 15.0
 """A life that has not come to its point by then is ended from outside, which is a kill at no point in particular."""
 
 SETTLE_WITHIN_S = 60.0
+EVENTS_KEPT = 5_000
+"""More than one life makes, so that every event is compared, and few enough that looking at the store takes no time."""
+
 NEVER: tuple[str, int] = ("never", 0)
 
 
@@ -115,7 +118,7 @@ class Campaign:
         children.prepare(reactor)
         children.spawn("router")
         logs = self._state.root / "logs"
-        settings = MasterSettings(state_dir=str(self._state.root), events_kept=10_000_000, log_level="warn")
+        settings = MasterSettings(state_dir=str(self._state.root), events_kept=EVENTS_KEPT, log_level="warn")
         self._master = Doomed("master", settings, logs / "master.log")
         self._master.begin(*NEVER)
         await self.installation.connect()
@@ -264,13 +267,16 @@ class Campaign:
         ]
 
 
-async def run(directory: Path, seed: int, kills: int, *, strace: bool, say: Any = None) -> Campaign:
-    """Kill so many times, at every point in turn; raises `AssertionError` when something is not as promised."""
+async def run(directory: Path, seed: int, kills: int, *, strace: bool, only: str = "", say: Any = None) -> Campaign:
+    """Kill so many times, at every point in turn whose name begins with `only`.
+
+    Raises `AssertionError` when something is not as promised.
+    """
     campaign = Campaign(directory, seed, strace=strace)
     try:
         await campaign.start()
         campaign._master.kill()
-        points = campaign.points()
+        points = [(kind, point) for kind, point in campaign.points() if point.name.startswith(only)]
         while sum(campaign.kills.values()) < kills:
             campaign.random.shuffle(points)
             for kind, point in points[: kills - sum(campaign.kills.values())]:
