@@ -46,6 +46,9 @@ MAP_SIZE_MAX = 64 * 1024 * 1024 * 1024
 KEY_BYTES_MAX = 511
 """LMDB's limit. Records have shorter keys; a longer one can only be asked for, and is not there."""
 
+SHORT_WRITE = -30772
+"""LMDB's MDB_SHORT_WRITE, for which the binding has no class."""
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 CHECKSUM = struct.Struct("<I")
@@ -184,6 +187,9 @@ class LmdbEngine:
                 raise StoreFailed(
                     f"{where} cannot be used after the disk failed: {problem}", next_step="restart the master"
                 ) from problem
+            case lmdb.Error() if problem.code == SHORT_WRITE:
+                # What a disk does with the write that uses up its last blocks.
+                raise _of_system(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where) from problem
             case lmdb.Error() if problem.code > 0:
                 raise _of_system(OSError(problem.code, os.strerror(problem.code)), where) from problem
         raise problem
@@ -304,6 +310,7 @@ def _make_store(directory: Path, *, sync: bool) -> None:
     fresh = directory / "new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
+    _allocate_lock(fresh)
     database = _open_database(fresh, MAP_SIZE_FIRST, sync=sync)
     with lmdb.Transaction(database._env, write=True) as raw:
         raw.put(DIRECTORY_KEY, _sealed(DIRECTORY_KEY, b"{}"))

@@ -136,7 +136,8 @@ class Campaign:
             )
             agent.begin(*NEVER)
             self._agents.append(agent)
-        await self.installation.cluster(CALM, CALM_SCALE)
+        # However long an agent takes to come back on a busy machine: its workers are to be found by it, not replaced.
+        await self.installation.cluster(CALM, CALM_SCALE, grace_period=86_400)
         self._calm = sorted(running(self._folders[0]) + running(self._folders[1]), key=lambda unit: unit.oid)
         assert len(self._calm) == CALM_SCALE + 1
         for number in range(USERS):
@@ -221,7 +222,8 @@ class Campaign:
         self._ledgers.audit(self.users)
         calm = {unit.oid for unit in self._calm}
         found = [unit for folder in self._folders for unit in running(folder) if unit.oid in calm]
-        assert sorted(found, key=lambda unit: unit.oid) == self._calm, "a healthy worker was restarted"
+        found.sort(key=lambda unit: unit.oid)
+        assert found == self._calm, f"a healthy worker was restarted: {self._calm}, now {found}"
 
     def _hear(self, topic: str, payload: dict[str, Any], *_: Any) -> None:
         assert payload["seq"] > self._published_to, f"event {payload['seq']} was told after {self._published_to}"
