@@ -122,10 +122,17 @@ class LmdbEngine:
 
     def backup(self, path: Path) -> None:
         """Write a compacted copy; it is durable when this returns."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as problem:
+            raise _of_system(problem, str(path)) from problem
         try:
             self._env.copyfd(descriptor, compact=True)
             os.fsync(descriptor)
+        except lmdb.Error as problem:
+            self._explain(problem)
+        except OSError as problem:
+            raise _of_system(problem, str(path)) from problem
         finally:
             os.close(descriptor)
 

@@ -3,6 +3,9 @@ at, and is started again.
 """
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -41,49 +44,68 @@ NEVER: tuple[str, int] = ("never", 0)
 
 
 class Doomed:
-    """A process of the tests that is loaded, and begins when it is told where to die."""
+    """A process that is started again and again, and told each time where to die."""
 
     def __init__(self, kind: str, settings: msgspec.Struct, log: Path) -> None:
-        self._command = [sys.executable, "-m", "tests.crash.doomed", kind, msgspec.json.encode(settings).decode()]
+        text = msgspec.json.encode(settings).decode()
+        self._command = [sys.executable, "-m", "tests.crash.doomed", kind, text, str(log)]
         self._log = log
-        self._standby: subprocess.Popen[bytes] | None = None
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def load(self) -> None:
-        """Have the next life ready."""
-        if self._standby is None:
-            self._standby = self._spawn(self._command)
+        self._breeder = subprocess.Popen(
+            self._command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=end_with_parent
+        )
+        self._traced: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
+        self._status: int | None = None
 
     def begin(self, point: str, passes: int, data_file: Path | None = None) -> None:
         """Start a life that ends at a point."""
-        if data_file is None:
-            self.load()
-            assert self._standby is not None
-            self.process, self._standby = self._standby, None
-        else:
-            self.process = self._spawn(under_strace(point, passes, data_file, self._command))
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([point, passes]).encode() + b"\n")
-        self.process.stdin.flush()
+        self._status = None
+        if data_file is not None:
+            command = under_strace(point, passes, data_file, [*self._command, point, str(passes)])
+            with open(self._log, "ab") as log:
+                self._traced = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=end_with_parent)
+            self._pid = self._traced.pid
+            return
+        assert self._breeder.stdin is not None
+        assert self._breeder.stdout is not None
+        self._breeder.stdin.write(json.dumps([point, passes]).encode() + b"\n")
+        self._breeder.stdin.flush()
+        self._pid = int(self._breeder.stdout.readline())
 
     def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        """Say whether it lives."""
+        if self._pid is None:
+            return False
+        if self._traced is not None:
+            status = self._traced.poll()
+        else:
+            ready, _, _ = select.select([self._breeder.stdout], [], [], 0)
+            status = self._read_status() if ready else None
+        self._settle(status)
+        return status is None
 
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+    def kill(self) -> int | None:
+        """Kill it if it lives; return how it ended."""
+        if self.alive():
+            assert self._pid is not None
+            os.kill(self._pid, signal.SIGKILL)
+            self._settle(self._traced.wait() if self._traced is not None else self._read_status())
+        return self._status
 
     def stop(self) -> None:
-        """End everything, the spare process too."""
+        """End everything."""
         self.kill()
-        if self._standby is not None:
-            self._standby.kill()
-            self._standby.wait()
+        self._breeder.kill()
+        self._breeder.wait()
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent)
+    def _settle(self, status: int | None) -> None:
+        if status is not None:
+            self._status = status
+            self._pid = self._traced = None
+
+    def _read_status(self) -> int:
+        assert self._breeder.stdout is not None
+        return int(self._breeder.stdout.readline())
 
 
 class Campaign:
@@ -167,7 +189,6 @@ class Campaign:
         data_file = self._state.store / "data.mdb" if point in COMMIT_POINTS else None
         master.begin(point.name, passes, data_file)
         begun = time.monotonic()
-        master.load()
         if await self._serves(begun):
             self.downtimes.append(time.monotonic() - begun)
         working = [ensureDeferred(user.work()) for user in self.users]
@@ -186,7 +207,6 @@ class Campaign:
         agent.kill()
         agent.begin(point.name, passes)
         begun = time.monotonic()
-        agent.load()
         working = [ensureDeferred(user.work()) for user in self.users]
         await self._until_dead(agent, point, begun)
         agent.begin(*NEVER)
@@ -198,12 +218,10 @@ class Campaign:
     async def _until_dead(self, doomed: Doomed, point: Point, begun: float) -> None:
         while doomed.alive() and time.monotonic() < begun + LIFE_MAX_S:
             await sleep(reactor, 0.01)
-        self.kills[point.name if not doomed.alive() else "from outside"] += 1
-        assert doomed.process is not None
-        assert doomed.alive() or doomed.process.wait() == -9, (
-            f"ended by itself at {point.name}: {doomed.process.wait()}"
-        )
-        doomed.kill()
+        at_point = not doomed.alive()
+        self.kills[point.name if at_point else "from outside"] += 1
+        status = doomed.kill()
+        assert status == -signal.SIGKILL, f"it ended by itself near {point.name}, with {status}"
 
     async def _serves(self, begun: float) -> bool:
         """Wait until the master answers; False when it died before that."""

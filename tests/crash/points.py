@@ -119,6 +119,8 @@ def arm_store(fuse: Fuse) -> None:
     commit = raw.Transaction.commit
 
     def doomed(transaction: Any) -> Any:
+        if not transaction._write:
+            return commit(transaction)
         name = "nested" if transaction._parent is not None else "commit"
         fuse.passing(f"{name}.before")
         result = commit(transaction)
