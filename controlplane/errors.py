@@ -15,6 +15,8 @@ The tree::
     |-- UnknownKey               controlplane.error.unknown_key
     |-- TooManyLogins            controlplane.error.too_many_logins
     |-- NotAttached              controlplane.error.not_attached
+    |-- AlreadyAttached          controlplane.error.already_attached
+    |-- NotOffered               controlplane.error.not_offered
     |-- NodesNotConnected        controlplane.error.nodes_not_connected
     |-- StoreFull                controlplane.error.store_full
     |-- StoreFailed              controlplane.error.store_failed
@@ -145,6 +147,14 @@ class TooManyLogins(ControlPlaneError, uri="controlplane.error.too_many_logins")
 
 class NotAttached(ControlPlaneError, uri="controlplane.error.not_attached"):
     """The agent's session is not the one that its node is attached by."""
+
+
+class AlreadyAttached(ControlPlaneError, uri="controlplane.error.already_attached"):
+    """The node is connected already, and only one of its sessions can be."""
+
+
+class NotOffered(ControlPlaneError, uri="controlplane.error.not_offered"):
+    """Crossbar.io's master has this, the control plane has it not, or otherwise; the next step says how."""
 
 
 class NodesNotConnected(ControlPlaneError, uri="controlplane.error.nodes_not_connected"):

@@ -99,6 +99,15 @@ class Session:
         answer.addErrback(_translate, uri)
         return limit(self.clock, answer, within, uri)
 
+    def ask(self, uri: str, within: Seconds, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Deferred[Any]:
+        """Call a procedure that is not ours; fails with autobahn's `ApplicationError`, or `NoAnswer` without one."""
+        try:
+            answer = self._inner.call(uri, *args, **kwargs)
+        except NO_LINE:
+            answer = Deferred()
+            answer.errback(ApplicationError(ApplicationError.CANCELED, "the session is gone"))
+        return limit(self.clock, answer, within, uri)
+
     async def register(self, procedures: Mapping[str, Endpoint]) -> None:
         """Offer procedures, also when a stale session still offers them."""
         options = RegisterOptions(details_arg="details", force_reregister=True)
@@ -116,11 +125,22 @@ class Session:
         options = SubscribeOptions(match="prefix" if prefix else "exact", details_arg="details")
         await self._inner.subscribe(hear, topic, options=options)
 
+    async def offer(self, uri: str, function: Callable[..., Any]) -> None:
+        """Offer a function to the router itself: it is called as it is, without a caller."""
+        await self._inner.register(function, uri, options=RegisterOptions(force_reregister=True))
+
+    async def listen(self, topic: str, handler: Callable[..., None]) -> None:
+        """Hear events of a topic together with whose they are; the handler gets (session, *args)."""
+
+        def hear(*args: Any, details: Any = None, **_kwargs: Any) -> None:
+            handler(details.publisher or 0, *args)
+
+        await self._inner.subscribe(hear, topic, options=SubscribeOptions(details_arg="details"))
+
     def publish(
         self,
         topic: str,
-        payload: Any,
-        *,
+        *payload: Any,
         session: int | None = None,
         roles: Iterable[str] = (),
         but: Iterable[int] = (),
@@ -135,9 +155,9 @@ class Session:
             options["exclude"] = list(but)
         try:
             if options:
-                self._inner.publish(topic, payload, options=PublishOptions(**options))
+                self._inner.publish(topic, *payload, options=PublishOptions(**options))
             else:
-                self._inner.publish(topic, payload)
+                self._inner.publish(topic, *payload)
         except NO_LINE:
             log.debug("an event was not sent, the session is gone: {topic}", topic=topic)
 

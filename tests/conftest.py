@@ -32,8 +32,10 @@ class SilentWire:
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.sent: list[tuple[str, int, dict[str, Any]]] = []
         self.killed: list[int] = []
+        self.told: list[tuple[Any, ...]] = []
+        """Events in the form of Crossbar.io's master."""
 
-    def publish(self, topics, payload, roles=()):
+    def publish(self, topics, payload):
         self.published.append((topics[0], dict(payload)))
 
     def send(self, topic, session, payload):
@@ -41,6 +43,9 @@ class SilentWire:
 
     def announce(self, topic, payload):
         pass
+
+    def tell(self, topic, *arguments):
+        self.told.append((topic, *arguments))
 
     def kill(self, session, reason):
         self.killed.append(session)

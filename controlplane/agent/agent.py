@@ -5,14 +5,13 @@ of one key: attach when it is not attached, then report what changed, and again 
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
-from controlplane.agent.notebook import Notebook
 from controlplane.agent.supervisor import Supervisor
 from controlplane.clock import Chance, Clock
 from controlplane.drivers.driver import Driver
@@ -53,6 +52,18 @@ class Link(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """Where the assignment is kept while nobody can be asked."""
+
+    def read(self) -> Assignment | None:
+        """Return what was written last, or None."""
+        ...
+
+    def write(self, assignment: Assignment) -> None:
+        """Replace what is kept."""
+        ...
+
+
 class _Contact(enum.Enum):
     AWAY = "no session"
     JOINED = "a session, but not attached"
@@ -63,7 +74,7 @@ class Agent:
     """Keeps one node."""
 
     def __init__(
-        self, clock: Clock, chance: Chance, facts: NodeFacts, drivers: Mapping[str, Driver], notebook: Notebook
+        self, clock: Clock, chance: Chance, facts: NodeFacts, drivers: Mapping[str, Driver], notebook: Memory
     ) -> None:
         self._chance = chance
         self._facts = facts
@@ -84,8 +95,6 @@ class Agent:
         self._unreported = False
         self._failures = 0
         self._loop: Loop[str] = Loop("uplink", clock, self._talk)
-        self.rotate: Callable[[], None] = lambda: None
-        """Called when the master wants the key to be changed."""
 
     async def open(self) -> None:
         """Adopt what runs and go on with the assignment that was kept on disk."""
@@ -115,7 +124,7 @@ class Agent:
             if topic == ASSIGNMENT_TOPIC:
                 self._take(from_wire(payload, Assignment))
             elif topic == QUESTION_TOPIC:
-                self._hear_question(from_wire(payload, Question))
+                ensureDeferred(self._answer(from_wire(payload, Question)))
             elif topic == TICK_TOPIC:
                 self._hear_tick(from_wire(payload, Tick))
         except msgspec.ValidationError as problem:
@@ -273,12 +282,6 @@ class Agent:
             workers=tuple(workers),
             gone=tuple(gone),
         )
-
-    def _hear_question(self, question: Question) -> None:
-        if question.kind == "rotate_key":
-            self.rotate()
-        else:
-            ensureDeferred(self._answer(question))
 
     async def _answer(self, question: Question) -> None:
         link = self._link

@@ -14,6 +14,7 @@ from twisted.internet.task import react
 from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoAnswer
 from controlplane.keys import read_key
+from controlplane.records.events import OWN_PREFIX
 from controlplane.records.types import Seconds
 from controlplane.wamp import Login, Session, join_once, require_protected
 
@@ -24,23 +25,13 @@ JOIN_AGAIN_AFTER_S = 0.5
 def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]]) -> Any:
     """Join over a saved connection, do the work, leave, and return its result; raises `ControlPlaneError`."""
     login, key = read_connection(connection)
-
-    async def run(reactor: Any) -> Any:
-        session = await join_once(reactor, login, key)
-        result = await work(session)
-        session.leave()
-        return result
-
-    return run_once(run)
-
-
-def run_once(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a reactor for one piece of work, and return its result; raises `ControlPlaneError`."""
     outcome: list[Any] = []
 
     async def run(reactor: Any) -> None:
         try:
-            outcome.append(await work(reactor))
+            session = await join_once(reactor, login, key)
+            outcome.append(await work(session))
+            session.leave()
         except ControlPlaneError as problem:
             outcome.append(problem)
 
@@ -110,16 +101,11 @@ async def _join_when_there(reactor: Any, login: Login, key: Any, end: Seconds) -
             await sleep(reactor, JOIN_AGAIN_AFTER_S)
 
 
-def connection_path(file: str | None) -> Path:
-    """Return where a connection is saved."""
-    from controlplane.config import default_state_dir
-
-    return Path(file or os.path.join(default_state_dir(), "connection.json"))
-
-
 def read_connection(file: str | None) -> tuple[Login, Any]:
     """Return a saved connection and its key."""
-    path = connection_path(file)
+    from controlplane.config import default_state_dir
+
+    path = Path(file or os.path.join(default_state_dir(), "connection.json"))
     try:
         saved = json.loads(path.read_text())
         login = Login(
@@ -156,7 +142,9 @@ def resolve(name: str) -> str:
         return name
     from controlplane.cli.procedures import OWN_PROCEDURES
 
-    found = [uri for uri in OWN_PROCEDURES if uri.rpartition(".")[2] == name]
+    named = [uri for uri in OWN_PROCEDURES if uri.rpartition(".")[2] == name]
+    # Crossbar.io's form of a procedure does not take a name away from ours.
+    found = [uri for uri in named if uri.startswith(OWN_PREFIX)] or named
     if len(found) != 1:
         raise InvalidArgument(
             f"there is no procedure {name}" if not found else f"{name} is one of {', '.join(found)}",

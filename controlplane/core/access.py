@@ -9,25 +9,28 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Literal, NamedTuple
 
+from controlplane.core.edge_rights import EDGE_ROLE
+
 Action = Literal["call", "register", "publish", "subscribe"]
-Right = Literal["read", "operate", "manage", "administer", "self", "agent", "join"]
+Right = Literal["read", "operate", "manage", "administer", "self", "agent", "join", "greet"]
 
 ACTIONS: tuple[Action, ...] = ("call", "register", "publish", "subscribe")
 
 RIGHTS: Mapping[str, frozenset[Right]] = {
-    "owner": frozenset({"read", "operate", "manage", "administer", "self"}),
-    "admin": frozenset({"read", "operate", "manage", "administer", "self"}),
-    "operator": frozenset({"read", "operate", "self"}),
-    "viewer": frozenset({"read", "self"}),
+    "owner": frozenset({"read", "operate", "manage", "administer", "self", "greet"}),
+    "admin": frozenset({"read", "operate", "manage", "administer", "self", "greet"}),
+    "operator": frozenset({"read", "operate", "self", "greet"}),
+    "viewer": frozenset({"read", "self", "greet"}),
     "agent": frozenset({"agent"}),
     "joining": frozenset({"join"}),
+    EDGE_ROLE: frozenset({"greet"}),
 }
 """By role, in the whole realm.
 
 `read` looks, `operate` starts, stops and scales, `manage` creates, changes and deletes clusters and sees their
 configurations, `administer` decides who may do what and pairs nodes, `self` is what everybody may do for themselves,
-`agent` speaks for one node, `join` trades an invitation for a key. An owner differs from an admin in one thing: nobody
-gives or takes a role above their own.
+`agent` speaks for one node, `join` trades an invitation for a key, `greet` asks whether the master is there. An owner
+differs from an admin in one thing: nobody gives or takes a role above their own.
 """
 
 ALL_RIGHTS: frozenset[Right] = frozenset(right for rights in RIGHTS.values() for right in rights)
@@ -45,6 +48,7 @@ TOPICS: Mapping[str, tuple[tuple[str, Literal["exact", "prefix"]], ...]] = {
     **dict.fromkeys(USER_ROLES, (("controlplane.", "prefix"), ("crossbarfabriccenter.", "prefix"))),
     "agent": tuple((f"controlplane.agent.{topic}", "exact") for topic in ("on_assignment", "on_question", "on_tick")),
     "joining": (),
+    EDGE_ROLE: (),
 }
 """What a role may subscribe to."""
 

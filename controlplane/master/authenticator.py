@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from controlplane.core.access import covers
+from controlplane.core.edge_rights import EDGE_ROLE
 from controlplane.errors import InvalidArgument, LimitReached, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.throttle import Throttle
-from controlplane.records.limits import Limits
+from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal
-from controlplane.records.types import Instant, Seconds
-from controlplane.services.logins import Login, find_login
+from controlplane.records.types import MANAGEMENT_REALM_OID, Instant, Seconds
+from controlplane.services.logins import Login, edge_login, find_login
 from controlplane.store.database import Store
 
 KEY_HEX_LENGTH = 64
@@ -25,17 +26,11 @@ class Authenticator:
     """Says as whom a key may log in."""
 
     def __init__(
-        self,
-        store: Store,
-        sessions: Sessions,
-        now: Callable[[], Instant],
-        seconds: Callable[[], Seconds],
-        limits: Limits,
+        self, store: Store, sessions: Sessions, now: Callable[[], Instant], seconds: Callable[[], Seconds]
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._now = now
-        self._limits = limits
         self._throttle = Throttle(seconds)
 
     def authenticate(self, realm: str | None, authid: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,11 +50,19 @@ class Authenticator:
                 f"nobody has the public key {key}",
                 next_step="pair the node with 'pair_node', or log in with the key that 'controlplane init' made",
             )
+        if isinstance(found.record, Node) and details.get("authrole") == EDGE_ROLE:
+            found = edge_login(found.record)
         self._slow_down((peer, key))
         self._require_valid(found)
         chosen, role = self._as_asked(found, realm, authid, details.get("authrole"))
-        self._require_room(found)
-        return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": {"pubkey": key}}
+        if self._sessions.count(found.authid) >= found.sessions_max:
+            raise LimitReached(
+                f"{found.authid} has {found.sessions_max} sessions, as many as it may have",
+                subject={"type": found.noun, "authid": found.authid},
+                next_step="end other sessions first, or ask an administrator for a higher sessions_max",
+            )
+        extra = {"pubkey": key, **(_edge_extra(found.record) if isinstance(found.record, Node) else {})}
+        return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": extra}
 
     def proven(self, joined: Joined) -> None:
         """Take note that somebody did log in."""
@@ -80,17 +83,6 @@ class Authenticator:
                 raise NotAuthorized("the invitation has expired", next_step="ask for a new one")
             case _:
                 pass
-
-    def _require_room(self, found: Login) -> None:
-        limits = self._limits
-        setting = "sessions_per_agent_max" if found.noun == "node" else "sessions_per_user_max"
-        admitted = getattr(limits, setting) if found.sessions_max is None else found.sessions_max
-        if self._sessions.count(found.authid) >= admitted:
-            raise LimitReached(
-                f"{found.authid} has {admitted} sessions, as many as it may have",
-                subject={"type": "limit", "name": setting, "value": admitted, "of": {"type": found.noun}},
-                next_step=f"end other sessions first, or raise the setting {setting} or the user's sessions_max",
-            )
 
     def _as_asked(self, found: Login, realm: str | None, authid: str | None, asked: Any) -> tuple[str, str]:
         if realm is not None and realm not in found.realms:
@@ -132,6 +124,12 @@ def _refuse_void_binding(details: Mapping[str, Any]) -> None:
             f"the login is to be bound to its channel by {asked!r}, and the channel has no such identity",
             next_step="connect by wss:// to the router itself, or ask for no binding",
         )
+
+
+def _edge_extra(node: Node) -> dict[str, Any]:
+    """Return what Crossbar.io's master tells a node when it logs in, and what the node was paired with."""
+    told = {"node_oid": str(node.oid), "cluster_ip": node.cluster_ip, "mrealm_oid": str(MANAGEMENT_REALM_OID)}
+    return {**(node.authextra or {}), **told}
 
 
 def _public_key(details: Mapping[str, Any]) -> str:

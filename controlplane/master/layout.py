@@ -13,7 +13,7 @@ from controlplane.master.certificates import ANY_ADDRESS, Listening, RouterCerti
 from controlplane.paths import crossbar_config, short_directory
 from controlplane.process import lock_directory, real_chance
 from controlplane.records.principals import Principal
-from controlplane.services.logins import MANAGEMENT_REALM
+from controlplane.records.types import MANAGEMENT_REALM
 from controlplane.store.catalog import PRINCIPALS
 from controlplane.store.database import Change, Store
 from controlplane.store.lmdb import LmdbEngine
@@ -130,7 +130,8 @@ def _configure_router(state: StateDirectory, port: int, listening: Listening) ->
     master = _transports(config)["master"]
     master["endpoint"]["path"] = str(state.master_socket)
     known = public_key(ensure_key(state.master_key))
-    master["auth"]["cryptosign"]["principals"][MASTER_AUTHID]["authorized_keys"] = [known]
+    for principal in master["auth"]["cryptosign"]["principals"].values():
+        principal["authorized_keys"] = [known]
     endpoint = public_endpoint(config)
     endpoint["port"] = port
     endpoint["interface"] = listening.interface

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from controlplane.clock import Chance, Clock
-from controlplane.core.access import USER_ROLES, allowed
-from controlplane.errors import ControlPlaneError
+from controlplane.core.edge_rights import EDGE_ROLE, edge_may
+from controlplane.errors import AlreadyAttached, ControlPlaneError
 from controlplane.master.authenticator import Authenticator
+from controlplane.master.crossbar_events import crossbar_events
+from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.monitor import Monitor
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.uplinks import Messenger, Uplinks
@@ -18,38 +20,26 @@ from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
-from controlplane.services import (
-    agents,
-    clusters,
-    events,
-    grants,
-    groups,
-    invitations,
-    memberships,
-    nodes,
-    teams,
-    users,
-    workers,
-)
+from controlplane.services import agents, clusters, crossbar, events, groups, memberships, nodes, workers
 from controlplane.services.ledger import EVENTS_KEPT_MAX
 from controlplane.services.pipeline import Pipeline
 from controlplane.services.procedures import collect
-from controlplane.services.rotation import is_next_key, take_over_key
 from controlplane.services.specs import Compositions
 from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
-PROCEDURES = collect(clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations)
-
-HEARD_BY = {"read": (), "administer": tuple(role for role in USER_ROLES if allowed(role, "administer"))}
-"""Which roles hear an event, by the right that it needs; whoever may read hears all others."""
+PROCEDURES = collect(clusters, groups, memberships, workers, nodes, events, agents, crossbar)
 
 
 class Wire(Messenger, Protocol):
     """What the master sends."""
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
-        """Send one event under each of its names, to sessions in these roles only if any are given."""
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
+        """Send one event under each of its names."""
+        ...
+
+    def tell(self, topic: str, *arguments: Any) -> None:
+        """Send an event in Crossbar.io's form."""
         ...
 
 
@@ -66,17 +56,25 @@ class Plane:
         events_kept: int = EVENTS_KEPT_MAX,
         limits: Limits = DEFAULT_LIMITS,
         broken: Callable[[ControlPlaneError], None] | None = None,
+        edges: EdgeSettings | None = None,
     ) -> None:
         """Open the store; `broken` is called when it cannot be used any more."""
         self._wire = wire
         self.store = Store(engine, clock, chance.new_oid, broken=broken)
         compositions = Compositions()
+        self.edges = Edges(clock, chance, self.store, wire, self.invoke, edges, self._heard)
         self.uplinks = Uplinks(
-            clock, self.store, wire, chance.new_oid, compositions, lambda work: self.pipeline.change(work)
+            clock,
+            self.store,
+            self.edges,
+            chance.new_oid,
+            compositions,
+            lambda work: self.pipeline.change(work),
+            chance.now(),
         )
         self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
         self.sessions = Sessions(self.store, wire.kill, chance.now)
-        self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
+        self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds)
         self.sessions.proven = self._proven
         self.pipeline = Pipeline(
             PROCEDURES,
@@ -97,35 +95,71 @@ class Plane:
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
+        await self.edges.close()
         await self.monitor.close()
         await self.uplinks.close()
         self.store.close()
 
     async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a procedure; raises nothing but `ControlPlaneError`."""
+        if caller.authrole == EDGE_ROLE:
+            # It calls when it offers all its procedures, and never before.
+            self.edges.ready(caller.session)
         return await self.pipeline.invoke(caller, uri, args, kwargs)
 
     def authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None = None) -> dict[str, Any]:
         """Say as what a key may log in."""
-        return self.authenticator.authenticate(realm, authid, details)
+        found = self.authenticator.authenticate(realm, authid, details)
+        if found["role"] == EDGE_ROLE and self.uplinks.session_of(Oid(found["extra"]["node_oid"])) is not None:
+            # Its procedures have the same names: two sessions of one node cannot both be called.
+            raise AlreadyAttached(
+                f"node {found['authid']} is connected already",
+                next_step="a session that was lost is forgotten within seconds; try again, or see who has its key",
+            )
+        return found
+
+    def authorize(self, session: Mapping[str, Any], uri: str, action: str, match: str) -> bool:
+        """Say whether a session whose rights are not in the router's configuration may do something."""
+        return session.get("session") not in self.sessions.ended and (
+            session.get("authrole") == EDGE_ROLE and edge_may(str(session.get("authid")), uri, action, match)
+        )
+
+    def joined(self, line: Line) -> None:
+        """Take note of the master's session: every agent attaches anew."""
+        self.edges.joined(line)
+        self.uplinks.joined()
+
+    def left(self) -> None:
+        """Take note that the master's session is gone."""
+        self.edges.left()
+        self.uplinks.left()
+
+    def session_joined(self, details: Mapping[str, Any]) -> None:
+        """Take note of a session, in the form in which the router describes it."""
+        self.sessions.joined(details)
+        number = details.get("session")
+        if details.get("authrole") == EDGE_ROLE and number not in self.sessions.ended:
+            self.edges.session_joined(int(number or 0), str(details.get("authid")))
 
     def session_left(self, session: int) -> None:
         """Take note that a session of the realm is no more."""
         self.sessions.left(session)
+        self.edges.session_left(session)
         self.uplinks.session_left(session)
 
     def _proven(self, joined: Joined) -> None:
         self.authenticator.proven(joined)
-        with self.store.read() as view:
-            rotated = is_next_key(view, joined.pubkey)
-        if rotated is not None:
-            self.pipeline.change(lambda ledger: take_over_key(ledger, rotated, self.sessions.judge))
+
+    def _heard(self, node_oid: Oid, worker_id: str | None, said: Mapping[str, Any]) -> None:
+        self.uplinks.note_heartbeat(node_oid, worker_id, said)
 
     # Outlets
 
     def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
-        """Send an event to its subscribers."""
-        self._wire.publish((kind.topic, *kind.aliases), payload, HEARD_BY[kind.needs])
+        """Send an event to its subscribers, and to those of Crossbar.io's event for the same in its own form."""
+        self._wire.publish((kind.topic, *kind.aliases), payload)
+        for topic, arguments in crossbar_events(kind, payload, self.uplinks.heartbeat):
+            self._wire.tell(topic, *arguments)
 
     def wake_cluster(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
         """Have the monitor look at a cluster, at once or after so many seconds."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -13,13 +14,16 @@ from controlplane.connection import Connection
 from controlplane.errors import ControlPlaneError, NotAuthorized
 from controlplane.keys import ensure_key
 from controlplane.master.audience import Audience
-from controlplane.master.layout import MASTER_AUTHID, StateDirectory
+from controlplane.master.crossbar_events import GLOBAL_TOPICS
+from controlplane.master.edge_watch import EdgeWatch
+from controlplane.master.edges import EdgeSettings
+from controlplane.master.layout import ADMIN_AUTHID, ADMIN_ROLE, MASTER_AUTHID, StateDirectory
+from controlplane.master.pairing import PairingFolder
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.limits import Limits
 from controlplane.records.principals import Caller
-from controlplane.records.types import to_wire
-from controlplane.services.logins import MANAGEMENT_REALM
+from controlplane.records.types import GLOBAL_REALM, MANAGEMENT_REALM, to_wire
 from controlplane.store.lmdb import LmdbEngine
 from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint, require_protected
 
@@ -29,6 +33,10 @@ AUTHENTICATOR_ROLE = "trusted"
 SESSIONS_ASKED_AT_ONCE = 50
 AUTHENTICATE = "controlplane.master.authenticate"
 
+GLOBAL_AUTHID = "master-global"
+PAIR_NODE = "crossbarfabriccenter.mrealm.pair_node"
+CROSSBAR_PREFIX = "crossbarfabriccenter."
+
 log = Logger()
 
 
@@ -37,6 +45,9 @@ class WampWire:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.global_session: Session | None = None
+        """In the realm in which Crossbar.io tells of pairings."""
+
         self.audience = Audience()
         self.muted: Mapping[int, None] = {}
         """Sessions that get no events, because they were ended and are still there."""
@@ -53,12 +64,19 @@ class WampWire:
             except ControlPlaneError as problem:
                 log.debug("subscription {number} is gone: {problem}", number=number, problem=problem)
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
         """Send one event under each of its names that somebody listens to."""
         if self.session is not None:
             for topic in topics:
                 if self.audience.wants(topic):
-                    self.session.publish(topic, payload, roles=roles, but=self.muted)
+                    self.session.publish(topic, payload, but=self.muted)
+
+    def tell(self, topic: str, *arguments: Any) -> None:
+        """Send an event in Crossbar.io's form, to the realms in which Crossbar.io tells of it."""
+        if self.session is not None and self.audience.wants(topic):
+            self.session.publish(topic, *arguments, but=self.muted)
+        if self.global_session is not None and topic in GLOBAL_TOPICS:
+            self.global_session.publish(topic, *arguments, but=self.muted)
 
     def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
         """Send an event to one session."""
@@ -71,11 +89,12 @@ class WampWire:
             self.session.publish(topic, payload, but=self.muted)
 
     def kill(self, session: int, reason: str) -> None:
-        """Ask the router to end a session."""
-        if self.session is not None:
-            self.session.call(
-                "wamp.session.kill", 10.0, session, reason="controlplane.close.replaced", message=reason
-            ).addErrback(lambda failure: log.debug("session {id}: {problem}", id=session, problem=failure.value))
+        """Ask the router to end a session, in whichever realm it is."""
+        for realm in (self.session, self.global_session):
+            if realm is not None:
+                realm.call(
+                    "wamp.session.kill", 10.0, session, reason="controlplane.close.replaced", message=reason
+                ).addErrback(lambda failure: log.debug("session {id}: {problem}", id=session, problem=failure.value))
 
 
 class Master:
@@ -95,6 +114,7 @@ class Master:
             events_kept=settings.events_kept,
             limits=limits,
             broken=self._store_broke,
+            edges=EdgeSettings(self._state.master / "edges", (settings.edge_first_port, settings.edge_last_port)),
         )
         self._wire.muted = self._plane.sessions.ended
         login = Login(
@@ -103,6 +123,20 @@ class Master:
         require_protected(login)
         key = ensure_key(self._state.master_key)
         self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
+        self._edges = EdgeWatch(self._plane)
+        self._pairing: PairingFolder | None = None
+        if settings.watch_to_pair:
+            url = settings.fabric_url or f"ws://127.0.0.1:{self._state.port()}/ws"
+            self._pairing = PairingFolder(reactor, chance.now, Path(settings.watch_to_pair), url, self._pair)
+        self._global_is_begun = False
+        self._global = Connection(
+            reactor,
+            msgspec.structs.replace(login, realm=GLOBAL_REALM, authid=GLOBAL_AUTHID),
+            key,
+            joined=self._joined_globally,
+            left=self._left_globally,
+            random=chance.random,
+        )
 
     async def begin(self) -> None:
         """Converge, and connect; returns never, and raises when the store cannot be used any more."""
@@ -113,6 +147,9 @@ class Master:
 
     async def end(self) -> None:
         """Leave the router, finish what is under way, and write it."""
+        if self._pairing is not None:
+            self._pairing.close()
+        self._global.stop()
         self._connection.stop()
         await self._plane.close()
         log.info("the master has ended in order")
@@ -124,13 +161,21 @@ class Master:
     async def _joined(self, session: Session) -> None:
         await session.register({uri: self._endpoint(uri) for uri in PROCEDURES})
         self._plane.sessions.clear()
-        await session.subscribe("wamp.session.on_join", lambda _topic, joined, *_: self._plane.sessions.joined(joined))
+        await session.subscribe("wamp.session.on_join", lambda _topic, joined, *_: self._plane.session_joined(joined))
         await session.subscribe("wamp.session.on_leave", lambda _topic, number, *_: self._plane.session_left(number))
         await self._wire.watch_audience(session)
         self._wire.session = session
-        self._plane.uplinks.joined()
+        self._plane.joined(session)
+        await self._edges.begin(session)
         await session.register({AUTHENTICATE: self._authenticate})
         await self._watch_sessions(session)
+        if self._wire.global_session is not None:
+            await self._watch_sessions(self._wire.global_session)
+        if not self._global_is_begun:
+            self._global_is_begun = True
+            self._global.start()
+            if self._pairing is not None:
+                self._pairing.start()
         notify("READY=1")
         log.info("the master {version} is ready", version=__version__, store=str(self._state.store))
 
@@ -144,14 +189,35 @@ class Master:
             ]
             for answer in asked:
                 try:
-                    self._plane.sessions.joined(await answer or {})
+                    found = await answer or {}
                 except ControlPlaneError as problem:
                     log.debug("a session is gone: {problem}", problem=problem)
+                else:
+                    self._plane.session_joined(found)
+                    # A node that was there before the master has long registered everything.
+                    self._plane.edges.ready(int(found.get("session", 0)))
+
+    async def _pair(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Pair a node that was found in the pairing folder, in the name of the first administrator."""
+        caller = Caller(session=0, authid=ADMIN_AUTHID, authrole=ADMIN_ROLE)
+        node: Mapping[str, Any] = await self._plane.invoke(caller, PAIR_NODE, (), arguments)
+        return node
 
     def _left(self) -> None:
         if self._wire.session is not None:
             self._wire.session = None
-            self._plane.uplinks.left()
+            self._plane.left()
+
+    async def _joined_globally(self, session: Session) -> None:
+        """Offer Crossbar.io's procedures in the realm that its shell joins unless it is told another one, too."""
+        await session.register({uri: self._endpoint(uri) for uri in PROCEDURES if uri.startswith(CROSSBAR_PREFIX)})
+        await session.subscribe("wamp.session.on_join", lambda _topic, joined, *_: self._plane.session_joined(joined))
+        await session.subscribe("wamp.session.on_leave", lambda _topic, number, *_: self._plane.session_left(number))
+        self._wire.global_session = session
+        await self._watch_sessions(session)
+
+    def _left_globally(self) -> None:
+        self._wire.global_session = None
 
     def _endpoint(self, uri: str) -> Endpoint:
         async def invoke(caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

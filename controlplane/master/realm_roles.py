@@ -7,12 +7,14 @@ import json
 import re
 from typing import Any
 
-from controlplane.core.access import ACTIONS, RIGHTS, Permission, permissions
+from controlplane.core.access import ACTIONS, RIGHTS, USER_ROLES, Permission, permissions
+from controlplane.core.edge_rights import AUTHORIZE, EDGE_ROLE
 from controlplane.master.plane import PROCEDURES
+from controlplane.records.types import GLOBAL_REALM, MANAGEMENT_REALM
 from controlplane.services.identity import needs_of
-from controlplane.services.logins import MANAGEMENT_REALM
 
 MASTER_ROLE = "master"
+CROSSBAR_PREFIX = "crossbarfabriccenter."
 DISCLOSE = {"caller": True, "publisher": True}
 
 
@@ -20,7 +22,21 @@ def realm_roles() -> list[dict[str, Any]]:
     """Return the roles of the management realm as Crossbar.io's configuration wants them; the master's comes first."""
     needs = needs_of(PROCEDURES)
     everything = Permission("", "prefix", frozenset(ACTIONS))
-    roles = {MASTER_ROLE: [everything], **{role: permissions(role, needs) for role in RIGHTS}}
+    roles = {MASTER_ROLE: [everything], **{role: permissions(role, needs) for role in RIGHTS if role != EDGE_ROLE}}
+    return [*_with_permissions(roles), {"name": EDGE_ROLE, "authorizer": AUTHORIZE}]
+
+
+def global_roles() -> list[dict[str, Any]]:
+    """Return the roles of the global realm: users find there what Crossbar.io's programs look for, and no more."""
+    needs = {uri: need for uri, need in needs_of(PROCEDURES).items() if uri.startswith(CROSSBAR_PREFIX)}
+    everything = Permission("", "prefix", frozenset(ACTIONS))
+    users = {
+        role: [each for each in permissions(role, needs) if each.uri.startswith(CROSSBAR_PREFIX)] for role in USER_ROLES
+    }
+    return _with_permissions({MASTER_ROLE: [everything], **users})
+
+
+def _with_permissions(roles: dict[str, list[Permission]]) -> list[dict[str, Any]]:
     return [
         {"name": role, "permissions": [_entry(permission) for permission in found]} for role, found in roles.items()
     ]
@@ -32,6 +48,8 @@ def router_config(current: dict[str, Any]) -> str:
     for realm in config["workers"][0]["realms"]:
         if realm["name"] == MANAGEMENT_REALM:
             realm["roles"] = realm_roles()
+        elif realm["name"] == GLOBAL_REALM:
+            realm["roles"] = global_roles()
     lines: list[str] = []
 
     def shorten(value: Any) -> Any:

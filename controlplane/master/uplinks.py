@@ -9,14 +9,16 @@ pause when it stays silent.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from controlplane.clock import Clock, DelayedCall, limit
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
+from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, Tick
-from controlplane.records.types import Oid, Seconds, to_wire
+from controlplane.records.types import Instant, Oid, Seconds, from_wire, to_wire
 from controlplane.records.workers import Assignment, Question, Report, Worker
 from controlplane.services.agents import mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
@@ -29,6 +31,9 @@ RESEND_AFTER_S = 2.0
 TICK_PERIOD_S = 2.0
 SETTLE_S = 5.0
 """How long agents may take to attach again after the master or the router was away, before they count as offline."""
+
+PROCESSES_MAX = 1_000
+"""Workers of one node without an agent of which heartbeats are kept."""
 
 log = Logger()
 
@@ -74,6 +79,7 @@ class Uplinks:
         new_oid: Callable[[], Oid],
         compositions: Compositions,
         change: Callable[[Callable[[Ledger], Any]], Deferred[Any]],
+        started: Instant,
     ) -> None:
         self._clock = clock
         self._store = store
@@ -86,7 +92,10 @@ class Uplinks:
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
         self.boot = new_oid()
+        self.started = started
+        self.ticks = 0
         self._ticks: DelayedCall | None = None
+        self._heartbeats: dict[Oid, Heartbeat] = {}
 
     # The master's own session
 
@@ -171,6 +180,31 @@ class Uplinks:
             del self._questions[question]
             waiting.callback(answer)
 
+    def heartbeat(self, node_oid: Oid) -> Heartbeat | None:
+        """Return what a node without an agent said of itself last."""
+        return self._heartbeats.get(node_oid)
+
+    def note_heartbeat(self, node_oid: Oid, worker_id: str | None, said: Mapping[str, Any]) -> None:
+        """Take in what a node without an agent says of itself, or of one of its workers."""
+        last = self._heartbeats.get(node_oid, Heartbeat())
+        try:
+            if worker_id is None:
+                news = from_wire(
+                    {
+                        "counter": said.get("seq", 0),
+                        "time": said.get("timestamp", 0),
+                        "workers": said.get("workers", {}),
+                        "system": said.get("system", {}),
+                    },
+                    Heartbeat,
+                )
+                self._heartbeats[node_oid] = msgspec.structs.replace(news, processes=last.processes)
+            elif len(last.processes) < PROCESSES_MAX or worker_id in last.processes:
+                processes = {**last.processes, worker_id: dict(said)}
+                self._heartbeats[node_oid] = msgspec.structs.replace(last, processes=processes)
+        except msgspec.ValidationError as problem:
+            log.debug("a heartbeat of node {node} is not understood: {p}", node=str(node_oid), p=problem)
+
     async def ask(self, ask: Ask) -> Mapping[Oid, Mapping[str, Any]]:
         """Return the answers of the nodes that answered in time."""
         waiting = {
@@ -192,13 +226,6 @@ class Uplinks:
         if uplink is not None:
             uplink.pending.update(dict.fromkeys(workers, version))
             self._pushes.wake(node_oid)
-
-    def rotate(self, node_oid: Oid) -> None:
-        """Ask an agent to make a new key and to log in with it."""
-        uplink = self._uplinks.get(node_oid)
-        if uplink is not None:
-            asked = Question(oid=self._new_oid(), kind="rotate_key")
-            self._messenger.send(QUESTION_TOPIC, uplink.session, to_wire(asked))
 
     # Inside
 
@@ -258,6 +285,7 @@ class Uplinks:
         )
 
     def _tick(self) -> None:
+        self.ticks += 1
         self._messenger.announce(TICK_TOPIC, to_wire(Tick(boot=self.boot)))
         self._ticks = self._clock.callLater(TICK_PERIOD_S, self._tick)
 

@@ -3,7 +3,7 @@
 Beware of the word: a "node" is a machine here, as in Crossbar.io. What Senlin and CLAP call a node is our worker.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -46,6 +46,8 @@ class NodeFacts(Record, frozen=True, kw_only=True):
     """Most workers that this node takes in all; None for no limit."""
 
     cores: Natural = 1
+    agentless: bool = False
+    """Whether it is a node of Crossbar.io without an agent of ours, which the master keeps itself."""
 
 
 class Node(Record, frozen=True, kw_only=True):
@@ -75,6 +77,12 @@ class Node(Record, frozen=True, kw_only=True):
     assignment: int = 0
     """Version of what it shall run; grows by one with every change."""
 
+    cluster_ip: Line | None = None
+    """Where the workers of a node without an agent listen, as it was paired; None for loopback."""
+
+    authextra: dict[str, Any] | None = None
+    """Crossbar.io's: handed to a node without an agent when it logs in."""
+
 
 class Load(Record, frozen=True, kw_only=True):
     """How many workers a node carries; kept in step with every change of a worker."""
@@ -93,9 +101,6 @@ class NodeView(Record, frozen=True, kw_only=True):
     authid: str
     name: str
     pubkey: str
-    next_pubkey: str | None
-    """A key that was announced and has not been used yet."""
-
     label: str | None
     description: str | None
     tags: Tags | None
@@ -119,3 +124,80 @@ class NodeChange(Record, frozen=True, kw_only=True):
     authid: str
     status: NodeStatus
     since: Instant
+
+
+class Heartbeat(Record, frozen=True, kw_only=True):
+    """What a node without an agent said of itself last; kept in memory only."""
+
+    counter: int = 0
+    time: Instant = 0
+    """By the node's clock."""
+
+    workers: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many it runs, by type."""
+
+    system: dict[str, Any] = msgspec.field(default_factory=dict)
+    processes: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    """Of its workers, by their identity on the node."""
+
+
+class CrossbarNode(Record, frozen=True, kw_only=True):
+    """A node as Crossbar.io's master describes it, with the last heartbeat of one without an agent."""
+
+    oid: Oid
+    label: str | None
+    description: str | None
+    tags: Tags | None
+    owner_oid: Oid | None
+    pubkey: str
+    cluster_ip: str | None
+    mrealm_oid: Oid
+    authid: str
+    authextra: dict[str, Any] | None
+    heartbeat: int | None
+    timestamp: Instant | None
+    status: NodeStatus
+    workers: dict[str, int]
+    system: dict[str, Any]
+
+
+class CrossbarNodeStatus(Record, frozen=True, kw_only=True):
+    """A node that comes or goes, in the words of Crossbar.io's master."""
+
+    id: Oid
+    authid: str
+    status: NodeStatus
+    last_active: Instant
+    last_activity: int
+    """A number of Crossbar.io's: 3 for a node that is ready, 5 for one that was found gone."""
+
+    workers: dict[str, int]
+    counter: int
+    time: Instant
+
+
+class CrossbarRealm(Record, frozen=True, kw_only=True):
+    """A management realm as Crossbar.io's master describes it."""
+
+    oid: Oid
+    label: str | None
+    description: str | None
+    tags: Tags | None
+    name: str
+    created: int
+    """In microseconds, as there."""
+
+    owner: Oid | None
+    cf_router_worker: str | None
+    cf_container_worker: str | None
+
+
+class CrossbarStatus(Record, frozen=True, kw_only=True):
+    """That the master is there, in the words of Crossbar.io's master."""
+
+    type: str
+    realm: str
+    now: str
+    started: str
+    uptime: str
+    tick: int

@@ -22,6 +22,13 @@ Seconds = float
 NANOSECONDS = 1_000_000_000
 """In a second."""
 
+MANAGEMENT_REALM = "default"
+GLOBAL_REALM = "com.crossbario.fabric"
+"""Names of Crossbar.io's own master, whose shell and edge nodes ask for them."""
+
+MANAGEMENT_REALM_OID = UUID("c0a7e1d0-0000-4000-8000-0000000d0de5")
+"""Crossbar.io has several management realms, each with an oid; here there is the one."""
+
 NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$"
 """Names of clusters; the rule is that of Crossbar.io's own master."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from controlplane.core.access import Decision, Needs, allowed, covers, decide_needs, grants
+from controlplane.core.edge_rights import EDGE_ROLE
 from controlplane.errors import NotAuthorized
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
@@ -111,6 +112,11 @@ def _find_node(view: View, caller: Caller, _now: Instant) -> Identity | None:
     return None if node is None else Identity(node.oid, node)
 
 
+def _find_edge_node(view: View, caller: Caller, now: Instant) -> Identity | None:
+    node = view.rows(NODES).find_by("authid", caller.authid)
+    return _find_node(view, caller, now) if node is None else Identity(node.oid, node)
+
+
 def _find_invitation(view: View, caller: Caller, now: Instant) -> Identity | None:
     try:
         invitation = view.rows(INVITATIONS).find(Oid(caller.authid))
@@ -126,5 +132,6 @@ FINDERS: dict[str, Finder] = {
     "viewer": _find_user,
     "agent": _find_node,
     "joining": _find_invitation,
+    EDGE_ROLE: _find_edge_node,
 }
 """By role: how the one that a session speaks for is found in the store."""

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from controlplane.core.edge_rights import EDGE_ROLE, edge_authid
 from controlplane.errors import AlreadyExists
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal
-from controlplane.records.types import PublicKey
+from controlplane.records.types import GLOBAL_REALM, MANAGEMENT_REALM, PublicKey
 from controlplane.store.catalog import INVITATIONS, NODES, PRINCIPALS
 from controlplane.store.database import View
 
-MANAGEMENT_REALM = "default"
-GLOBAL_REALM = "com.crossbario.fabric"
-"""Names of Crossbar.io's own master, whose shell and edge nodes ask for them."""
+USER_SESSIONS_MAX = 1_000
+AGENT_SESSIONS_MAX = 16
+"""An agent has one; a few more may linger after a bad line until their pings are missed."""
 
 INVITATION_SESSIONS_MAX = 4
 
@@ -25,9 +26,7 @@ class Login(NamedTuple):
     realms: tuple[str, ...]
     """That it may join; the first one when it does not say."""
 
-    sessions_max: int | None
-    """None for what the settings say."""
-
+    sessions_max: int
     noun: str
     record: Principal | Node | Invitation
 
@@ -53,14 +52,19 @@ def require_free_key(view: View, pubkey: PublicKey) -> None:
         )
 
 
+def edge_login(node: Node) -> Login:
+    """Return as whom a node of Crossbar.io without an agent logs in."""
+    return Login(edge_authid(node), EDGE_ROLE, (MANAGEMENT_REALM,), AGENT_SESSIONS_MAX, "node", node)
+
+
 def login_of(record: Principal | Node | Invitation) -> Login:
     """Return as whom somebody logs in."""
     match record:
         case Principal():
-            realms = (MANAGEMENT_REALM, GLOBAL_REALM)
-            return Login(record.authid, record.role, realms, record.sessions_max, "user", record)
+            most = USER_SESSIONS_MAX if record.sessions_max is None else record.sessions_max
+            return Login(record.authid, record.role, (GLOBAL_REALM, MANAGEMENT_REALM), most, "user", record)
         case Node():
-            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), None, "node", record)
+            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), AGENT_SESSIONS_MAX, "node", record)
         case Invitation():
             return Login(str(record.oid), "joining", (record.realm,), INVITATION_SESSIONS_MAX, "invitation", record)
 

@@ -20,6 +20,7 @@ from controlplane.errors import (
 )
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
+from controlplane.records.nodes import Heartbeat
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
 from controlplane.records.principals import Caller, Who
 from controlplane.records.types import Instant, Oid, Record, to_wire
@@ -71,12 +72,22 @@ class Agents(Protocol):
         """Have a node that was taken out stop everything, and end its session; `assignment` was its last version."""
         ...
 
-    def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
-        """Take an agent's answer to a question."""
+    @property
+    def started(self) -> Instant:
+        """Return since when the master runs."""
         ...
 
-    def rotate(self, node_oid: Oid) -> None:
-        """Ask an agent to make a new key and to log in with it."""
+    @property
+    def ticks(self) -> int:
+        """Return how often the master has said that it is there."""
+        ...
+
+    def heartbeat(self, node_oid: Oid) -> Heartbeat | None:
+        """Return what a node without an agent said of itself last."""
+        ...
+
+    def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
+        """Take an agent's answer to a question."""
         ...
 
     async def ask(self, ask: Ask) -> Mapping[Oid, Mapping[str, Any]]:

@@ -236,7 +236,7 @@ class Network:
 
     # What the master sends
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
         self._world.events.append((topics[0], dict(payload)))
 
     def send(self, topic: str, session: int, payload: Mapping[str, Any]) -> None:
@@ -244,6 +244,9 @@ class Network:
         if found is not None:
             wire = _over_the_wire(payload)
             self.later(lambda: found.agent.heard(topic, wire) if found.open else None)
+
+    def tell(self, topic: str, *arguments: Any) -> None:
+        """Nobody in the simulation listens to events in Crossbar.io's form."""
 
     def announce(self, topic: str, payload: Mapping[str, Any]) -> None:
         for session in list(self._sessions.values()):

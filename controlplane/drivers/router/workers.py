@@ -166,7 +166,10 @@ def _failed(procedure: str, error: ApplicationError) -> WorkerFailed:
     """
     text = str(error.args[0]).partition("\n\n")[0] if error.args else ""
     said = " ".join(NOT_TEXT.sub(" ", text).split())
-    return WorkerFailed(said or f"{procedure.rpartition('.')[2]} failed: {error.error}")
+    return WorkerFailed(
+        said or f"{procedure.rpartition('.')[2]} failed: {error.error}",
+        subject={"type": "procedure", "uri": procedure, "error": error.error},
+    )
 
 
 def _instant(text: str | None) -> Instant:
