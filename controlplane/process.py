@@ -100,6 +100,8 @@ def run_until_stopped(
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         ensureDeferred(begin()).addErrback(failed)
 
+    # Twisted's timers follow the wall clock: when that jumps they would all be due at once, or not for a long time.
+    reactor.seconds = time.monotonic
     reactor.callWhenRunning(started)
     reactor.run(installSignalHandlers=True)
     return status[0]

@@ -47,13 +47,17 @@ class Notebook:
             return None
 
     def write(self, assignment: Assignment) -> None:
-        """Replace what is kept, or raise `OSError` and leave it as it is."""
+        """Replace what is kept, or raise `OSError` and leave it as it is; it is on the disk when this returns."""
         body = to_bytes(assignment)
         fresh = self._path.with_suffix(".new")
         try:
             with open(fresh, "wb", opener=_owner_only) as file:
                 file.write(hashlib.sha256(body).digest() + body)
+                file.flush()
+                # The master is told that this node holds it, and takes what is not in it for gone for good.
+                os.fsync(file.fileno())
             os.replace(fresh, self._path)
+            _sync_directory(self._path.parent)
         except OSError:
             # What was written of it takes room that is missing.
             fresh.unlink(missing_ok=True)
@@ -62,3 +66,11 @@ class Notebook:
 
 def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

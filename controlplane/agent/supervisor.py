@@ -7,7 +7,7 @@ listens which workers changed.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
@@ -162,6 +162,8 @@ class Supervisor:
             if driver is None:
                 raise WorkerFailed(f"this node has no driver {worker.driver!r}")
             worker.unit = await driver.start(spec)
+        except CancelledError:
+            raise  # The agent ends; the worker has done nothing wrong.
         except Exception as problem:
             if not isinstance(problem, ControlPlaneError):
                 log.failure("worker {oid} could not be started", oid=str(oid))

@@ -274,7 +274,11 @@ class _Pass:
         unproven = [oid for oid in targets if self._is_unproven(self.become[oid], targets[oid])]
         for oid, target in targets.items():
             worker = self.become[oid]
-            if worker.digest == target or worker.want is not Want.RUN:
+            if worker.want is not Want.RUN:
+                continue
+            if worker.digest == target:
+                # The revision that it was given is forgotten once all workers have the newest.
+                self._set(oid, revision=self.s.cluster.revision, links=wanted[oid])
                 continue
             if worker.status is WorkerStatus.RUNNING and worker.links == wanted[oid]:
                 # It serves: at most one of those at a time, and only while the one before proved itself.

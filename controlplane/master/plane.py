@@ -67,10 +67,9 @@ class Plane:
             clock,
             self.store,
             self.edges,
-            chance.new_oid,
+            chance,
             compositions,
             lambda work: self.pipeline.change(work),
-            chance.now(),
         )
         self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
         self.sessions = Sessions(self.store, wire.kill, chance.now)

@@ -6,6 +6,7 @@ version it is sent the difference to what it acknowledged last, or everything wh
 pause when it stays silent.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,14 +14,14 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from controlplane.clock import Clock, DelayedCall, limit
+from controlplane.clock import Chance, Clock, DelayedCall, limit
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, Tick
 from controlplane.records.types import Instant, Oid, Seconds, from_wire, to_wire
 from controlplane.records.workers import Assignment, Question, Report, Worker
-from controlplane.services.agents import mark_offline
+from controlplane.services.agents import assignment_epoch, mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
 from controlplane.services.procedures import Ask
 from controlplane.services.specs import Compositions, Specs
@@ -34,6 +35,9 @@ SETTLE_S = 5.0
 
 PROCESSES_MAX = 1_000
 """Workers of one node without an agent of which heartbeats are kept."""
+
+SESSIONS_ENDED_MAX = 1_000
+"""Ended sessions that are remembered, for calls of theirs that were still waiting to be written."""
 
 log = Logger()
 
@@ -76,23 +80,25 @@ class Uplinks:
         clock: Clock,
         store: Store,
         messenger: Messenger,
-        new_oid: Callable[[], Oid],
+        chance: Chance,
         compositions: Compositions,
         change: Callable[[Callable[[Ledger], Any]], Deferred[Any]],
-        started: Instant,
     ) -> None:
         self._clock = clock
         self._store = store
         self._messenger = messenger
-        self._new_oid = new_oid
+        self._now = chance.now
+        self._new_oid = chance.new_oid
         self._compositions = compositions
         self._change = change
         self._uplinks: dict[Oid, _Uplink] = {}
         self._nodes: dict[int, Oid] = {}
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
-        self.boot = new_oid()
-        self.started = started
+        self._absences: Loop[Oid] = Loop("absences", clock, self._note_absence)
+        self._ended: OrderedDict[int, None] = OrderedDict()
+        self.boot = chance.new_oid()
+        self.started = chance.now()
         self.ticks = 0
         self._ticks: DelayedCall | None = None
         self._heartbeats: dict[Oid, Heartbeat] = {}
@@ -110,24 +116,29 @@ class Uplinks:
         """Take note that nobody can be reached: nothing is concluded from that about the nodes."""
         self._uplinks.clear()
         self._nodes.clear()
+        self._ended.clear()
         if self._ticks is not None:
             self._ticks.cancel()
             self._ticks = None
 
     def session_left(self, session: int) -> None:
         """Take note that a session is no more; when it was an agent's, its node is offline."""
+        self._ended[session] = None
+        if len(self._ended) > SESSIONS_ENDED_MAX:
+            self._ended.popitem(last=False)
         node_oid = self._nodes.pop(session, None)
         if node_oid is None:
             return
         uplink = self._uplinks.get(node_oid)
         if uplink is not None and uplink.session == session:
             del self._uplinks[node_oid]
-            self._report_offline(node_oid)
+            self._absences.wake(node_oid)
 
     async def close(self) -> None:
         """Send nothing more."""
         self.left()
         await self._pushes.close()
+        await self._absences.close()
 
     # What procedures say and ask
 
@@ -137,7 +148,11 @@ class Uplinks:
         if old is not None and old.session != session:
             self._nodes.pop(old.session, None)
             self._messenger.kill(old.session, "another session of this node's agent took its place")
-        current = report.epoch == self._store.epoch and report.version == assignment
+        if session in self._ended:
+            # It ended while the change that notes its node as online was waiting.
+            self._absences.wake(node_oid)
+            return
+        current = report.epoch == self._epoch(node_oid) and report.version == assignment
         self._uplinks[node_oid] = _Uplink(session, report, assignment if current else None)
         self._nodes[session] = node_oid
         self._pushes.wake(node_oid)
@@ -160,7 +175,7 @@ class Uplinks:
         if uplink is None or uplink.boot != report.boot:
             return
         uplink.sequence = max(uplink.sequence, report.sequence)
-        if report.epoch == self._store.epoch and report.version > (uplink.acknowledged or -1):
+        if report.epoch == self._epoch(node_oid) and report.version > (uplink.acknowledged or -1):
             uplink.acknowledged = report.version
             uplink.pending = {oid: version for oid, version in uplink.pending.items() if version > report.version}
 
@@ -169,7 +184,7 @@ class Uplinks:
         uplink = self._uplinks.pop(node_oid, None)
         if uplink is not None:
             self._nodes.pop(uplink.session, None)
-            nothing = Assignment(epoch=self._store.epoch, version=assignment + 1)
+            nothing = Assignment(epoch=self._epoch(node_oid), version=assignment + 1)
             self._messenger.send(ASSIGNMENT_TOPIC, uplink.session, to_wire(nothing))
             self._messenger.kill(uplink.session, reason)
 
@@ -276,13 +291,16 @@ class Uplinks:
             elif uplink.acknowledged is not None:
                 removed.append(oid)
         return Assignment(
-            epoch=self._store.epoch,
+            epoch=self._epoch(node_oid),
             version=version,
             base=uplink.acknowledged,
             workers=tuple(entries),
             configs={digest: dict(config) for digest, config in specs.configs.items()},
             removed=tuple(removed),
         )
+
+    def _epoch(self, node_oid: Oid) -> Oid:
+        return assignment_epoch(self._store.epoch, node_oid)
 
     def _tick(self) -> None:
         self.ticks += 1
@@ -293,14 +311,16 @@ class Uplinks:
         if boot != self.boot or self._ticks is None:
             return
         with self._store.read() as view:
-            silent = [n.oid for n in view.rows(NODES).all() if n.online and n.oid not in self._uplinks]
-        for node_oid in silent:
-            self._report_offline(node_oid)
+            nodes = list(view.rows(NODES).all())
+        for node in nodes:
+            # When the wall clock was set back while the master was away, a silence began in the time to come.
+            if node.oid not in self._uplinks and (node.online or node.since > self._now()):
+                self._absences.wake(node.oid)
 
-    def _report_offline(self, node_oid: Oid) -> None:
+    async def _note_absence(self, node_oid: Oid) -> None:
         def note(ledger: Ledger) -> None:
             # It may have come back while this change was waiting.
             if node_oid not in self._uplinks:
                 mark_offline(ledger, node_oid, ledger.now)
 
-        self._change(note).addErrback(lambda failure: log.error("node {n}: {f}", n=node_oid, f=failure.value))
+        await self._change(note)

@@ -80,7 +80,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     """What one node shall run, whole or as the difference to an earlier version."""
 
     epoch: Oid
-    """Identity of the store: versions of different stores cannot be compared."""
+    """Identity of the store and the node: versions of different ones cannot be compared."""
 
     version: int
     base: int | None = None

@@ -1,6 +1,7 @@
 """What agents say: that they are there, what runs on their nodes, and what they were asked."""
 
 from typing import Any
+from uuid import uuid5
 
 import msgspec
 
@@ -31,13 +32,13 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
             ledger.publish(events.NODE_ONLINE, node_change(changed))
         for membership in call.rows(MEMBERSHIPS).all_by("node", node.oid):
             ledger.wake(membership.cluster_oid)
-    apply_report(ledger, node, msgspec.structs.replace(report, full=True), ledger.epoch)
+    apply_report(ledger, node, msgspec.structs.replace(report, full=True))
     agents, session, oid, assignment = call.agents, call.caller.session, node.oid, node.assignment
     ledger.change.after_commit(lambda: agents.attach(oid, session, report, assignment))
     return Attachment(
         node_oid=node.oid,
         authid=node.authid,
-        epoch=ledger.epoch,
+        epoch=assignment_epoch(ledger.epoch, node.oid),
         boot=agents.boot,
         assignment=node.assignment,
     )
@@ -48,7 +49,7 @@ def report_workers(call: WritingCall, report: Report) -> Receipt:
     """Say what changed on a node since the last report."""
     node = _own_node(call)
     if call.agents.is_news(node.oid, call.caller.session, report):
-        apply_report(call.ledger, node, report, call.ledger.epoch)
+        apply_report(call.ledger, node, report)
     agents, oid = call.agents, node.oid
     call.ledger.change.after_commit(lambda: agents.acknowledge(oid, report))
     return Receipt(sequence=report.sequence)
@@ -60,9 +61,9 @@ def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> No
     call.agents.answer(_own_node(call).oid, question_oid, answer)
 
 
-def apply_report(ledger: Ledger, node: Node, report: Report, epoch: Oid) -> None:
+def apply_report(ledger: Ledger, node: Node, report: Report) -> None:
     """Store what an agent says of its workers; workers that are not its own are passed over."""
-    known = report.version if report.epoch == epoch else -1
+    known = report.version if report.epoch == assignment_epoch(ledger.epoch, node.oid) else -1
     mentioned = set()
     for said in report.workers:
         mentioned.add(said.oid)
@@ -79,14 +80,26 @@ def apply_report(ledger: Ledger, node: Node, report: Report, epoch: Oid) -> None
             _apply_gone(ledger, worker, known)
 
 
+def assignment_epoch(store_epoch: Oid, node_oid: Oid) -> Oid:
+    """Return the identity of the row of versions that one node's assignments have in one store.
+
+    A machine that is paired anew is another node: its agent must not take the versions that it holds for newer ones.
+    """
+    return uuid5(store_epoch, str(node_oid))
+
+
 def mark_offline(ledger: Ledger, node_oid: Oid, now: Instant) -> None:
-    """Take note that a node is silent: its workers are unreachable at once, and waited for."""
+    """Take note that a node is silent: its workers are unreachable at once, and waited for.
+
+    A silence that is said to begin in the time to come, because the wall clock was set back since, begins now.
+    """
     node = ledger.rows(NODES).find(node_oid)
-    if node is None or not node.online:
+    if node is None or (not node.online and node.since <= now):
         return
     changed = msgspec.structs.replace(node, online=False, since=now, changed=now)
     ledger.rows(NODES).put(changed, node)
-    ledger.publish(events.NODE_OFFLINE, node_change(changed))
+    if node.online:
+        ledger.publish(events.NODE_OFFLINE, node_change(changed))
     for membership in ledger.rows(MEMBERSHIPS).all_by("node", node.oid):
         ledger.wake(membership.cluster_oid)
     for worker in list(ledger.rows(WORKERS).all_by("node", node.oid)):

@@ -19,7 +19,7 @@ from controlplane.records.events import EventType, StoredEvent
 from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
 from controlplane.records.workers import Want, Worker
-from controlplane.services.specs import Compositions
+from controlplane.services.specs import Compositions, Drafts
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
 from controlplane.store.database import Change
@@ -63,7 +63,7 @@ class Ledger:
         self.now = now
         self.new_oid = new_oid
         self.rows = change.rows
-        self.compositions = compositions
+        self.compositions = Drafts(compositions, change)
         self._outlets = outlets
         self._events_kept = events_kept
         self._clusters: dict[Oid, None] = {}

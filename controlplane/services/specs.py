@@ -11,7 +11,7 @@ from controlplane.records.clusters import Cluster, ClusterRevision
 from controlplane.records.types import Oid
 from controlplane.records.workers import Entry, Worker
 from controlplane.store.catalog import CLUSTERS, REVISIONS
-from controlplane.store.database import View
+from controlplane.store.database import Change, View
 
 COMPOSITIONS_MAX = 1_000
 
@@ -73,11 +73,19 @@ class Revision:
         return self.compose(worker, links)[0]
 
 
+RevisionKey = tuple[Oid, int, int]
+"""Cluster, number of the revision, and number of routers."""
+
+
 class Compositions:
     """Configurations that were composed lately: a revision never changes, so they are good until they are forgotten."""
 
     def __init__(self) -> None:
-        self._revisions: OrderedDict[tuple[Oid, int, int], Revision] = OrderedDict()
+        self._revisions: OrderedDict[RevisionKey, Revision] = OrderedDict()
+
+    def find(self, cluster: Cluster, number: int) -> Revision | None:
+        """Return a configuration that is remembered, or None."""
+        return self._revisions.get((cluster.oid, number, cluster.routers))
 
     def of(self, view: Any, cluster: Cluster, number: int) -> Revision:
         """Return a configuration of a cluster, composed for its workers as they are asked for."""
@@ -89,6 +97,34 @@ class Compositions:
                 self._revisions.popitem(last=False)
         self._revisions.move_to_end(key)
         return found
+
+    def keep(self, composed: Mapping[RevisionKey, Revision]) -> None:
+        """Take over what was composed in a transaction, now that it is committed."""
+        self._revisions.update(composed)
+        while len(self._revisions) > COMPOSITIONS_MAX:
+            self._revisions.popitem(last=False)
+
+
+class Drafts(Compositions):
+    """Configurations as one writing transaction sees them, its own among them.
+
+    When the transaction is undone, the next one may give the same number to another configuration: what was composed in
+    a transaction is remembered for others only when it is committed.
+    """
+
+    def __init__(self, committed: Compositions, change: Change) -> None:
+        super().__init__()
+        self._committed = committed
+        self._change = change
+
+    def of(self, view: Any, cluster: Cluster, number: int) -> Revision:
+        """Return a configuration of a cluster, composed for its workers as they are asked for."""
+        known = self._committed.find(cluster, number)
+        if known is not None:
+            return known
+        if not self._revisions:
+            self._change.after_commit(lambda: self._committed.keep(self._revisions))
+        return super().of(view, cluster, number)
 
 
 class Specs:

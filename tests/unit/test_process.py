@@ -2,6 +2,7 @@ import json
 import os
 import socket
 import stat
+import time
 
 import pytest
 from twisted.logger import Logger, globalLogPublisher
@@ -10,7 +11,7 @@ from controlplane.errors import AlreadyExists, InvalidConfiguration
 from controlplane.keys import ensure_key, make_key, public_key, read_key
 from controlplane.logs import _json_writer, _text_writer
 from controlplane.paths import SOCKET_NAME_BYTES, SOCKET_PATH_BYTES_MAX, free_port, machine_identity, short_directory
-from controlplane.process import lock_directory, notify, real_chance
+from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 
 
 def test_systemd_is_told_when_it_asked(tmp_path, monkeypatch):
@@ -38,7 +39,7 @@ def test_time_only_grows():
     chance = real_chance()
     seen = [chance.now() for _ in range(100)]
     assert seen == sorted(seen)
-    assert abs(chance.now() / 1e9 - __import__("time").time()) < 5
+    assert abs(chance.now() / 1e9 - time.time()) < 5
 
 
 def test_keys_are_for_their_owner_only_and_are_read_again(tmp_path):
@@ -130,3 +131,21 @@ def test_logs_as_text_have_no_colours():
     lines = logged(_text_writer)
     assert lines[0].endswith("info     master: worker x runs\n")
     assert "\x1b" not in "".join(lines)
+
+
+def test_timers_of_a_process_do_not_follow_the_wall_clock():
+    class Reactor:
+        """A reactor that ends as soon as it runs."""
+
+        def __init__(self):
+            self.seconds = time.time
+
+        def callWhenRunning(self, call):  # noqa: N802
+            pass
+
+        def run(self, **_):
+            pass
+
+    reactor = Reactor()
+    assert run_until_stopped(reactor, None, None) == 0
+    assert abs(reactor.seconds() - time.monotonic()) < 60

@@ -1,0 +1,173 @@
+"""Defects that the simulation found, each as a story of its own."""
+
+import pytest
+from twisted.logger import globalLogPublisher
+
+from controlplane.errors import StoreFull
+from controlplane.records.types import NANOSECONDS
+from controlplane.store.database import renew_epoch
+from tests.simulation.disk import no_bytes_more
+from tests.simulation.world import World
+
+
+def config(*roles: str) -> dict:
+    given = [{"name": role, "permissions": []} for role in ("anonymous", *roles)]
+    return {"realms": [{"name": "demo", "roles": given}]}
+
+
+@pytest.fixture
+def world():
+    return World(seed=1, nodes=2)
+
+
+@pytest.fixture
+def failures():
+    seen = []
+
+    def look(event):
+        if event.get("log_failure") is not None:
+            seen.append(event["log_failure"].value)
+
+    globalLogPublisher.addObserver(look)
+    yield seen
+    globalLogPublisher.removeObserver(look)
+
+
+def start_cluster(world: World, scale: int = 2, **settings):
+    cluster = world.call("create_routercluster", {"name": "demo", **settings})["oid"]
+    for machine in world.machines:
+        world.call("add_routercluster_node", cluster, str(machine.oid))
+    world.call("add_routercluster_workergroup", cluster, {"name": "web", "scale": scale})
+    world.call("start_routercluster", cluster)
+    world.wait_for_status(cluster, "RUNNING")
+    return cluster
+
+
+def starts(world: World) -> int:
+    return sum(len(machine.starts) for machine in world.machines)
+
+
+def node_status(world: World, machine) -> str:
+    return world.call("get_node", str(machine.oid))["status"]
+
+
+def test_a_machine_that_is_paired_anew_is_given_workers_at_once(world):
+    cluster = start_cluster(world, scale=5)
+    machine = world.machines[0]
+    world.call("unpair_node", str(machine.oid))
+    world.run(1)
+    assert machine.units == {}
+    node = world.call("pair_node", pubkey=machine.pubkey, authid="anew")["oid"]
+    world.call("add_routercluster_node", cluster, node)
+    world.call("remove_routercluster_node", cluster, str(world.machines[1].oid))
+    world.run(3)
+    assert len(machine.units) == 6
+    assert world.call("get_routercluster", cluster)["status"] == "RUNNING"
+
+
+def test_a_configuration_that_could_not_be_stored_is_given_to_no_worker(world):
+    cluster = start_cluster(world)
+    no_bytes_more(world.disk)
+    with pytest.raises(StoreFull):
+        world.call("update_routercluster", cluster, {"config": config("staff")})
+    world.disk.bytes_max = None
+    world.call("update_routercluster", cluster, {"config": config("guest")})
+    world.run(5)
+    before = starts(world)
+    world.kill_master()
+    world.start_master()  # It composes from what is stored, and replaces workers that were given anything else.
+    world.run(20)
+    assert starts(world) == before
+
+
+def test_a_worker_whose_configuration_stays_the_same_outlives_the_revision_that_it_was_given(world):
+    cluster = start_cluster(world)
+    world.call("update_routercluster", cluster, {"config": config("staff")})
+    world.run(5)
+    listening = {**config("staff"), "transport": {"type": "websocket", "options": {"max_frame_size": 1_000_000}}}
+    world.call("update_routercluster", cluster, {"config": listening})  # Of no concern to the router.
+    world.run(5)
+    before = starts(world)
+    world.kill_master()
+    for machine in world.machines:
+        machine.kill_agent()
+        machine.directory._kept = None  # They have to be told everything.
+        machine.start_agent()
+    world.start_master()
+    world.run(20)
+    assert starts(world) == before
+    assert world.call("get_routercluster", cluster)["status"] == "RUNNING"
+
+
+def test_an_agent_that_ends_in_order_while_a_worker_starts_logs_no_failure(world, failures):
+    for machine in world.machines:
+        machine.start_takes_s = 5.0
+    cluster = world.call("create_routercluster", {"name": "demo"})["oid"]
+    world.call("add_routercluster_node", cluster, str(world.machines[0].oid))
+    world.call("add_routercluster_workergroup", cluster, {"name": "web", "scale": 1})
+    world.call("start_routercluster", cluster)
+    world.run(1)
+    world.machines[0].end_agent()
+    world.run(1)
+    assert failures == []
+
+
+def test_an_agent_whose_node_a_backup_does_not_know_logs_in_as_the_node_that_its_key_belongs_to(world):
+    machine = world.machines[0]
+    former = str(machine.oid)
+    world.run(1)
+    image = world.disk.image()
+    world.call("unpair_node", former)
+    world.call("pair_node", pubkey=machine.pubkey, authid="anew")
+    world.run(3)
+    assert str(machine.oid) != former
+    world.kill_master()
+    world.disk.load(image)
+    renew_epoch(world.disk, world.chance(world.master_clock).new_oid())
+    world.start_master()
+    world.run(10)
+    assert str(machine.oid) == former
+    assert node_status(world, machine) == "online"
+
+
+def test_a_silence_that_cannot_be_stored_is_stored_later(world, failures):
+    machine = world.machines[0]
+    world.run(1)
+    no_bytes_more(world.disk)
+    world.disk.bytes_max -= 1
+    machine.disconnect()
+    world.run(2)
+    assert {type(failure) for failure in failures} == {StoreFull}
+    assert node_status(world, machine) == "online"
+    world.disk.bytes_max = None
+    world.run(10)
+    assert node_status(world, machine) == "offline"
+
+
+def test_a_session_that_ends_while_its_attachment_waits_to_be_written_leaves_its_node_offline(world):
+    world.run(1)
+    machine = world.machines[0]
+    machine.disconnect()
+    world.run(1)
+    world.master_clock.freeze(1.0)
+    machine.connect()
+    world.run(0.5)
+    assert machine.session.open
+    machine.disconnect()
+    world.run(3)
+    assert node_status(world, machine) == "offline"
+
+
+def test_a_clock_that_was_set_back_between_two_masters_does_not_lengthen_a_grace_period(world):
+    cluster = start_cluster(world, grace_period=2)
+    machine = world.machines[1]
+    carried = len(machine.units)
+    assert carried
+    machine.disconnect()
+    world.run(0.5)
+    world.kill_master()
+    world.wall_offset_ns -= 3600 * NANOSECONDS
+    world.start_master()
+    world.run(10)
+    assert {worker["status"] for worker in world.workers(cluster)} == {"RUNNING"}
+    assert {worker["node_oid"] for worker in world.workers(cluster)} == {str(world.machines[0].oid)}

@@ -1,0 +1,134 @@
+"""`scripts/simulate`: run seeds and print figures, or replay one of them."""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from twisted.logger import globalLogBeginner
+
+from tests.simulation.run import Outcome, run_seed
+
+PROGRESS_S = 60.0
+
+
+def main(arguments: list[str]) -> int:
+    """Return 0 when every seed passed, 1 when one did not, 2 when the arguments cannot be read."""
+    options = _options(arguments)
+    if options.replay is not None:
+        return _replay(options.replay, options.agents)
+    return _run(options.seeds, options.agents, options.jobs)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate", description="Run the real master and real agents under faults, from seeds."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seeds", type=_seeds, metavar="A-B", help="run these seeds, both ends included")
+    what.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print everything that happens")
+    parser.add_argument("--agents", type=int, metavar="N", help="as many agents in every run; otherwise the seed says")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the seeds (default 1)")
+    return parser.parse_args(arguments)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    try:
+        seeds = range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of seeds; write for example 0-199") from None
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text!r} is an empty range")
+    return seeds
+
+
+def _replay(seed: int, agents: int | None) -> int:
+    outcome = run_seed(seed, agents)
+    print("\n".join(outcome.lines))
+    print(f"seed {seed}: {outcome.problem or 'passed'}; trace {outcome.digest}")
+    return 1 if outcome.problem else 0
+
+
+def _run(seeds: range, agents: int | None, jobs: int) -> int:
+    begun = spoke = time.monotonic()
+    total = _Total()
+    for outcome in _outcomes(seeds, agents, jobs):
+        total.add(outcome)
+        if outcome.problem is not None:
+            more = f" --agents {agents}" if agents else ""
+            print(f"seed {outcome.seed} FAILED: {outcome.problem}", flush=True)
+            print(f"  replay it: scripts/simulate --replay {outcome.seed}{more}", flush=True)
+        if time.monotonic() - spoke > PROGRESS_S:
+            spoke = time.monotonic()
+            print(f"... {total.seeds} of {len(seeds)} seeds, {len(total.failed)} failed", flush=True)
+    total.print(time.monotonic() - begun, jobs)
+    return 1 if total.failed else 0
+
+
+def _outcomes(seeds: range, agents: int | None, jobs: int) -> Iterator[Outcome]:
+    """Yield what came of every seed, in order."""
+    if jobs <= 1:
+        yield from (run_seed(seed, agents) for seed in seeds)
+        return
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap(_Job(agents), seeds, chunksize=8)
+
+
+class _Job:
+    """What a process of the pool does; its trace is left out, a replay makes it again."""
+
+    def __init__(self, agents: int | None) -> None:
+        self._agents = agents
+
+    def __call__(self, seed: int) -> Outcome:
+        outcome = run_seed(seed, self._agents)
+        outcome.lines = []
+        return outcome
+
+
+class _Total:
+    """Figures of many seeds."""
+
+    def __init__(self) -> None:
+        self.seeds = 0
+        self.failed: list[int] = []
+        self._faults: Counter[str] = Counter()
+        self._simulated_s = self._cpu_s = self._slowest_s = 0.0
+        self._calls = self._commits = self._starts = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        if outcome.problem is not None:
+            self.failed.append(outcome.seed)
+        self._faults += outcome.faults
+        self._simulated_s += outcome.simulated_s
+        self._cpu_s += outcome.cpu_s
+        self._slowest_s = max(self._slowest_s, outcome.converged_after_s)
+        self._calls += outcome.calls
+        self._commits += outcome.commits
+        self._starts += outcome.starts
+
+    def print(self, wall_s: float, jobs: int) -> None:
+        """Print everything, the failing seeds last."""
+        for kind, number in sorted(self._faults.items(), key=lambda entry: (-entry[1], entry[0])):
+            print(f"{number:>10,} x {kind}")
+        print(f"{sum(self._faults.values()):>10,} faults in all")
+        print(f"{self._calls:,} calls of users, {self._commits:,} commits, {self._starts:,} starts of workers")
+        print(
+            f"{self.seeds} seeds in {wall_s:.1f} s with {jobs} job{'s' if jobs > 1 else ''}: "
+            f"{self.seeds / wall_s * 60:,.0f} seeds per minute"
+        )
+        print(
+            f"{self._simulated_s:,.0f} simulated seconds in {wall_s:.1f} s, {self._cpu_s:.1f} s of processor time: "
+            f"{self._simulated_s / wall_s:,.0f} times real time, {self._simulated_s / self._cpu_s:,.0f} per core"
+        )
+        print(f"slowest convergence: {self._slowest_s:.1f} s after the faults were over, waiting included")
+        print(f"failed: {', '.join(map(str, self.failed)) or 'none'}")
+
+
+if __name__ == "__main__":
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,156 @@
+"""Time as the simulation turns it: one clock for the world, and a view of it for every process.
+
+A clock of our own instead of Twisted's: that one sorts every timer whenever one is added, which is most of the cost of
+a simulated second.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+
+from controlplane.records.types import NANOSECONDS
+
+START_OF_TIME_NS = 1_700_000_000 * NANOSECONDS
+
+
+class Killed(BaseException):
+    """A process was killed while it ran: nothing of what it would have done next happens.
+
+    No `Exception`, because the product catches those to go on, and a killed process cannot.
+    """
+
+
+class Planned:
+    """A call at an instant."""
+
+    __slots__ = ("args", "call", "cancelled", "instant", "over")
+
+    def __init__(self, instant: float, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.instant = instant
+        self.call = call
+        self.args = args
+        self.over = False
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        if self.cancelled:
+            raise AlreadyCancelled
+        if self.over:
+            raise AlreadyCalled
+        self.over = self.cancelled = True
+
+    def active(self) -> bool:
+        return not self.over
+
+    def getTime(self) -> float:  # noqa: N802
+        return self.instant
+
+
+class WorldClock:
+    """Instants in order; what is planned for the same instant happens in the order in which it was planned."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._heap: list[tuple[float, int, Planned]] = []
+        self._count = 0
+
+    def seconds(self) -> float:
+        return self.now
+
+    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> Planned:  # noqa: N802
+        return self.plan(Planned(self.now + delay, call, args))
+
+    def plan(self, planned: Planned) -> Planned:
+        """Plan a call, or one that was due already anew."""
+        planned.over = False
+        self._count += 1
+        heappush(self._heap, (planned.instant, self._count, planned))
+        return planned
+
+    def next_due(self) -> float | None:
+        """Return the instant of the next call, or None when nothing is planned."""
+        heap = self._heap
+        while heap:
+            if not heap[0][2].over:
+                return heap[0][0]
+            heappop(heap)
+        return None
+
+    def step(self) -> None:
+        """Turn the clock to the next call and make it."""
+        instant, _, planned = heappop(self._heap)
+        if planned.over:
+            return
+        planned.over = True
+        self.now = max(self.now, instant)
+        try:
+            planned.call(*planned.args)
+        except Killed:
+            pass  # It was planned by a process that ended in the middle of it.
+
+    def pending(self) -> list[Planned]:
+        """Return what is planned, for messages about clocks that stand still."""
+        return [planned for _, _, planned in self._heap if not planned.over]
+
+
+class ProcessClock:
+    """The clock as one process sees it.
+
+    When the process is killed, nothing that it had planned happens any more. When it is frozen, as by a disk that does
+    not answer, what is due meanwhile happens afterwards. Its wall clock is read once, when it starts, as in
+    `controlplane.process.real_chance`: jumps of it are seen by the next process.
+    """
+
+    def __init__(self, clock: WorldClock, wall_offset_ns: int = 0) -> None:
+        self._clock = clock
+        self._wall_ns = START_OF_TIME_NS + wall_offset_ns
+        self._frozen_until = 0.0
+        self.dead = False
+
+    def seconds(self) -> float:
+        return self._clock.now
+
+    def now(self) -> int:
+        return self._wall_ns + int(self._clock.now * NANOSECONDS)
+
+    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> Planned:  # noqa: N802
+        planned = Planned(self._clock.now + delay, self._run, ())
+        planned.args = (planned, call, args)
+        if not self.dead:
+            self._clock.plan(planned)
+        return planned
+
+    def hand(self, call: Callable[..., Any], *args: Any) -> None:
+        """Have the process do something as soon as it is able to."""
+        if not self.dead:
+            if self._clock.now < self._frozen_until:
+                self.callLater(self._frozen_until - self._clock.now, call, *args)
+            else:
+                call(*args)
+
+    def freeze(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        self._frozen_until = max(self._frozen_until, self._clock.now + seconds)
+
+    def lag(self) -> float:
+        """Return how many seconds the process is behind: what it says now leaves it only then."""
+        return max(0.0, self._frozen_until - self._clock.now)
+
+    def kill(self) -> None:
+        self.dead = True
+
+    def die(self) -> None:
+        """Be killed by what the process itself is just doing."""
+        self.dead = True
+        raise Killed
+
+    def _run(self, planned: Planned, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self.dead:
+            return
+        if self._clock.now < self._frozen_until:
+            planned.instant = self._frozen_until
+            self._clock.plan(planned)
+        else:
+            call(*args)

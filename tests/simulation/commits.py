@@ -1,0 +1,254 @@
+"""What every commit has to keep to: one event for every change and none beside, limits, causes, derived status.
+
+Each function looks at one commit, with the mirror as it is afterwards, and yields what is wrong in words.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from controlplane.records import events as kinds
+from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, MEMBERSHIPS, NODES, WORKERS
+from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies
+
+ALIVE = ("RUNNING", "UNREACHABLE")
+Told = Counter[tuple[str, str]]
+"""How many events of which topic about which object."""
+
+
+def check_events(mirror: Mirror, changes: list[Changed], last: int) -> Iterator[str]:
+    """Events are numbered without gaps, and there is exactly one for each thing that changed."""
+    told: Told = Counter()
+    for change in changes:
+        if change.noun == EVENTS.noun and change.after is not None:
+            event = change.after
+            if change.before is not None:
+                yield f"event {event['seq']} was written over: {change.before} by {event}"
+            if event["seq"] != last + 1:
+                yield f"event {event['seq']} follows {last}"
+            last = event["seq"]
+            told[event["topic"], _subject(event["payload"])] += 1
+    expected, optional = _expected(changes)
+    missing = expected - told
+    surplus = told - expected - optional
+    if missing:
+        yield f"changes without an event: {dict(missing)}"
+    if surplus:
+        yield f"events without a change: {dict(surplus)}"
+
+
+def _subject(payload: Row) -> str:
+    return str(payload["oid"] if "oid" in payload else payload["node_oid"])
+
+
+def _expected(changes: list[Changed]) -> tuple[Told, Told]:
+    """Return the events that there must be, and those that there may be."""
+    must: Told = Counter()
+    may: Told = Counter()
+    deleted = {
+        change.before["oid"]
+        for change in changes
+        if change.noun == CLUSTERS.noun and change.before is not None and change.after is None
+    }
+    for change in changes:
+        row = change.after or change.before
+        if row is None:
+            continue
+        if change.noun in (GROUPS.noun, MEMBERSHIPS.noun) and change.after is None and row["cluster_oid"] in deleted:
+            kind = kinds.GROUP_REMOVED if change.noun == GROUPS.noun else kinds.CLUSTER_NODE_REMOVED
+            may[kind.topic, _subject(row)] += 1
+            continue
+        for kind in _kinds(change):
+            must[kind.topic, _subject(row)] += 1
+    return must, may
+
+
+def _kinds(change: Changed) -> Iterator[kinds.EventType]:
+    match change.noun:
+        case CLUSTERS.noun:
+            yield from _of_cluster(change)
+        case GROUPS.noun:
+            yield from _of_life(change, kinds.GROUP_ADDED, kinds.GROUP_REMOVED)
+            if change.before and change.after and change.before["scale"] != change.after["scale"]:
+                yield kinds.GROUP_SCALED
+        case MEMBERSHIPS.noun:
+            yield from _of_life(change, kinds.CLUSTER_NODE_ADDED, kinds.CLUSTER_NODE_REMOVED)
+            if change.before and change.after and change.before != change.after:
+                yield kinds.CLUSTER_NODE_ADDED
+        case NODES.noun:
+            yield from _of_life(change, kinds.NODE_PAIRED, kinds.NODE_UNPAIRED)
+            before, after = change.value("online")
+            if change.before and change.after and before != after:
+                yield kinds.NODE_ONLINE if after else kinds.NODE_OFFLINE
+        case WORKERS.noun:
+            yield from _of_worker(change)
+        case _:
+            pass
+
+
+def _of_life(change: Changed, born: kinds.EventType, gone: kinds.EventType) -> Iterator[kinds.EventType]:
+    if change.before is None and change.after is not None:
+        yield born
+    if change.before is not None and change.after is None:
+        yield gone
+
+
+def _of_cluster(change: Changed) -> Iterator[kinds.EventType]:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        yield from _of_life(change, kinds.CLUSTER_CREATED, kinds.CLUSTER_DELETED)
+    elif before["run"] != after["run"]:
+        yield kinds.CLUSTER_STARTING if after["run"] else kinds.CLUSTER_STOPPING
+    elif before["status"] == after["status"]:
+        yield kinds.CLUSTER_UPDATED
+    elif after["status"] == "RUNNING":
+        yield kinds.CLUSTER_STARTED if before["ready"] is None else kinds.CLUSTER_RECOVERED
+    elif after["status"] == "DEGRADED":
+        yield kinds.CLUSTER_DEGRADED
+    elif after["status"] == "ERROR":
+        yield kinds.CLUSTER_FAILED
+    elif after["status"] == "STOPPED":
+        yield kinds.CLUSTER_STOPPED
+
+
+def _of_worker(change: Changed) -> Iterator[kinds.EventType]:
+    before, after = change.before, change.after
+    yield from _of_life(change, kinds.WORKER_CREATED, kinds.WORKER_DELETED)
+    if before is None:
+        return
+    if before["status"] == "STOPPING" and (after is None or after["status"] == "STOPPED"):
+        yield kinds.WORKER_STOPPED
+    if after is None:
+        return
+    if before["node_oid"] and after["node_oid"] and before["node_oid"] != after["node_oid"]:
+        yield kinds.WORKER_MOVED
+    again = after["restarts"] != before["restarts"]
+    if after["status"] == "RUNNING":
+        if before["status"] == "RUNNING" and again:
+            yield kinds.WORKER_FAILED
+        if before["status"] not in ALIVE or again or before["started"] != after["started"]:
+            yield kinds.WORKER_STARTED
+    elif after["status"] == "ERROR" and (again or before["status"] != "ERROR"):
+        yield kinds.WORKER_FAILED
+
+
+def check_numbers(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
+    """No group gets more workers than it wants, no two share a place, and no node gets more than it admits."""
+    clusters: dict[str, None] = {}
+    placed: dict[tuple[str, str], None] = {}
+    for change in changes:
+        if change.noun != WORKERS.noun or change.after is None or change.after["want"] != "RUN":
+            continue
+        row = change.after
+        if change.before is None:
+            clusters[row["cluster_oid"]] = None
+        if row["node_oid"] and (change.before is None or change.before["node_oid"] != row["node_oid"]):
+            placed[row["cluster_oid"], row["node_oid"]] = None
+    for oid in clusters:
+        yield from _check_cluster_numbers(mirror, oid)
+    lowered = {
+        (change.after["cluster_oid"], change.after["node_oid"])
+        for change in changes
+        if change.noun == MEMBERSHIPS.noun and change.after
+    }
+    for cluster, node in placed:
+        if (cluster, node) not in lowered and any(
+            worker["node_oid"] == node and worker["want"] == "RUN" for worker in mirror.workers_of[cluster].values()
+        ):
+            yield from _check_limits(mirror, cluster, node)
+
+
+def _check_cluster_numbers(mirror: Mirror, oid: str) -> Iterator[str]:
+    cluster = mirror.clusters.get(oid)
+    if cluster is None:
+        return
+    groups: dict[str | None, list[int]] = defaultdict(list)
+    for worker in mirror.workers_of[oid].values():
+        if worker["want"] == "RUN":
+            groups[worker["workergroup_oid"]].append(worker["index"])
+    wanted: dict[str | None, int] = {group["oid"]: group["scale"] for group in mirror.groups_in(oid)}
+    wanted[None] = cluster["routers"] if any(wanted.values()) else 0
+    for group, indexes in groups.items():
+        if len(indexes) > wanted.get(group, 0):
+            yield f"group {group} of {cluster['name']} has {len(indexes)} workers; it wants {wanted.get(group, 0)}"
+        if len(indexes) != len(set(indexes)):
+            yield f"group {group} of {cluster['name']} has two workers in one place: {sorted(indexes)}"
+
+
+def _check_limits(mirror: Mirror, cluster: str, node: str) -> Iterator[str]:
+    member, host = mirror.members.get((cluster, node)), mirror.nodes.get(node)
+    if member is None or host is None:
+        yield f"a worker was placed on node {node}, which does not carry cluster {cluster}"
+        return
+    here = sum(worker["node_oid"] == node and occupies(worker) for worker in mirror.workers_of[cluster].values())
+    if member["hardlimit"] is not None and here > member["hardlimit"]:
+        yield f"{here} workers of a cluster on {host['authid']}; its hardlimit is {member['hardlimit']}"
+    capacity = host["facts"] and host["facts"]["capacity"]
+    in_all = sum(worker["node_oid"] == node and occupies(worker) for worker in mirror.workers.values())
+    if capacity is not None and in_all > capacity:
+        yield f"{in_all} workers on {host['authid']}; its capacity is {capacity}"
+
+
+def check_versions(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
+    """Whenever what a node shall run changes, so does the version of its assignment; a digest changes for a cause."""
+    touched: dict[str, None] = {}
+    versions: dict[str, int] = {}
+    for change in changes:
+        if change.noun == NODES.noun and change.before is not None:
+            versions.setdefault(change.before["oid"], change.before["assignment"])
+            if change.after is not None and change.after["assignment"] < change.before["assignment"]:
+                yield f"the assignment of {change.after['authid']} went back to version {change.after['assignment']}"
+        if change.noun == WORKERS.noun:
+            old, new = assigned_to(change.before), assigned_to(change.after)
+            if old != new:
+                touched.update(dict.fromkeys(place[0] for place in (old, new) if place))
+            before, after = change.before, change.after
+            if not (before and after and old and new) or old[0] != new[0] or old[1] == new[1]:
+                continue
+            if before["revision"] == after["revision"] and before["links"] == after["links"]:
+                yield f"worker {after['oid']} was given another configuration for no cause"
+    for node in touched:
+        row = mirror.nodes.get(node)
+        if row is not None and row["assignment"] == versions.get(node, row["assignment"]):
+            yield f"node {row['authid']} shall run something else, but has the same assignment {row['assignment']}"
+
+
+def check_statuses(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
+    """The status of a cluster follows from its workers."""
+    touched: dict[str, None] = {}
+    for change in changes:
+        row = change.after or change.before
+        if row is not None and change.noun in (CLUSTERS.noun, WORKERS.noun, GROUPS.noun):
+            touched[row["oid"] if change.noun == CLUSTERS.noun else row["cluster_oid"]] = None
+    for oid in touched:
+        cluster = mirror.clusters.get(oid)
+        if cluster is not None:
+            expected = status_of(mirror, cluster)
+            if cluster["status"] != expected:
+                shown = Counter(worker["status"] for worker in mirror.workers_of[oid].values())
+                yield (
+                    f"cluster {cluster['name']} is {cluster['status']}, and should be {expected}: "
+                    f"{mirror.desired(cluster)} wanted, {dict(shown)}"
+                )
+
+
+def status_of(mirror: Mirror, cluster: Row) -> str:
+    """Return the status that follows from the workers, said in other words than the product's."""
+    workers = list(mirror.workers_of[cluster["oid"]].values())
+    if not cluster["run"]:
+        return "STOPPED" if all(worker["status"] == "STOPPED" for worker in workers) else "STOPPING"
+    desired = mirror.desired(cluster)
+    wanted = [worker for worker in workers if worker["status"] not in ("STOPPING", "STOPPED")]
+    running = sum(worker["status"] == "RUNNING" for worker in wanted)
+    if running >= desired:
+        return "RUNNING"
+    growing = len(wanted) < desired or any(worker["status"] == "STARTING" and worker["fresh"] for worker in wanted)
+    returning = any(worker["status"] == "STARTING" and not worker["fresh"] for worker in wanted)
+    failed = any(worker["status"] == "ERROR" for worker in wanted)
+    hurt = returning or failed or any(worker["status"] in ("PENDING", "UNREACHABLE") for worker in wanted)
+    if cluster["ready"] is None:
+        if growing or returning:
+            return "STARTING"
+        return "DEGRADED" if running else "ERROR" if failed else "STARTING"
+    if not hurt:
+        return "RUNNING"
+    return "ERROR" if failed and not (running or growing or returning) else "DEGRADED"

@@ -1,0 +1,97 @@
+"""What is so when the plane has converged: everything that is wanted runs where it shall, and nothing else does."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from tests.simulation.machine import Machine
+from tests.simulation.mirror import Mirror, Row, occupies
+from tests.simulation.world import World
+
+WAITS_FOR_ROUTER = "waits for the router"
+
+
+def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator[str]:
+    """Yield what is not yet as it shall be; `lost` are machines that never come back."""
+    if world.plane is None or world.network.master is None:
+        yield "the master is away"
+        return
+    runs: dict[str, str] = {}
+    for machine in world.machines:
+        node = mirror.nodes.get(str(machine.oid))
+        if node is None:
+            continue  # Unpaired: it is not the plane's any more.
+        if machine.name in lost:
+            if node["online"]:
+                yield f"{machine.name} is lost and counts as online"
+            continue
+        yield from _of_machine(machine, node, mirror)
+        for oid in machine.units:
+            if str(oid) in runs:
+                yield f"worker {oid} runs on {runs[str(oid)]} and on {machine.name}"
+            runs[str(oid)] = machine.name
+    for cluster in mirror.clusters.values():
+        yield from _of_cluster(cluster, mirror)
+
+
+def _of_machine(machine: Machine, node: Row, mirror: Mirror) -> Iterator[str]:
+    agent = machine.agent
+    if agent is None or machine.session is None or not machine.session.open or not node["online"]:
+        yield f"{machine.name} is not connected"
+        return
+    if str(agent._epoch) != mirror.epoch(node["oid"]) and node["assignment"]:
+        yield f"{machine.name} keeps an assignment of another store"
+    elif agent._version != node["assignment"]:
+        yield f"{machine.name} holds version {agent._version} of its assignment; the newest is {node['assignment']}"
+    assigned = mirror.assigned(node["oid"])
+    found = {str(oid): unit.digest for oid, unit in machine.units.items()}
+    if found != assigned:
+        wrong = sorted(oid for oid in {*found, *assigned} if found.get(oid) != assigned.get(oid))
+        yield f"{machine.name} does not run what it shall: {', '.join(wrong)}"
+
+
+def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
+    name = cluster["name"]
+    workers = list(mirror.workers_of[cluster["oid"]].values())
+    if not cluster["run"]:
+        if cluster["status"] != "STOPPED" or any(worker["status"] != "STOPPED" for worker in workers):
+            yield f"{name} is {cluster['status']}, and shall be stopped"
+        return
+    groups: Counter[str | None] = Counter(w["workergroup_oid"] for w in workers if w["want"] == "RUN")
+    wanted: Counter[str | None] = Counter({group["oid"]: group["scale"] for group in mirror.groups_in(cluster["oid"])})
+    wanted[None] = cluster["routers"] if +wanted else 0
+    if +groups != +wanted:
+        yield f"{name} has {dict(groups)} workers, and wants {dict(wanted)}"
+    homeless = False
+    for worker in workers:
+        shown = f"worker {worker['oid']} of {name} is {worker['status']}"
+        node = mirror.nodes.get(worker["node_oid"])
+        if worker["want"] != "RUN":
+            yield f"{shown}, and shall be gone"
+        elif worker["status"] == "RUNNING":
+            if worker["seen_digest"] != worker["digest"]:
+                yield f"{shown} with an older configuration"
+        elif worker["status"] == "PENDING" or (worker["status"] == "UNREACHABLE" and node and not node["online"]):
+            homeless = True
+            waits = (worker["reason"] or "").startswith(WAITS_FOR_ROUTER)
+            room = _room(cluster["oid"], mirror)
+            if room is not None and not waits:
+                yield f"{shown}, and {room} has room: {worker['reason']}"
+        else:
+            yield f"{shown}: {worker['reason']}"
+    expected = {"RUNNING"} if not homeless else {"STARTING", "DEGRADED", "ERROR"}
+    if cluster["status"] not in expected:
+        yield f"{name} is {cluster['status']}"
+
+
+def _room(cluster: str, mirror: Mirror) -> str | None:
+    """Return a node that can take one more worker of a cluster."""
+    for (of, oid), member in mirror.members.items():
+        node = mirror.nodes.get(oid)
+        if of != cluster or node is None or not node["online"] or not node["facts"]:
+            continue
+        here = sum(w["node_oid"] == oid and occupies(w) for w in mirror.workers_of[cluster].values())
+        in_all = sum(w["node_oid"] == oid and occupies(w) for w in mirror.workers.values())
+        capacity = node["facts"]["capacity"]
+        if (member["hardlimit"] is None or here < member["hardlimit"]) and (capacity is None or in_all < capacity):
+            return str(node["authid"])
+    return None

@@ -1,0 +1,297 @@
+"""An edge machine: its agent can die and its workers live on; without power both are gone."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from controlplane.agent.agent import Agent
+from controlplane.agent.notebook import Notebook
+from controlplane.drivers.driver import Unit
+from controlplane.errors import WorkerFailed
+from controlplane.records.nodes import NodeFacts
+from controlplane.records.types import NANOSECONDS, Oid, from_bytes, to_bytes
+from controlplane.records.workers import Address, Assignment, WorkerSpec
+from tests.simulation.clock import Killed, ProcessClock
+from tests.simulation.network import Line, Session
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+RECONNECT_PAUSE_MIN_S, RECONNECT_PAUSE_MAX_S = 0.1, 1.0
+"""How soon an agent connects again. `controlplane.connection` does that with sockets, which are not simulated: its own
+pauses are measured against real ones."""
+
+
+class Temper(msgspec.Struct):
+    """How workers behave; probabilities are per start."""
+
+    start_min_s: float = 0.05
+    start_max_s: float = 0.05
+    stop_s: float = 0.01
+    fails: float = 0.0
+    dies: float = 0.0
+    """How many die soon after they began to serve."""
+
+    outlives: float = 0.0
+    """How many of the workers that are being started when their agent is killed come up all the same."""
+
+
+class Machine:
+    """An edge machine."""
+
+    def __init__(self, world: "World", number: int, facts: dict[str, Any]) -> None:
+        self.world = world
+        self.name = f"node{number}"
+        self.pubkey = f"{number:064x}"
+        self.oid: Oid | None = None
+        self.line = Line()
+        self.wall_offset_ns = 0
+        self.temper = Temper()
+        self.start_takes_s: float | None = None
+        """How long every start takes; None for what the temper says."""
+
+        self.directory = MemoryNotebook(self)
+        self.units: dict[Oid, Unit] = {}
+        self.starts: list[Oid] = []
+        self.broken: dict[str, str] = {}
+        self.busy: Counter[Oid] = Counter()
+        """Calls to drivers under way, by worker; more than one is a defect."""
+
+        self.facts = NodeFacts(
+            **{
+                "version": "0",
+                "machine": "here",
+                "address": "127.0.0.1",
+                "sockets": f"/run/{self.name}",
+                "drivers": ("router",),
+                "ports": (10000, 10099),
+                **facts,
+            }
+        )
+        self.agent: Agent | None = None
+        self.driver: PlayedDriver | None = None
+        self.session: Session | None = None
+        self.clock = ProcessClock(world.clock)
+        self._away = False
+        self._tries = 0
+
+    # The agent
+
+    def start_agent(self) -> None:
+        """Start the agent; it connects by itself."""
+        self.clock = ProcessClock(self.world.clock, self.wall_offset_ns)
+        self.driver = PlayedDriver(self, self.clock)
+        self.busy.clear()
+        self.agent = Agent(
+            self.clock,
+            self.world.chance(self.clock),
+            self.facts,
+            {"router": self.driver},
+            self.directory,
+        )
+        self.world.note(f"{self.name} starts its agent")
+        ensureDeferred(self.agent.open())
+        if not self.clock.dead:
+            self.connect()
+
+    def kill_agent(self) -> None:
+        """As kill -9 does: the workers stay."""
+        if self.agent is None:
+            return
+        self.world.note(f"{self.name} loses its agent")
+        self.clock.kill()
+        self.agent = None
+        self.world.observer.agent_died(self)
+        session, self.session = self.session, None
+        if session is not None:
+            session.open, session._waiting = False, []
+            self.world.network.close_at_agent(session)
+
+    def end_agent(self) -> None:
+        """As SIGTERM does, for a restart that keeps the workers."""
+        if self.agent is not None:
+            ensureDeferred(self.agent.close(keep=True))
+            self.kill_agent()
+
+    def power_cut(self) -> None:
+        """Everything on the machine ends; what the notebook wrote is on the disk."""
+        self.kill_agent()
+        for oid in list(self.units):
+            self.world.note(f"{self.name} loses worker {oid}")
+        self.units.clear()
+
+    def reboot(self) -> None:
+        """Start anew after a power cut."""
+        boot = f"{self.facts.machine}"
+        self.facts = msgspec.structs.replace(self.facts, machine=boot)
+        self.start_agent()
+
+    # The connection
+
+    def connect(self) -> None:
+        """Have the agent connect, and again whenever its session is lost."""
+        self._away = False
+        self._tries = 0
+        self._try()
+
+    def disconnect(self, notice_after: float = 0.0) -> None:
+        """End the session and connect no more; the master is told after so many seconds."""
+        self._away = True
+        session, self.session = self.session, None
+        if session is not None:
+            self.world.network.close_at_agent(session, notice_after)
+
+    def lost(self, session: Session) -> None:
+        """Connect again after a pause."""
+        if session is self.session:
+            pause = min(RECONNECT_PAUSE_MAX_S, RECONNECT_PAUSE_MIN_S * 2.0 ** min(self._tries, 10))
+            self._tries += 1
+            self.clock.callLater(pause * (0.5 + self.world.random.random()), self._try_again, session)
+
+    def _try_again(self, session: Session) -> None:
+        if session is self.session and not session.open:
+            self._try()
+
+    def _try(self) -> None:
+        if self.agent is None or self.oid is None or self._away:
+            return
+        if self.session is None or not self.session.open:
+            self.session = self.world.network.join(self)
+
+    # The workers
+
+    def kill_worker(self, oid: Oid | None, reason: str = "killed by signal 9") -> None:
+        """A worker dies."""
+        unit = self.units.pop(oid, None) if oid is not None else None
+        if unit is None or oid is None:
+            return
+        self.world.note(f"{self.name} worker {oid} dies: {reason}")
+        if self.agent is not None and self.driver is not None:
+            self.world.observer.failed(self, oid, unit.digest, (self.clock.now() - unit.started) / NANOSECONDS)
+            self.clock.hand(self.driver.lost, oid, reason)
+
+
+class MemoryNotebook(Notebook):
+    """A notebook on a disk in memory; the agent can be killed before and after it writes."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(Path("/nowhere"))
+        self._machine = machine
+        self._kept: bytes | None = None
+        self.writes_left: int | None = None
+        """After how many writes more the agent is killed; half of them are begun and not done."""
+
+    def read(self) -> Assignment | None:
+        return None if self._kept is None else from_bytes(self._kept, Assignment)
+
+    def write(self, assignment: Assignment) -> None:
+        if self.writes_left is None:
+            self._kept = to_bytes(assignment)
+            return
+        self.writes_left -= 1
+        if self.writes_left >= 0 or self._machine.world.random.random() < 0.5:
+            self._kept = to_bytes(assignment)
+        if self.writes_left < 0:
+            self.writes_left = None
+            self._machine.kill_agent()
+            raise Killed
+
+
+class PlayedDriver:
+    """Plays workers: they take their time to start, and die when the test says so."""
+
+    name = "router"
+
+    def __init__(self, machine: Machine, clock: ProcessClock) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._observer = machine.world.observer
+        self.lost: Callable[[Oid, str], None] = lambda oid, reason: None
+
+    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
+        self.lost = lost
+        return dict(self._machine.units)
+
+    async def start(self, spec: WorkerSpec) -> Unit:
+        machine, world = self._machine, self._machine.world
+        temper, random = machine.temper, world.random
+        self._observer.starts(machine, spec)
+        machine.busy[spec.oid] += 1
+        takes = machine.start_takes_s
+        if takes is None:
+            takes = random.uniform(temper.start_min_s, temper.start_max_s)
+        fails = temper.fails > 0 and random.random() < temper.fails
+        await _pause(world.clock, takes)
+        if self._clock.dead:
+            if temper.outlives and machine.agent is None and random.random() < temper.outlives:
+                machine.units[spec.oid] = self._unit(spec)
+            await Deferred()  # The process that waited for this is gone.
+        machine.busy[spec.oid] -= 1
+        machine.starts.append(spec.oid)
+        for word, reason in machine.broken.items():
+            if word in str(spec.config) or word == str(spec.oid):
+                self._fail(spec, reason)
+        if fails:
+            world.observer.injected("start failed")
+            self._fail(spec, "it did not come up")
+        unit = machine.units[spec.oid] = self._unit(spec)
+        world.note(f"{machine.name} runs worker {spec.oid} {spec.digest[:6]}")
+        self._observer.started(machine, spec)
+        self._observer.start_ended(machine, spec.oid)
+        if temper.dies and random.random() < temper.dies:
+            world.observer.injected("worker died young")
+            world.clock.callLater(random.random() * 2, self._die, spec.oid, unit)
+        return unit
+
+    def find(self, oid: Oid) -> Unit | None:
+        return self._machine.units.get(oid)
+
+    async def stop(self, oid: Oid) -> None:
+        machine = self._machine
+        self._observer.stops(machine, oid)
+        machine.busy[oid] += 1
+        await _pause(machine.world.clock, machine.temper.stop_s)
+        if self._clock.dead:
+            await Deferred()
+        machine.busy[oid] -= 1
+        if machine.units.pop(oid, None) is not None:
+            machine.world.note(f"{machine.name} stopped worker {oid}")
+        self._observer.stop_ended(machine, oid)
+
+    async def statistics(self, oid: Oid) -> dict[str, Any]:
+        return {"realms": {"app": {"sessions": 3, "messages": {"received": {"call": 7}, "sent": {"result": 7}}}}}
+
+    async def close(self, keep: bool) -> None:
+        if not keep:
+            self._machine.units.clear()
+
+    def _unit(self, spec: WorkerSpec) -> Unit:
+        machine = self._machine
+        return Unit(
+            oid=spec.oid,
+            digest=spec.digest,
+            started=self._clock.now(),
+            pid=1000 + len(machine.starts),
+            realms=(),
+            addresses=(Address(type="websocket", url=f"ws://{machine.name}/"),),
+        )
+
+    def _fail(self, spec: WorkerSpec, reason: str) -> None:
+        self._machine.world.note(f"{self._machine.name} cannot start worker {spec.oid}: {reason}")
+        self._observer.failed(self._machine, spec.oid, spec.digest, 0.0)
+        self._observer.start_ended(self._machine, spec.oid)
+        raise WorkerFailed(reason)
+
+    def _die(self, oid: Oid, unit: Unit) -> None:
+        if self._machine.units.get(oid) is unit:
+            self._machine.kill_worker(oid, "it died young")
+
+
+def _pause(clock: Any, seconds: float) -> Deferred[None]:
+    done: Deferred[None] = Deferred()
+    clock.callLater(seconds, done.callback, None)
+    return done

@@ -1,0 +1,144 @@
+"""What the store holds, as plain values, kept in step with every commit: what checks look at.
+
+It reads the bytes itself and knows nothing of the product's own indexes and counters, which are among what is checked.
+"""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import cbor2
+
+from controlplane.services.agents import assignment_epoch
+from controlplane.store.catalog import (
+    CLUSTERS,
+    EVENTS,
+    GROUPS,
+    LOADS,
+    MARKS,
+    MEMBERSHIPS,
+    NODES,
+    TALLIES,
+    WORKERS,
+)
+from controlplane.store.engine import Space
+from tests.simulation.disk import Image, Step
+
+Row = dict[str, Any]
+KEPT = (MARKS, NODES, LOADS, CLUSTERS, GROUPS, MEMBERSHIPS, TALLIES, WORKERS, EVENTS)
+NOUNS = {table.space: table.noun for table in KEPT}
+
+
+class Changed(NamedTuple):
+    """One record of a commit: as it was, and as it is."""
+
+    noun: str
+    before: Row | None
+    after: Row | None
+
+    def value(self, field: str) -> tuple[Any, Any]:
+        """Return a field before and after; None where there is no record."""
+        return self.before and self.before[field], self.after and self.after[field]
+
+
+class Mirror:
+    """The store, decoded."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[Space, dict[bytes, bytes]] = defaultdict(dict)
+        self.rows: dict[str, dict[bytes, Row]] = defaultdict(dict)
+        self.nodes: dict[str, Row] = {}
+        self.clusters: dict[str, Row] = {}
+        self.groups: dict[str, Row] = {}
+        self.members: dict[tuple[str, str], Row] = {}
+        self.workers: dict[str, Row] = {}
+        self.workers_of: dict[str, dict[str, Row]] = defaultdict(dict)
+        self.events: dict[int, Row] = {}
+        self.last_event = 0
+
+    def load(self, image: Image) -> None:
+        """Begin anew with everything that is stored."""
+        self.__init__()  # type: ignore[misc]
+        for space, values in image.items():
+            for key, value in values.items():
+                self.take(Step(space, key, None, value))
+
+    def take(self, step: Step) -> Changed | None:
+        """Take over one write; None when it is of no interest."""
+        if step.after is None:
+            self.bytes[step.space].pop(step.key, None)
+        else:
+            self.bytes[step.space][step.key] = step.after
+        noun = NOUNS.get(step.space)
+        if noun is None:
+            return None
+        rows = self.rows[noun]
+        before = rows.get(step.key)
+        after: Row | None = None
+        if step.after is None:
+            rows.pop(step.key, None)
+        else:
+            after = rows[step.key] = cbor2.loads(step.after)
+        self._index(noun, before, after)
+        return Changed(noun, before, after)
+
+    def agrees(self, image: Image) -> bool:
+        """Say whether this is what is stored."""
+        return all(self.bytes[space] == values for space, values in image.items())
+
+    def epoch(self, node: str) -> str:
+        """Return what the versions of a node's assignment belong to."""
+        store = next(row["value"] for row in self.rows[MARKS.noun].values() if row["name"] == "epoch")
+        return str(assignment_epoch(UUID(store), UUID(node)))
+
+    def groups_in(self, cluster: str) -> list[Row]:
+        """Return the groups of a cluster."""
+        return [group for group in self.groups.values() if group["cluster_oid"] == cluster]
+
+    def desired(self, cluster: Row) -> int:
+        """Return how many workers a cluster shall have when it runs: frontends, and routers if there are any."""
+        frontends = sum(group["scale"] for group in self.groups_in(cluster["oid"]))
+        return frontends + (cluster["routers"] if frontends else 0)
+
+    def assigned(self, node: str) -> dict[str, str]:
+        """Return the digest of every worker that a node shall run."""
+        found = ((worker["oid"], assigned_to(worker)) for worker in self.workers.values())
+        return {oid: place[1] for oid, place in found if place is not None and place[0] == node}
+
+    def _index(self, noun: str, before: Row | None, after: Row | None) -> None:
+        row = after if after is not None else before
+        if row is None:
+            return
+        if noun == WORKERS.noun:
+            _set(self.workers, row["oid"], after)
+            _set(self.workers_of[row["cluster_oid"]], row["oid"], after)
+        elif noun == EVENTS.noun:
+            _set(self.events, row["seq"], after)
+            self.last_event = max(self.last_event, row["seq"])
+        elif noun == NODES.noun:
+            _set(self.nodes, row["oid"], after)
+        elif noun == CLUSTERS.noun:
+            _set(self.clusters, row["oid"], after)
+        elif noun == GROUPS.noun:
+            _set(self.groups, row["oid"], after)
+        elif noun == MEMBERSHIPS.noun:
+            _set(self.members, (row["cluster_oid"], row["node_oid"]), after)
+
+
+def assigned_to(worker: Row | None) -> tuple[str, str] | None:
+    """Return the node that shall run a worker, and with which digest."""
+    if worker is None or worker["want"] != "RUN" or worker["node_oid"] is None or worker["digest"] is None:
+        return None
+    return worker["node_oid"], worker["digest"]
+
+
+def occupies(worker: Row) -> bool:
+    """Say whether a worker counts on its node."""
+    return worker["node_oid"] is not None and worker["status"] != "STOPPED"
+
+
+def _set(rows: dict[Any, Row], key: Any, row: Row | None) -> None:
+    if row is None:
+        rows.pop(key, None)
+    else:
+        rows[key] = row

@@ -1,0 +1,249 @@
+"""Looks on while a world runs, writes down what happens, and says at once when something is so that must never be."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from controlplane.errors import ControlPlaneError, InternalError
+from controlplane.records.types import Oid
+from controlplane.records.workers import WorkerSpec
+from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
+from tests.simulation.clock import Killed
+from tests.simulation.commits import check_events, check_numbers, check_statuses, check_versions
+from tests.simulation.disk import Disk, Step
+from tests.simulation.handling import Handling
+from tests.simulation.history import History, Key, Write
+from tests.simulation.machine import Machine
+from tests.simulation.mirror import Changed, Mirror, occupies
+from tests.simulation.network import encode
+from tests.simulation.observer import Observer
+from tests.simulation.world import World
+
+EARLY_S = 0.001
+"""By how much rounding may shorten a grace period."""
+
+
+class Witness(Observer):
+    """Everything that is noticed of one world."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.lines: list[str] = []
+        self.faults: Counter[str] = Counter()
+        self.mirror = Mirror()
+        self.handling = Handling()
+        self.history = History()
+        self.commits = 0
+        self.starts_seen = 0
+        self._offline_since: dict[str, float] = {}
+        self._published = 0
+        self._gap = True
+        self.wall_jumped = float("-inf")
+        """When a master last started with a wall clock that had jumped."""
+
+    def digest(self) -> str:
+        """Return the identity of everything that happened, in order."""
+        return hashlib.blake2b("\n".join(self.lines).encode(), digest_size=16).hexdigest()
+
+    # What happens
+
+    def noted(self, line: str) -> None:
+        self.lines.append(f"{self._now():.6f} {line}")
+
+    def injected(self, kind: str) -> None:
+        self.faults[kind] += 1
+
+    def committed(self, steps: list[Step]) -> None:
+        self.commits += 1
+        last = self.mirror.last_event
+        changes = []
+        for step in steps:
+            change = self.mirror.take(step)
+            if change is not None:
+                changes.append(change)
+                if change.noun == WORKERS.noun:
+                    self._say(self._check_move(change))
+                elif change.noun == NODES.noun:
+                    self._note_online(change)
+        self.handling.assigned(changes, self.mirror)
+        for check in (check_numbers, check_versions, check_statuses):
+            self._say(check(self.mirror, changes))
+        self._say(check_events(self.mirror, changes, last))
+
+    def published(self, topic: str, payload: Mapping[str, Any]) -> None:
+        seq = payload["seq"]
+        self.noted(f"event {seq} {topic} {payload.get('oid', '')} {payload.get('status', '')}")
+        stored = self.mirror.events.get(seq)
+        if stored is None or stored["topic"] != topic or encode(stored["payload"]) != encode(payload):
+            self._say([f"event {seq} {topic} was published and is not stored: {stored}"])
+        if seq <= self._published or (seq != self._published + 1 and not self._gap):
+            self._say([f"event {seq} was published after {self._published}"])
+        self._published = seq
+        self._gap = False
+
+    def unheard(self) -> None:
+        self._gap = True
+
+    def agent_says(self, machine: Machine, arguments: Mapping[str, Any]) -> None:
+        problem = self.handling.says(machine, arguments)
+        self._say([problem] if problem else [])
+
+    def agent_died(self, machine: Machine) -> None:
+        self.handling.agent_died(machine)
+
+    def starts(self, machine: Machine, spec: WorkerSpec) -> None:
+        self.starts_seen += 1
+        self.noted(f"{machine.name} begins to start worker {spec.oid} {spec.digest[:6]}")
+        problem = self.handling.starts(machine, spec, self._now())
+        self._say([problem] if problem else [])
+
+    def failed(self, machine: Machine, oid: Oid, digest: str, ran: float) -> None:
+        self.handling.failed_again(machine, oid, digest, ran, self._now())
+
+    def stops(self, machine: Machine, oid: Oid) -> None:
+        self.noted(f"{machine.name} begins to stop worker {oid}")
+        problem = self.handling.stops(machine, oid, self.mirror)
+        self._say([problem] if problem else [])
+
+    def logged(self, event: Mapping[str, Any]) -> None:
+        """Take in what the product logs: an exception that is no `ControlPlaneError` is a defect."""
+        failure = event.get("log_failure")
+        if failure is None or not isinstance(failure, Failure):
+            return
+        expected = failure.check(ControlPlaneError) and not failure.check(InternalError)
+        if not expected and not failure.check(Killed):
+            text = str(event.get("log_format"))
+            self._say([f"{text}: {failure.type.__name__}: {failure.value}"])
+
+    # What users were told
+
+    def attempt(self, writes: Mapping[Key, Any]) -> list[tuple[Key, Write]]:
+        """Take note that somebody is about to write."""
+        return self.history.begin(writes, self._now())
+
+    def replied(self, attempt: list[tuple[Key, Write]]) -> None:
+        """Take note that the master says that it is written: it must be, by now."""
+        kept = [(write, write.acknowledged) for _, write in attempt]
+        self.history.acknowledge(attempt, self._now())
+        self._say(self.history.check(self.mirror, [key for key, _ in attempt]))
+        for write, before in kept:
+            write.acknowledged = before
+
+    def acknowledged(self, attempt: list[tuple[Key, Write]]) -> None:
+        """Take note that a user was told that it is written."""
+        self.history.acknowledge(attempt, self._now())
+
+    def refused(self, attempt: list[tuple[Key, Write]]) -> None:
+        """Take note that a user was told that nothing was written."""
+        self.history.refused(attempt)
+
+    def told(self, values: Mapping[Key, Any]) -> None:
+        """Take note of what a user was told of something new."""
+        attempt = self.history.begin(values, self._now())
+        self.history.acknowledge(attempt, self._now())
+
+    def paired(self) -> set[str]:
+        """Return the keys of all nodes."""
+        return {node["pubkey"] for node in self.mirror.nodes.values()}
+
+    # Looking at the whole
+
+    def recovered(self) -> None:
+        """Check what is on the disk after a kill or a power cut: everything that was committed, and nothing else."""
+        assert self.world is not None
+        disk = self.world.disk
+        if isinstance(disk, Disk) and not self.mirror.agrees(disk.contents()):
+            self._say(["what was committed is not what is on the disk"])
+        self._say(self.history.check(self.mirror))
+
+    def restored(self) -> None:
+        """Begin anew with a store that was replaced by a backup."""
+        assert self.world is not None
+        assert isinstance(self.world.disk, Disk)
+        self.mirror.load(self.world.disk.image())
+        self.handling.begin_anew(self.mirror)
+        self.history.begin_anew(self.mirror, self._now())
+        self._published, self._gap = 0, True
+        self._offline_since = {oid: -1e9 for oid, node in self.mirror.nodes.items() if not node["online"]}
+
+    def audit(self) -> None:
+        """Check what is derived against what it is derived from, and what agents hold against what they shall."""
+        self._say(self._check_counts())
+        self._say(self._check_assignments())
+        self._say(self.history.check(self.mirror))
+
+    # Inside
+
+    def _now(self) -> float:
+        return 0.0 if self.world is None else self.world.clock.now
+
+    def _say(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            self.noted(f"BROKEN {problem}")
+            if self.world is not None:
+                self.world.broken.append(problem)
+
+    def _note_online(self, change: Changed) -> None:
+        if change.after is not None and change.value("online")[0] and not change.after["online"]:
+            self._offline_since[change.after["oid"]] = self._now()
+
+    def _check_move(self, change: Changed) -> Iterable[str]:
+        """A worker leaves its node for a cause: it carries the cluster no longer, is full, or silent for too long."""
+        before, after = change.before, change.after
+        if before is None or after is None or before["want"] != "RUN" or after["want"] != "RUN":
+            return
+        place, digest = before["node_oid"], before["digest"]
+        if place is None or place == after["node_oid"] or digest is None:
+            return
+        member, node = self.mirror.members.get((after["cluster_oid"], place)), self.mirror.nodes.get(place)
+        if member is None or node is None:
+            return
+        others = self.mirror.workers_of[after["cluster_oid"]].values()
+        here = sum(other["node_oid"] == place and occupies(other) for other in others) + 1
+        if member["hardlimit"] is not None and here > member["hardlimit"]:
+            return
+        cluster = self.mirror.clusters[after["cluster_oid"]]
+        silent_since = self._offline_since.get(place, -1e9)
+        if node["online"]:
+            yield f"worker {after['oid']} leaves {node['authid']}, which is online and carries its cluster"
+        elif self._now() < silent_since + cluster["grace_period"] - EARLY_S and not silent_since <= self.wall_jumped:
+            yield (
+                f"worker {after['oid']} leaves {node['authid']} {self._now() - silent_since:.3f} s after that went "
+                f"silent; its grace period is {cluster['grace_period']} s"
+            )
+
+    def _check_counts(self) -> Iterable[str]:
+        loads: Counter[str] = Counter()
+        tallies: Counter[tuple[str, str | None, str]] = Counter()
+        for worker in self.mirror.workers.values():
+            if occupies(worker):
+                loads[worker["node_oid"]] += 1
+            state = "NEW" if worker["status"] == "STARTING" and worker["fresh"] else worker["status"]
+            tallies[worker["cluster_oid"], worker["workergroup_oid"], state] += 1
+        stored: Counter[tuple[str, str | None, str]] = Counter()
+        for tally in self.mirror.rows["tally"].values():
+            for state, number in tally["counts"].items():
+                stored[tally["cluster_oid"], tally["workergroup_oid"], state] += number
+        if stored != tallies:
+            yield f"the tallies are not what the workers are: {stored - tallies} too many, {tallies - stored} missing"
+        kept = Counter({row["node_oid"]: row["workers"] for row in self.mirror.rows["load"].values()})
+        if +kept != loads:
+            yield f"the loads are not what the workers are: {dict(kept)}, {dict(loads)}"
+        members = {cluster for cluster, _ in self.mirror.members}
+        if not members <= self.mirror.clusters.keys():
+            yield f"{MEMBERSHIPS.noun}s of clusters that are gone"
+
+    def _check_assignments(self) -> Iterable[str]:
+        assert self.world is not None
+        for machine in self.world.machines:
+            agent, node = machine.agent, self.mirror.nodes.get(str(machine.oid))
+            if agent is None or node is None or agent._version != node["assignment"]:
+                continue
+            if str(agent._epoch) != self.mirror.epoch(node["oid"]):
+                continue
+            held = {str(oid): entry.digest for oid, entry in agent._entries.items()}
+            if held != self.mirror.assigned(node["oid"]):
+                yield f"{machine.name} holds the newest assignment, and not what is in it"
