@@ -20,8 +20,9 @@ from controlplane.store.catalog import PRINCIPALS
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.disk import Disk, Mounted
 from tests.simulation.machine import Machine
-from tests.simulation.network import Faults, Network, Wire, decode, encode
+from tests.simulation.network import Faults, Network, decode, encode
 from tests.simulation.observer import Observer
+from tests.simulation.wire import Wire
 
 STEPS_PER_INSTANT_MAX = 10_000
 ADMIN = Caller(session=1, authid="admin", authrole="admin")
