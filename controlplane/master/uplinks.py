@@ -19,7 +19,7 @@ from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, Tick
-from controlplane.records.types import Instant, Oid, Seconds, from_wire, to_wire
+from controlplane.records.types import Oid, Seconds, from_wire, to_wire
 from controlplane.records.workers import Assignment, Question, Report, Worker
 from controlplane.services.agents import assignment_epoch, mark_offline
 from controlplane.services.ledger import Ledger, assigned_to

@@ -6,7 +6,7 @@ The parts of a run, in simulated time:
 2. Healing: all faults end. From here the plane has five seconds. What is not the plane's to hasten is added: a worker
    that starts or stops at that moment takes its time; a worker that failed in a row waits for as long as its reason
    says; on a machine that never comes back workers are waited for until its line was found dead and the grace period is
-   over; and an answer that was lost as a single message, which no TCP link does, is missed at the time limit of its call
+   over; an answer that was lost as a single message, which no TCP link does, is missed at the time limit of its call
    only. Calls that were made before and arrive now change what is wanted: the five seconds count from the last of them.
 3. Calm: nothing at all may happen.
 4. Epilogue: a healthy worker that dies is back at once; what is stopped stops; what is deleted leaves nothing.

@@ -33,6 +33,9 @@ class Wire:
             for session in list(self._network.sessions):
                 self._network.send(topic, session, wire, self._clock.lag())
 
+    def tell(self, topic: str, *arguments: Any) -> None:
+        """Nobody in the simulation listens to events in Crossbar.io's form."""
+
     def kill(self, session: int, reason: str) -> None:
         if self._may_send():
             found = self._network.sessions.get(session)
