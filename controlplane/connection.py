@@ -122,10 +122,15 @@ class Connection:
         joined: Callable[[Session], Coroutine[Any, Any, None]],
         left: Callable[[], None],
         random: Callable[[], float],
+        refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
+        """Make ready; `refused` hears the URI of every reason for which there is no session."""
         self._reactor = reactor
         self._login = login
-        self._key = key
+        self.key = key
+        """What the next attempt logs in with."""
+
+        self._refused = refused
         self._joined = joined
         self._left = left
         self._random = random
@@ -147,7 +152,7 @@ class Connection:
         self._current = attempt = _Attempted(self)
         self._timer = self._reactor.callLater(CONNECT_WITHIN_S + JOIN_WITHIN_S, attempt.give_up)
         try:
-            opening = open_transport(self._reactor, self._login, self._key, attempt)
+            opening = open_transport(self._reactor, self._login, self.key, attempt)
         except ControlPlaneError as problem:
             attempt.left("controlplane.error.no_route", str(problem))
             return
@@ -204,6 +209,7 @@ class Connection:
         if attempt is self._current:
             level = log.info if self._failures else log.warn
             level("no session at {url}: {message} [{reason}]", url=self._login.url, message=message, reason=reason)
+            self._refused(reason)
             self._machine.lost()
 
 
