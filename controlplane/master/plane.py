@@ -91,7 +91,7 @@ class Plane:
             compositions,
             lambda work: self.pipeline.change(work),
         )
-        self.monitor = Monitor(clock, self.store, lambda work: self.pipeline.change(work))
+        self.monitor = Monitor(clock, self.store, chance, compositions, lambda work: self.pipeline.change(work))
         self.sessions = Sessions(self.store, wire.kill, chance.now)
         self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven

@@ -1,5 +1,7 @@
 """One pass of the monitor over one cluster: read the situation, plan, and store what the plan says."""
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from controlplane.core.placement import Candidate, occupies
@@ -8,14 +10,18 @@ from controlplane.core.router_clusters import socket_path
 from controlplane.records import events
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
-from controlplane.records.types import Oid, Seconds
+from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 from controlplane.services.ledger import Ledger, groups_of, whole_tally
+from controlplane.services.specs import Compositions
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+from controlplane.store.database import View
 
 AT_ONCE_WORKERS_MAX = 64
 """Larger clusters are left to the monitor, so that a call about one does not take long."""
+
+NewOid = Callable[[], Oid]
 
 log = Logger()
 
@@ -23,7 +29,16 @@ log = Logger()
 def converge_cluster(ledger: Ledger, cluster_oid: Oid) -> Seconds | None:
     """Bring a cluster nearer to what is wanted; returns after how many seconds to look again, or None."""
     cluster = ledger.rows(CLUSTERS).find(cluster_oid)
-    return None if cluster is None else _carry_out(ledger, cluster, plan_cluster(_situation(ledger, cluster)))
+    return None if cluster is None else _carry_out(ledger, cluster, _plan(ledger, cluster))
+
+
+def needs_pass(view: View, cluster_oid: Oid, compositions: Compositions, now: Instant, new_oid: NewOid) -> bool:
+    """Say whether a pass over a cluster would change anything or has to look again; reads only."""
+    cluster = view.rows(CLUSTERS).find(cluster_oid)
+    if cluster is None:
+        return False
+    plan = plan_cluster(_situation(view, cluster, compositions, now, new_oid))
+    return bool(plan) or plan.look_again_after is not None
 
 
 def converge_at_once(ledger: Ledger) -> None:
@@ -36,11 +51,16 @@ def converge_at_once(ledger: Ledger) -> None:
         if cluster is None or sum(whole_tally(ledger.change, cluster)[0].values()) > AT_ONCE_WORKERS_MAX:
             continue
         try:
-            plan = plan_cluster(_situation(ledger, cluster))
+            plan = _plan(ledger, cluster)
         except Exception:
             log.failure("cluster {cluster} could not be planned at once", cluster=str(cluster_oid))
             continue
         ledger.let_sleep(cluster_oid, _carry_out(ledger, cluster, plan))
+
+
+def _plan(ledger: Ledger, cluster: Cluster) -> Plan:
+    situation = _situation(ledger.change, cluster, ledger.compositions, ledger.now, ledger.new_oid)
+    return plan_cluster(situation)
 
 
 def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
@@ -50,37 +70,37 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     return plan.look_again_after
 
 
-def _situation(ledger: Ledger, cluster: Cluster) -> Situation:
-    workers = tuple(ledger.rows(WORKERS).all_by("cluster", cluster.oid))
-    nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(ledger, oid))}
+def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
+    workers = tuple(view.rows(WORKERS).all_by("cluster", cluster.oid))
+    nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
     candidates: dict[Oid, Candidate] = {}
-    for member in ledger.rows(MEMBERSHIPS).all(cluster.oid):
-        node = nodes.get(member.node_oid) or _node(ledger, member.node_oid)
+    for member in view.rows(MEMBERSHIPS).all(cluster.oid):
+        node = nodes.get(member.node_oid) or _node(view, member.node_oid)
         if node is not None:
-            load = ledger.rows(LOADS).find(node.oid)
+            load = view.rows(LOADS).find(node.oid)
             candidates[node.oid] = Candidate(
                 node, member.softlimit, member.hardlimit, in_all=load.workers if load else 0
             )
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
-    revision = ledger.compositions.of(ledger.change, cluster, cluster.revision)
+    revision = compositions.of(view, cluster, cluster.revision)
     return Situation(
         cluster=cluster,
-        groups=tuple(groups_of(ledger.change, cluster.oid)),
+        groups=tuple(groups_of(view, cluster.oid)),
         workers=workers,
         candidates=candidates,
         nodes=nodes,
         router_socket=_router_socket,
         digest=revision.digest,
         lean=revision.lean,
-        now=ledger.now,
-        new_oid=ledger.new_oid,
+        now=now,
+        new_oid=new_oid,
     )
 
 
-def _node(ledger: Ledger, oid: Oid) -> Node | None:
-    return ledger.rows(NODES).find(oid)
+def _node(view: View, oid: Oid) -> Node | None:
+    return view.rows(NODES).find(oid)
 
 
 def _router_socket(worker: Worker, node: Node) -> str:

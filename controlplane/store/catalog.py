@@ -7,7 +7,7 @@ and a migration (`migrations.py`).
 from typing import Any
 from uuid import UUID
 
-from controlplane.records.clusters import Cluster, ClusterRevision, Group, Membership, Tally
+from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, Group, Membership, Tally
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Load, Node
 from controlplane.records.outcomes import Outcome
@@ -103,13 +103,15 @@ NODES = Table(
 
 LOADS = Table("c0a7e1d0-0000-4000-8000-000000000021", Load, "load", lambda entry: entry.node_oid.bytes)
 
+SETTLED = (ClusterStatus.RUNNING, ClusterStatus.STOPPED)
+
 CLUSTERS = Table(
     "c0a7e1d0-0000-4000-8000-000000000030",
     Cluster,
     "router cluster",
     lambda c: c.oid.bytes,
     unique={"name": lambda c: c.name.encode()},
-    indexes={"run": lambda c: b"" if c.run else None},
+    indexes={"unsettled": lambda c: None if c.status in SETTLED else b""},
     counted=lambda _: b"",
 )
 
