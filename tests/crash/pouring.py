@@ -22,7 +22,7 @@ from tests.crash.writer import PREFIX, Writer
 KEPT = 200
 """Clusters that are there at a time."""
 
-BATCH_LENGTH = 20
+BATCH_LENGTH = 50
 COUNTER = struct.Struct("<Q")
 
 
