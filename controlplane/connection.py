@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.cryptosign import CryptosignKey
 from automat import TypeMachineBuilder
 from twisted.internet.defer import ensureDeferred
@@ -12,7 +11,7 @@ from twisted.logger import Logger
 from controlplane.clock import DelayedCall
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.records.types import Seconds
-from controlplane.wamp import CONNECT_WITHIN_S, JOIN_WITHIN_S, Login, Session, open_transport, refusal
+from controlplane.wamp import CONNECT_WITHIN_S, JOIN_WITHIN_S, Inner, Login, Session, open_transport, refusal
 
 RETRY_PAUSE_MIN_S = 0.2
 RETRY_PAUSE_ALONE_MAX_S = 1.5
@@ -122,18 +121,16 @@ class Connection:
         joined: Callable[[Session], Coroutine[Any, Any, None]],
         left: Callable[[], None],
         random: Callable[[], float],
-        refused: Callable[[str], None] = lambda _reason: None,
+        refused: Callable[[ControlPlaneError], None] = lambda _: None,
     ) -> None:
-        """Make ready; `refused` hears the URI of every reason for which there is no session."""
+        """Make ready; `refused` hears why the other side does not let this one in."""
         self._reactor = reactor
         self._login = login
-        self.key = key
-        """What the next attempt logs in with."""
-
-        self._refused = refused
+        self._key = key
         self._joined = joined
         self._left = left
         self._random = random
+        self._refused = refused
         self._failures = 0
         self._session: Session | None = None
         self._current: _Attempted | None = None
@@ -152,7 +149,7 @@ class Connection:
         self._current = attempt = _Attempted(self)
         self._timer = self._reactor.callLater(CONNECT_WITHIN_S + JOIN_WITHIN_S, attempt.give_up)
         try:
-            opening = open_transport(self._reactor, self._login, self.key, attempt)
+            opening = open_transport(self._reactor, self._login, self._key, attempt)
         except ControlPlaneError as problem:
             attempt.left("controlplane.error.no_route", str(problem))
             return
@@ -209,7 +206,6 @@ class Connection:
         if attempt is self._current:
             level = log.info if self._failures else log.warn
             level("no session at {url}: {message} [{reason}]", url=self._login.url, message=message, reason=reason)
-            self._refused(reason)
             self._machine.lost()
 
 
@@ -221,7 +217,7 @@ class _Attempted:
         self._protocol: Any = None
         self._connected_at: Seconds | None = None
         self._refused = False
-        self.inner: ApplicationSession | None = None
+        self.inner: Inner | None = None
         self._over = False
 
     def longest_pause(self, now: Seconds) -> Seconds:
@@ -244,7 +240,7 @@ class _Attempted:
     def give_up(self) -> None:
         self.left("controlplane.error.no_answer", "no session within the time limit")
 
-    def joined(self, inner: ApplicationSession) -> None:
+    def joined(self, inner: Inner) -> None:
         if self._over:
             self.abort()
             return
@@ -254,8 +250,11 @@ class _Attempted:
     def left(self, reason: str, message: str) -> None:
         if not self._over:
             self._over = True
-            self._refused = self.inner is None and not isinstance(refusal(reason, message), NoAnswer)
+            problem = refusal(reason, message)
+            self._refused = self.inner is None and not isinstance(problem, NoAnswer)
             self._connection._hear_left(self, reason, message)
+            if self._refused:
+                self._connection._refused(problem)
 
     def abort(self) -> None:
         self._over = True

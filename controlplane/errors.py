@@ -13,6 +13,7 @@ The tree::
     |-- CannotStart              crossbar.error.cannot_start
     |-- CannotStop               crossbar.error.cannot_stop
     |-- UnknownKey               controlplane.error.unknown_key
+    |-- NodeUnpaired             controlplane.error.node_unpaired
     |-- TooManyLogins            controlplane.error.too_many_logins
     |-- NotAttached              controlplane.error.not_attached
     |-- AlreadyAttached          controlplane.error.already_attached
@@ -139,6 +140,10 @@ class CannotStop(ControlPlaneError, uri="crossbar.error.cannot_stop"):
 
 class UnknownKey(ControlPlaneError, uri="controlplane.error.unknown_key"):
     """The public key belongs to nobody whom the store knows."""
+
+
+class NodeUnpaired(ControlPlaneError, uri="controlplane.error.node_unpaired"):
+    """The node was taken out; its agent stops its workers."""
 
 
 class TooManyLogins(ControlPlaneError, uri="controlplane.error.too_many_logins"):

@@ -78,7 +78,7 @@ Endpoint = Callable[..., Any]
 class Session:
     """A joined session."""
 
-    def __init__(self, inner: ApplicationSession, clock: Any) -> None:
+    def __init__(self, inner: "Inner", clock: Any) -> None:
         self._inner = inner
         self.clock = clock
         self.over = False
@@ -92,7 +92,7 @@ class Session:
     def call(self, uri: str, within: Seconds = CALL_WITHIN_S, *args: Any, **arguments: Any) -> Deferred[Any]:
         """Call a procedure; fails with `ControlPlaneError`, also when no answer comes in time."""
         try:
-            answer = self._inner.call(uri, *args, **arguments)
+            answer = self._inner.ends_with_line(self._inner.call(uri, *args, **arguments))
         except NO_LINE:
             answer = Deferred()
             answer.errback(NoAnswer("the session is gone", next_step="try again"))
@@ -112,7 +112,10 @@ class Session:
         """Offer procedures, also when a stale session still offers them."""
         options = RegisterOptions(details_arg="details", force_reregister=True)
         await gatherResults(
-            [self._inner.register(endpoint, uri, options=options) for uri, endpoint in procedures.items()],
+            [
+                self._inner.ends_with_line(self._inner.register(endpoint, uri, options=options))
+                for uri, endpoint in procedures.items()
+            ],
             consumeErrors=True,
         )
 
@@ -123,7 +126,7 @@ class Session:
             handler(details.topic or topic, *args)
 
         options = SubscribeOptions(match="prefix" if prefix else "exact", details_arg="details")
-        await self._inner.subscribe(hear, topic, options=options)
+        await self._inner.ends_with_line(self._inner.subscribe(hear, topic, options=options))
 
     async def offer(self, uri: str, function: Callable[..., Any]) -> None:
         """Offer a function to the router itself: it is called as it is, without a caller."""
@@ -233,7 +236,7 @@ def from_application_error(problem: ApplicationError, uri: str) -> ControlPlaneE
     return error
 
 
-class _Inner(ApplicationSession):
+class Inner(ApplicationSession):
     """One attempt at a session: logs in with a key and tells its owner how it went."""
 
     def __init__(self, config: ComponentConfig) -> None:
@@ -241,6 +244,7 @@ class _Inner(ApplicationSession):
         self._owner: Attempt = config.extra["owner"]
         self._login: Login = config.extra["login"]
         self._key: CryptosignKey | None = config.extra["key"]
+        self._waiting: dict[Deferred[Any], None] = {}
 
     def onConnect(self) -> None:  # noqa: N802
         """Ask to join."""
@@ -265,8 +269,23 @@ class _Inner(ApplicationSession):
         self.disconnect()
 
     def onDisconnect(self) -> None:  # noqa: N802
-        """Tell the owner."""
+        """Tell the owner, and whoever waits for an answer."""
         self._owner.left(*LINE_LOST)
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting:
+            if not answer.called:
+                answer.errback(TransportLost())
+
+    def ends_with_line(self, answer: Deferred[Any]) -> Deferred[Any]:
+        """Have a request fail when the line is lost; Autobahn itself hands the results of such requests to nobody."""
+        if not answer.called:
+            self._waiting[answer] = None
+            answer.addBoth(self._answered, answer)
+        return answer
+
+    def _answered(self, result: Any, answer: Deferred[Any]) -> Any:
+        self._waiting.pop(answer, None)
+        return result
 
     def onUserError(self, fail: Any, msg: str) -> None:  # noqa: N802
         """Log what is no error of a caller."""
@@ -277,7 +296,7 @@ class _Inner(ApplicationSession):
 class Attempt(Protocol):
     """Who hears how an attempt at a session goes."""
 
-    def joined(self, inner: ApplicationSession) -> None:
+    def joined(self, inner: "Inner") -> None:
         """Hear that it is joined."""
         ...
 
@@ -290,8 +309,8 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
     """Connect, and have the owner told of the session; the result is the protocol, or a failure to connect."""
     config = ComponentConfig(realm=login.realm, extra={"owner": owner, "login": login, "key": key})
 
-    def make() -> _Inner:
-        return _Inner(config)
+    def make() -> Inner:
+        return Inner(config)
 
     identity: Any = None
 
@@ -374,7 +393,7 @@ async def join_once(reactor: Any, login: Login, key: CryptosignKey | None) -> Se
     sessions: list[Session] = []
 
     class Once:
-        def joined(self, inner: ApplicationSession) -> None:
+        def joined(self, inner: "Inner") -> None:
             if not waiting.called:
                 sessions.append(Session(inner, reactor))
                 waiting.callback(sessions[0])

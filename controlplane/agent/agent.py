@@ -5,7 +5,7 @@ of one key: attach when it is not attached, then report what changed, and again 
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -95,8 +95,6 @@ class Agent:
         self._unreported = False
         self._failures = 0
         self._loop: Loop[str] = Loop("uplink", clock, self._talk)
-        self.rotate: Callable[[], None] = lambda: None
-        """Called when the master wants the key to be changed."""
 
     async def open(self) -> None:
         """Adopt what runs and go on with the assignment that was kept on disk."""
@@ -126,7 +124,7 @@ class Agent:
             if topic == ASSIGNMENT_TOPIC:
                 self._take(from_wire(payload, Assignment))
             elif topic == QUESTION_TOPIC:
-                self._hear_question(from_wire(payload, Question))
+                ensureDeferred(self._answer(from_wire(payload, Question)))
             elif topic == TICK_TOPIC:
                 self._hear_tick(from_wire(payload, Tick))
         except msgspec.ValidationError as problem:
@@ -137,7 +135,17 @@ class Agent:
             self._attach_again()
         elif self._failures:
             # The line is good again, or the master awake: there is no need to sit out the pause.
-            self._loop.wake_after("master", self._chance.random())
+            self._loop.wake_after(MASTER, self._chance.random())
+
+    def dismiss(self) -> None:
+        """Stop every worker: the node was taken out, and the master said so."""
+        if self._entries:
+            log.warn("this node was taken out: its {count} workers are stopped", count=len(self._entries))
+            self._entries, self._configs = {}, {}
+            look_again = self._save()
+            if look_again is not None:
+                self._loop.wake_after(NOTEBOOK, look_again)
+            self._supervisor.desire(self._entries, self._configs)
 
     async def close(self, keep: bool) -> None:
         """Stop; with `keep` workers go on and are adopted later."""
@@ -284,12 +292,6 @@ class Agent:
             workers=tuple(workers),
             gone=tuple(gone),
         )
-
-    def _hear_question(self, question: Question) -> None:
-        if question.kind == "rotate_key":
-            self.rotate()
-        else:
-            ensureDeferred(self._answer(question))
 
     async def _answer(self, question: Question) -> None:
         link = self._link

@@ -10,47 +10,48 @@ from typing import Any
 
 from controlplane.core.access import covers
 from controlplane.core.edge_rights import EDGE_ROLE
-from controlplane.errors import InvalidArgument, LimitReached, NotAuthorized, TooManyLogins, UnknownKey
+from controlplane.errors import InvalidArgument, LimitReached, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.sessions import Joined, Sessions
-from controlplane.master.throttle import Throttle
-from controlplane.records.limits import Limits
+from controlplane.master.throttle import PAUSE_MAX_S, Throttle
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal
 from controlplane.records.types import MANAGEMENT_REALM_OID, Instant, Seconds
 from controlplane.services.logins import Login, edge_login, find_login
+from controlplane.store.catalog import DEPARTURES
 from controlplane.store.database import Store
 
 KEY_HEX_LENGTH = 64
+KNOWN_PAUSE_MAX_S = 5.0
+"""Longest pause for a key that is known: a bad line makes its logins fail as well, and is good again some time."""
 
 
 class Authenticator:
     """Says as whom a key may log in."""
 
     def __init__(
-        self,
-        store: Store,
-        sessions: Sessions,
-        now: Callable[[], Instant],
-        seconds: Callable[[], Seconds],
-        limits: Limits,
+        self, store: Store, sessions: Sessions, now: Callable[[], Instant], seconds: Callable[[], Seconds]
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._now = now
-        self._limits = limits
         self._throttle = Throttle(seconds)
 
     def authenticate(self, realm: str | None, authid: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
         """Return the principal that a public key belongs to, in the form that Crossbar.io's authenticators use.
 
-        Raises `UnknownKey` when nobody has this key, `NotAuthorized` when its owner may not have what it asks for,
-        `TooManyLogins` after failures, and `LimitReached` when its owner has as many sessions as it may have.
+        Raises `UnknownKey` when nobody has this key, `NodeUnpaired` when it was a node's, `NotAuthorized` when its
+        owner may not have what it asks for, `TooManyLogins` after failures, and `LimitReached` when its owner has as
+        many sessions as it may have.
         """
         key = _public_key(details)
         _refuse_void_binding(details)
         peer = host_of((details.get("transport") or {}).get("peer"))
         with self._store.read() as view:
             found = find_login(view, key)
+            unpaired = found is None and view.rows(DEPARTURES).find_by("pubkey", bytes.fromhex(key)) is not None
+        if unpaired:
+            self._slow_down((peer, key), KNOWN_PAUSE_MAX_S)
+            raise NodeUnpaired("this node was taken out", next_step="pair it again, or stop its agent")
         if found is None:
             self._slow_down(peer)
             raise UnknownKey(
@@ -59,10 +60,15 @@ class Authenticator:
             )
         if isinstance(found.record, Node) and details.get("authrole") == EDGE_ROLE:
             found = edge_login(found.record)
-        self._slow_down((peer, key))
+        self._slow_down((peer, key), KNOWN_PAUSE_MAX_S)
         self._require_valid(found)
         chosen, role = self._as_asked(found, realm, authid, details.get("authrole"))
-        self._require_room(found)
+        if self._sessions.count(found.authid) >= found.sessions_max:
+            raise LimitReached(
+                f"{found.authid} has {found.sessions_max} sessions, as many as it may have",
+                subject={"type": found.noun, "authid": found.authid},
+                next_step="end other sessions first, or ask an administrator for a higher sessions_max",
+            )
         extra = {"pubkey": key, **(_edge_extra(found.record) if isinstance(found.record, Node) else {})}
         return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": extra}
 
@@ -71,8 +77,8 @@ class Authenticator:
         if joined.pubkey is not None:
             self._throttle.succeeded((host_of(joined.peer), joined.pubkey))
 
-    def _slow_down(self, who: Any) -> None:
-        wait = self._throttle.wait(who)
+    def _slow_down(self, who: Any, longest: Seconds = PAUSE_MAX_S) -> None:
+        wait = self._throttle.wait(who, longest)
         if wait:
             raise TooManyLogins(f"too many logins failed; wait {wait:.0f} s", next_step="use the right key, later")
         self._throttle.attempted(who)
@@ -85,17 +91,6 @@ class Authenticator:
                 raise NotAuthorized("the invitation has expired", next_step="ask for a new one")
             case _:
                 pass
-
-    def _require_room(self, found: Login) -> None:
-        limits = self._limits
-        setting = "sessions_per_agent_max" if found.noun == "node" else "sessions_per_user_max"
-        admitted = getattr(limits, setting) if found.sessions_max is None else found.sessions_max
-        if self._sessions.count(found.authid) >= admitted:
-            raise LimitReached(
-                f"{found.authid} has {admitted} sessions, as many as it may have",
-                subject={"type": "limit", "name": setting, "value": admitted, "of": {"type": found.noun}},
-                next_step=f"end other sessions first, or raise the setting {setting} or the user's sessions_max",
-            )
 
     def _as_asked(self, found: Login, realm: str | None, authid: str | None, asked: Any) -> tuple[str, str]:
         if realm is not None and realm not in found.realms:

@@ -21,12 +21,12 @@ class Throttle:
         self._seconds = seconds
         self._failures: OrderedDict[Hashable, tuple[int, Seconds]] = OrderedDict()
 
-    def wait(self, who: Hashable) -> Seconds:
+    def wait(self, who: Hashable, longest: Seconds = PAUSE_MAX_S) -> Seconds:
         """Return how long the next attempt has to wait; 0 when it is free. Asking costs nothing."""
         count, last = self._failures.get(who, (0, 0.0))
         if count < FAILURES_FREE:
             return 0.0
-        pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(count - FAILURES_FREE, 32))
+        pause = min(longest, PAUSE_MIN_S * 2.0 ** min(count - FAILURES_FREE, 32))
         return max(0.0, last + pause - self._seconds())
 
     def attempted(self, who: Hashable) -> None:

@@ -84,6 +84,14 @@ class Node(Record, frozen=True, kw_only=True):
     """Crossbar.io's: handed to a node without an agent when it logs in."""
 
 
+class Departure(Record, frozen=True, kw_only=True):
+    """That a machine was taken out, for its agent to be told when it comes."""
+
+    node_oid: Oid
+    pubkey: PublicKey
+    when: Instant
+
+
 class Load(Record, frozen=True, kw_only=True):
     """How many workers a node carries; kept in step with every change of a worker."""
 
@@ -101,9 +109,6 @@ class NodeView(Record, frozen=True, kw_only=True):
     authid: str
     name: str
     pubkey: str
-    next_pubkey: str | None
-    """A key that was announced and has not been used yet."""
-
     label: str | None
     description: str | None
     tags: Tags | None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, Group, Membership, Tally
 from controlplane.records.events import StoredEvent
-from controlplane.records.nodes import Load, Node
+from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.outcomes import Outcome
 from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
 from controlplane.records.types import Oid, Record
@@ -41,7 +41,6 @@ PRINCIPALS = Table(
         "pubkey": lambda p: _key_bytes(p.pubkey),
         "next_pubkey": lambda p: _key_bytes(p.next_pubkey),
     },
-    counted=lambda _: b"",
 )
 
 POSSESSIONS = Table(
@@ -58,7 +57,6 @@ TEAMS = Table(
     "team",
     lambda team: team.oid.bytes,
     unique={"name": lambda team: team.name.encode()},
-    counted=lambda _: b"",
 )
 
 TEAM_MEMBERS = Table(
@@ -67,7 +65,6 @@ TEAM_MEMBERS = Table(
     "team member",
     lambda m: key_of(m.user_oid, m.team_oid),
     indexes={"team": lambda m: m.team_oid.bytes},
-    counted=lambda m: m.team_oid.bytes,
 )
 
 GRANTS = Table(
@@ -76,7 +73,6 @@ GRANTS = Table(
     "grant",
     lambda g: key_of(g.cluster_oid, g.holder_oid),
     indexes={"holder": lambda g: g.holder_oid.bytes},
-    counted=lambda g: g.cluster_oid.bytes,
 )
 
 INVITATIONS = Table(
@@ -85,7 +81,6 @@ INVITATIONS = Table(
     "invitation",
     lambda i: i.oid.bytes,
     unique={"pubkey": lambda i: _key_bytes(i.pubkey)},
-    counted=lambda _: b"",
 )
 
 NODES = Table(
@@ -98,6 +93,15 @@ NODES = Table(
         "pubkey": lambda n: _key_bytes(n.pubkey),
         "next_pubkey": lambda n: _key_bytes(n.next_pubkey),
     },
+    counted=lambda _: b"",
+)
+
+DEPARTURES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000022",
+    Departure,
+    "departure",
+    lambda d: key_of(d.when, d.node_oid),
+    unique={"pubkey": lambda d: _key_bytes(d.pubkey)},
     counted=lambda _: b"",
 )
 
@@ -182,6 +186,7 @@ TABLES: tuple[Table[Any], ...] = (
     GRANTS,
     INVITATIONS,
     NODES,
+    DEPARTURES,
     LOADS,
     CLUSTERS,
     REVISIONS,

@@ -3,6 +3,7 @@
 import pytest
 
 from controlplane.errors import CannotStart, NotStopped
+from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerStatus
 from tests.simulation.world import Machine, World
 
@@ -433,3 +434,41 @@ def test_every_worker_status_has_a_way_out():
         "STOPPED",
         "ERROR",
     }
+
+
+def test_a_node_that_was_taken_out_and_paired_again_carries_workers_again(world):
+    cluster, group = start_cluster(world, nodes=2, scale=4)
+    machine = world.machines[1]
+    # Its assignment has become a high version, higher than the one of the node that it is going to be.
+    for scale in (2, 6, 2, 4):
+        world.call("scale_routercluster_workergroup", cluster, group, scale)
+        world.run(1)
+    world.call("unpair_node", str(machine.oid))
+    world.run(1)
+    machine.oid = Oid(world.call("pair_node", machine.pubkey, machine.name)["oid"])
+    machine.disconnect()
+    machine.connect()
+    world.run(1)
+    world.call("add_routercluster_node", cluster, str(machine.oid))
+    world.call("scale_routercluster_workergroup", cluster, group, 8)
+    world.run(5)
+    assert len(machine.units) == 4
+    assert statuses(world, cluster) == ["RUNNING"] * 9
+
+
+def test_an_agent_that_is_told_that_its_node_was_taken_out_stops_its_workers_for_good(world):
+    cluster, _ = start_cluster(world, nodes=3, scale=6)
+    machine = world.machines[2]
+    machine.disconnect()
+    world.call("unpair_node", str(machine.oid))
+    world.run(20)
+    assert machine.units, "cut off, it cannot know"
+    machine.agent.dismiss()
+    world.run(1)
+    assert machine.units == {}
+    machine.kill_agent()
+    machine.oid = None
+    machine.start_agent()
+    world.run(1)
+    assert machine.units == {}, "nor does the next agent start them"
+    assert statuses(world, cluster) == ["RUNNING"] * 7

@@ -361,7 +361,11 @@ async def configuration_while_away(world: World) -> None:
     world.network.cut("node1")
     await world.offline("node1")
     oid = world.clusters["extra"].oid
-    await world.call("update_routercluster", oid, {"config": {"realms": [{"name": "other"}]}})
+    await world.call(
+        "update_routercluster",
+        oid,
+        {"config": {"realms": [{"name": "other", "roles": [{"name": "anonymous", "permissions": []}]}]}},
+    )
     await sleep(reactor, 1.0)
     world.network.heal()
     await world.converged()

@@ -78,7 +78,7 @@ class World:
         self.network.heal()
         for session in self._sessions.values():
             session.leave()
-        for name in self._children._children:
+        for name in self._children.children:
             self.signal(name, signal.SIGCONT)
         # Not here: whoever ends in order may need the network, which is this thread.
         await deferToThread(self._installation.stop)

@@ -121,7 +121,7 @@ class World:
     def families(self) -> dict[str, list[psutil.Process]]:
         """Return the processes whose memory counts, by name."""
         found = {}
-        for name, child in self.children._children.items():
+        for name, child in self.children.children.items():
             try:
                 process = psutil.Process(child.pid)
                 found[name] = [process, *process.children(recursive=True)] if name == "router" else [process]

@@ -2,7 +2,6 @@
 
 import socket
 
-import pytest
 import pytest_twisted
 from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp.serializer import CBORSerializer
@@ -22,9 +21,9 @@ from controlplane.wamp import (
     CONNECT_WITHIN_S,
     JOIN_WITHIN_S,
     LINE_SILENT_MAX_S,
+    Inner,
     Login,
     Session,
-    _Inner,
     open_transport,
 )
 
@@ -135,26 +134,53 @@ async def test_the_kernel_gives_up_a_line_whose_other_end_confirms_nothing():
         port.stopListening()
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_session_whose_line_just_closed_answers_with_an_error_of_its_own():
-    """Autobahn detaches a session only later, and its WebSocket refuses to send with an exception of its own."""
+class Nobody:
+    def joined(self, inner):
+        pass
+
+    def left(self, reason, message):
+        pass
+
+
+def session_over(state):
+    """A session that joined over a real WebSocket protocol, whose line is in this state."""
     factory = WampWebSocketClientFactory(lambda: None, serializers=[CBORSerializer()])
-    transport = factory.buildProtocol(None)
-    transport._serializer = CBORSerializer()
+    line = factory.buildProtocol(None)
+    line.makeConnection(StringTransport())
+    line._serializer = CBORSerializer()
+    inner = Inner(ComponentConfig(realm="default", extra={"owner": Nobody(), "login": LOGIN, "key": None}))
+    line._session, line.state = inner, state
+    inner._transport, inner._session_id = line, 7
+    clock = Clock()
+    return Session(inner, clock), inner, clock
 
-    class Owner:
-        def joined(self, inner):
-            pass
 
-        def left(self, reason, message):
-            pass
+def outcome_of(deferred):
+    outcome = []
+    deferred.addBoth(outcome.append)
+    return outcome
 
-    inner = _Inner(ComponentConfig(realm="default", extra={"owner": Owner(), "login": LOGIN, "key": None}))
-    transport._session = inner
-    transport.state = WebSocketProtocol.STATE_CLOSED
-    inner._transport, inner._session_id = transport, 7
-    session = Session(inner, Clock())
-    with pytest.raises(NoAnswer):
-        await session.call("controlplane.node.list_nodes")
+
+def test_a_session_whose_line_just_closed_answers_with_an_error_of_its_own():
+    """Autobahn detaches a session only later, and its WebSocket refuses to send with an exception of its own."""
+    session, _, _ = session_over(WebSocketProtocol.STATE_CLOSED)
+    (failure,) = outcome_of(session.call("controlplane.node.list_nodes"))
+    assert failure.check(NoAnswer)
     session.publish("controlplane.agent.on_tick", {})
     session.leave()
+
+
+def test_whoever_waits_for_an_answer_is_told_when_the_line_is_lost():
+    session, inner, _ = session_over(WebSocketProtocol.STATE_OPEN)
+    outcome = outcome_of(session.call("controlplane.node.list_nodes"))
+    assert outcome == []
+    inner.onClose(False)
+    assert outcome[0].check(NoAnswer)
+
+
+def test_whoever_waits_for_an_answer_is_told_when_the_time_is_over_whatever_became_of_the_line():
+    session, inner, clock = session_over(WebSocketProtocol.STATE_OPEN)
+    outcome = outcome_of(session.call("controlplane.node.list_nodes", 4.0))
+    inner._transport = None
+    clock.advance(4.1)
+    assert outcome[0].check(NoAnswer)

@@ -1,6 +1,6 @@
 import pytest
 
-from controlplane.errors import AlreadyExists, NotAuthorized, UnknownKey
+from controlplane.errors import AlreadyExists, NodeUnpaired, NotAuthorized, UnknownKey
 from controlplane.records.principals import Principal
 from controlplane.store.catalog import PRINCIPALS
 
@@ -44,8 +44,10 @@ def test_a_node_logs_in_by_its_key_under_its_oid(plane):
     assert found["pubkey"] == found["extra"]["pubkey"] == KEY
     assert login(plane, KEY.upper(), None)["authid"] == node["oid"]
     plane.call("unpair_node", node["oid"])
-    with pytest.raises(UnknownKey, match="nobody has the public key"):
+    with pytest.raises(NodeUnpaired, match="taken out"):
         login(plane, KEY)
+    with pytest.raises(UnknownKey, match="nobody has the public key"):
+        login(plane, "cd" * 32)
 
 
 def test_an_administrator_logs_in_by_its_key(plane):
@@ -57,7 +59,7 @@ def test_an_administrator_logs_in_by_its_key(plane):
         login(plane, KEY, authrole="agent")
     with pytest.raises(NotAuthorized, match="may not join realm"):
         login(plane, KEY, "another")
-    with pytest.raises(AlreadyExists, match="another user has this pubkey"):
+    with pytest.raises(AlreadyExists, match="belongs to a principal"):
         plane.call("pair_node", pubkey=KEY, authid="edge-1")
 
 
