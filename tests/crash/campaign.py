@@ -20,9 +20,10 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 
 from controlplane.clock import sleep
 from controlplane.config import AgentSettings, MasterSettings
-from controlplane.errors import NoAnswer
-from controlplane.keys import KEY_FILE, make_key, public_key
+from controlplane.errors import LoginRefused, NoAnswer
+from controlplane.keys import KEY_FILE, make_key, public_key, read_key
 from controlplane.process import end_with_parent
+from controlplane.wamp import join_once
 from tests.crash.ledgers import Ledgers
 from tests.crash.points import AGENT_POINTS, COMMIT_POINTS, MASTER_POINTS, Point, under_strace
 from tests.crash.users import User
@@ -56,6 +57,14 @@ class Doomed:
         self._traced: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._status: int | None = None
+
+    async def loaded(self) -> "Doomed":
+        """Return when it can begin at once: nothing here may hold up the reactor, or the router ends our sessions."""
+        while not select.select([self._breeder.stdout], [], [], 0)[0]:
+            await sleep(reactor, 0.05)
+        assert self._breeder.stdout is not None
+        assert self._breeder.stdout.readline() == b"loaded\n"
+        return self
 
     def begin(self, point: str, passes: int, data_file: Path | None = None) -> None:
         """Start a life that ends at a point."""
@@ -142,22 +151,24 @@ class Campaign:
         logs = self._state.root / "logs"
         settings = MasterSettings(state_dir=str(self._state.root), events_kept=EVENTS_KEPT, log_level="warn")
         self._master = Doomed("master", settings, logs / "master.log")
-        self._master.begin(*NEVER)
-        await self.installation.connect()
-        await self.installation.admin.subscribe("controlplane.", self._hear, prefix=True)
         for number in range(AGENTS):
             folder = self.directory / f"node{number}"
             folder.mkdir()
-            key = public_key(make_key(folder / KEY_FILE))
+            make_key(folder / KEY_FILE)
+            url = f"ws://127.0.0.1:{children.port}/ws"
+            agent = AgentSettings(state_dir=str(folder), url=url, log_level="error")
+            self._agents.append(Doomed("agent", agent, logs / f"node{number}.log"))
+            self._folders.append(folder / "workers")
+        for doomed in (self._master, *self._agents):
+            await doomed.loaded()
+        self._master.begin(*NEVER)
+        await self.installation.connect()
+        await self.installation.admin.subscribe("controlplane.", self._hear, prefix=True)
+        for number, agent in enumerate(self._agents):
+            key = public_key(read_key(self.directory / f"node{number}" / KEY_FILE))
             paired = await self.installation.call("controlplane.node.pair_node", key, f"node{number}")
             self._nodes.append(paired["oid"])
-            self._folders.append(folder / "workers")
-            url = f"ws://127.0.0.1:{children.port}/ws"
-            agent = Doomed(
-                "agent", AgentSettings(state_dir=str(folder), url=url, log_level="error"), logs / f"node{number}.log"
-            )
             agent.begin(*NEVER)
-            self._agents.append(agent)
         # However long an agent takes to come back on a busy machine: its workers are to be found by it, not replaced.
         await self.installation.cluster(CALM, CALM_SCALE, grace_period=86_400)
         self._calm = sorted(running(self._folders[0]) + running(self._folders[1]), key=lambda unit: unit.oid)
@@ -166,12 +177,22 @@ class Campaign:
             session = await self.installation.join()
             self.users.append(User(number, session, Random(self.random.random()), self._nodes))
 
+    async def _join_again(self) -> None:
+        """Join with every session that the router has let go of, as it does on a busy machine."""
+        key = read_key(self._state.admin_key)
+        if self.installation.admin.over:
+            self.installation.admin = await join_once(reactor, self.installation.login(), key)
+            await self.installation.admin.subscribe("controlplane.", self._hear, prefix=True)
+        for user in self.users:
+            if user.session.over:
+                user.session = await join_once(reactor, self.installation.login(), key)
+
     def stop(self) -> None:
         """End every process."""
         for doomed in [*self._agents, *([self._master] if self._master else [])]:
             doomed.stop()
         for user in self.users:
-            user._session.leave()
+            user.session.leave()
         self.installation.stop()
 
     async def kill(self, kind: str, point: Point) -> None:
@@ -228,8 +249,9 @@ class Campaign:
         assert self._master is not None
         while self._master.alive():
             try:
+                await self._join_again()
                 await self.installation.call("controlplane.node.list_nodes")
-            except NoAnswer:
+            except (NoAnswer, LoginRefused):
                 assert time.monotonic() < begun + SETTLE_WITHIN_S, "the master does not come up"
                 await sleep(reactor, 0.01)
             else:

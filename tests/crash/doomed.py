@@ -52,6 +52,7 @@ def live(kind: str, settings: Any, point: str, passes: int) -> int:
 def breed(kind: str, settings: Any, log: Path) -> None:
     """Fork a life for every line that is read."""
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
+    os.write(1, b"loaded\n")
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

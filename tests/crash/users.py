@@ -97,7 +97,7 @@ class User:
         self.pending: Change | None = None
         self.told = 0
         self.refused = 0
-        self._session = session
+        self.session = session
         self._random = random
         self._nodes = nodes
         self._made = 0
@@ -110,7 +110,7 @@ class User:
     async def _make(self, change: Change) -> None:
         self.pending = change
         try:
-            answer = await self._session.call(PREFIX + change.verb, CALL_WITHIN_S, *change.args)
+            answer = await self.session.call(PREFIX + change.verb, CALL_WITHIN_S, *change.args)
         except NoAnswer:
             return
         except ControlPlaneError as problem:
