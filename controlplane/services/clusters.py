@@ -225,7 +225,7 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
             subject=_subject(cluster),
             next_step="stop it and wait until it is STOPPED",
         )
-    for worker in list(call.rows(WORKERS).all_by("cluster", cluster.oid)):
+    for worker in list(call.rows(WORKERS).all(cluster.oid)):
         call.ledger.remove_worker(worker)
     for table in (MEMBERSHIPS, REVISIONS):
         for record in list(call.rows(table).all(cluster.oid)):

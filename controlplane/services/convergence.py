@@ -12,7 +12,7 @@ from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
-from controlplane.services.ledger import Ledger, groups_of, whole_tally
+from controlplane.services.ledger import Ledger, count_workers, groups_of
 from controlplane.services.specs import Compositions
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
@@ -48,7 +48,7 @@ def converge_at_once(ledger: Ledger) -> None:
     """
     for cluster_oid in ledger.woken():
         cluster = ledger.rows(CLUSTERS).find(cluster_oid)
-        if cluster is None or sum(whole_tally(ledger.change, cluster)[0].values()) > AT_ONCE_WORKERS_MAX:
+        if cluster is None or count_workers(ledger.change, cluster_oid) > AT_ONCE_WORKERS_MAX:
             continue
         try:
             plan = _plan(ledger, cluster)
@@ -71,7 +71,7 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
 
 
 def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
-    workers = tuple(view.rows(WORKERS).all_by("cluster", cluster.oid))
+    workers = tuple(view.rows(WORKERS).all(cluster.oid))
     nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
     candidates: dict[Oid, Candidate] = {}
     for member in view.rows(MEMBERSHIPS).all(cluster.oid):

@@ -245,6 +245,11 @@ def desired_routers(cluster: Cluster, groups: list[Group]) -> int:
     return cluster.routers if any(group.scale for group in groups) else 0
 
 
+def count_workers(view: Any, cluster_oid: Oid) -> int:
+    """Return how many workers a cluster has, whatever they do."""
+    return sum(sum(tally.counts.values()) for tally in view.rows(TALLIES).all(cluster_oid))
+
+
 def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
     """Return how many workers of a cluster are in which state, and how many are wanted."""
     counts: dict[str, int] = {}

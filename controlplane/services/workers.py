@@ -75,7 +75,7 @@ def list_routercluster_workers(
     marker: str | None = None,
 ) -> list[str]:
     """Return the oids of a cluster's workers: its routers first, then group by group in order of the index."""
-    workers = call.rows(WORKERS).all_by("cluster", routercluster_oid.oid)
+    workers = call.rows(WORKERS).all(routercluster_oid.oid)
     oids = [str(w.oid) for w in workers if filter_by_status is None or w.status is filter_by_status]
     return page(oids[oids.index(marker) + 1 :] if marker in oids else oids, limit)
 
@@ -97,7 +97,7 @@ def get_routercluster_worker(_call: Call, routercluster_oid: ExistingCluster, wo
 def stat_routercluster(call: Call, routercluster_oid: ExistingCluster) -> Statistics:
     """Return how a cluster does now: workers by status, node and group, restarts, and what its routers count."""
     cluster = routercluster_oid
-    workers = list(call.rows(WORKERS).all_by("cluster", cluster.oid))
+    workers = list(call.rows(WORKERS).all(cluster.oid))
     counts, desired = whole_tally(call.view, cluster)
     groups = groups_of(call.view, cluster.oid)
     of_groups = [_group_statistics(call, cluster, group.oid, group.name, group.scale) for group in groups]
@@ -114,8 +114,8 @@ def stat_routercluster_workergroup(
     """Return how one worker group does now, and what the routers behind it count."""
     cluster = routercluster_oid
     group = of_cluster(workergroup_oid, cluster)
-    workers = list(call.rows(WORKERS).all_by("cluster", cluster.oid, group.oid))
-    routers = list(call.rows(WORKERS).all_by("cluster", cluster.oid, None))
+    workers = list(call.rows(WORKERS).all(cluster.oid, group.oid))
+    routers = list(call.rows(WORKERS).all(cluster.oid, None))
     tally = call.rows(TALLIES).find(cluster.oid, group.oid)
     status = view_group(call, group, cluster).status
     reason = cluster_reason(tally.counts if tally else {}, group.scale) if cluster.run else None

@@ -155,11 +155,11 @@ WORKERS = Table(
     "c0a7e1d0-0000-4000-8000-000000000040",
     Worker,
     "worker",
-    lambda w: w.oid.bytes,
-    indexes={
-        "cluster": lambda w: key_of(w.cluster_oid, w.workergroup_oid, w.index),
-        "node": lambda w: None if w.node_oid is None else w.node_oid.bytes,
-    },
+    # A pass reads all workers of a cluster: side by side, that takes half the time in a large store.
+    lambda w: key_of(w.cluster_oid, w.workergroup_oid, w.index, w.oid),
+    unique={"oid": lambda w: w.oid.bytes},
+    indexes={"node": lambda w: None if w.node_oid is None else w.node_oid.bytes},
+    found_by="oid",
 )
 
 OUTCOMES = Table(
@@ -174,6 +174,7 @@ OUTCOMES = Table(
     counted=lambda o: o.principal,
 )
 """Of calls with an idempotency key."""
+
 
 EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lambda e: key_of(e.seq))
 

@@ -250,10 +250,11 @@ class _LmdbTransaction:
         step = cursor.prev if reverse else cursor.next
         found = _to_last(cursor, high) if reverse else cursor.set_range(low)
         while found:
-            key: bytes = cursor.key()
+            key: bytes
+            key, value = cursor.item()
             if not low <= key < high:
                 return
-            yield key[2:], _unsealed(space, key, cursor.value())
+            yield key[2:], _unsealed(space, key, value)
             found = step()
 
     def keys(

@@ -58,9 +58,15 @@ class Table(Generic[R]):
         unique: Mapping[str, KeyOf[R]] | None = None,
         indexes: Mapping[str, KeyOf[R]] | None = None,
         counted: Callable[[R], bytes] | None = None,
+        found_by: str | None = None,
     ) -> None:
-        """Declare a table; `counted` gives the owner under which a record is counted."""
+        """Declare a table; `counted` gives the owner under which a record is counted.
+
+        Records lie in the order of their keys, so those that are read together belong together. Where that leaves no
+        key to find one by, `found_by` names the unique index that `find`, `get` and `has` use instead.
+        """
         self.kind = kind
+        self.found_by = found_by
         self.noun = noun
         self.key = key
         self.counted = counted
@@ -89,6 +95,8 @@ class Rows(Generic[R]):
 
     def find(self, *key: UUID | int | str | bytes | None) -> R | None:
         """Return the record with this key, or None."""
+        if self._table.found_by is not None:
+            return self.find_by(self._table.found_by, *key)
         data = self._transaction.get(self._table.space, key_of(*key))
         return None if data is None else from_bytes(data, self._table.kind)
 
@@ -116,7 +124,9 @@ class Rows(Generic[R]):
 
     def has(self, *key: UUID | int | str | bytes | None) -> bool:
         """Say whether there is a record with this key, without reading it."""
-        return self._transaction.get(self._table.space, key_of(*key)) is not None
+        found_by = self._table.found_by
+        space = self._table.space if found_by is None else self._table.index_spaces[found_by]
+        return self._transaction.get(space, key_of(*key)) is not None
 
     def count(self, *owner: UUID | int | str | bytes | None) -> int:
         """Return how many records a counted table has of one owner."""

@@ -18,7 +18,8 @@ from controlplane.services.specs import Compositions
 from controlplane.store.catalog import CLUSTERS, GROUPS, LOADS, MEMBERSHIPS, NODES, PRINCIPALS, TALLIES, WORKERS
 from controlplane.store.database import Change, Store
 from controlplane.store.lmdb import LmdbEngine
-from tests.simulation.world import ADMIN_RECORD, START_OF_TIME_NS
+from tests.simulation.clock import START_OF_TIME_NS
+from tests.simulation.world import ADMIN_RECORD
 
 NODES_PER_CLUSTER = 10
 WORKERS_PER_CLUSTER = 100

@@ -8,6 +8,7 @@ from uuid import UUID
 from controlplane.drivers.driver import Unit
 from controlplane.records.types import Oid
 from controlplane.records.workers import Report
+from controlplane.services.agents import assignment_epoch
 from controlplane.store.catalog import WORKERS
 from controlplane.store.lmdb import LmdbEngine
 from tests.bench.fleets import WORKERS_PER_CLUSTER, Fleet, write_fleet
@@ -49,7 +50,7 @@ class _Running:
             if node.oid in real:
                 self._add_machine(number, node.oid)
         self.world.run(1)
-        assert all(session.agent._contact.name == "ATTACHED" for session in self.world.network._sessions.values())
+        assert all(session.agent._contact.name == "ATTACHED" for session in self.world.network.sessions.values())
 
     def change(self) -> float:
         """CPU seconds until one worker more, or one less, is as it shall be and was announced."""
@@ -71,7 +72,12 @@ class _Running:
         plane = self.world.plane
         for number, node in enumerate(fleet.nodes):
             if node.oid not in real:
-                report = Report(boot=node.oid, sequence=1, epoch=plane.store.epoch, version=node.assignment)
+                report = Report(
+                    boot=node.oid,
+                    sequence=1,
+                    epoch=assignment_epoch(plane.store.epoch, node.oid),
+                    version=node.assignment,
+                )
                 plane.uplinks.attach(node.oid, 1_000_000 + number, report, node.assignment)
 
     def _add_machine(self, number: int, oid: Oid) -> None:

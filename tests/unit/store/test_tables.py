@@ -134,3 +134,36 @@ def test_indexes_always_say_what_the_records_say(steps):
             "thing by owner": 0,
             "thing by colour": len(model),
         }
+
+
+HOUSED = Table(
+    "00000000-0000-4000-8000-00000000aaab",
+    Thing,
+    "thing",
+    lambda t: key_of(t.colour, t.oid),
+    unique={"oid": lambda t: t.oid.bytes},
+    found_by="oid",
+)
+
+
+def test_records_that_lie_together_are_found_by_what_tells_them_apart():
+    engine = MemoryEngine()
+    engine.attach(HOUSED.spaces())
+    with engine.write() as txn:
+        rows = Rows(HOUSED, txn)
+        red, blue, other = (
+            rows.add(Thing(oid=oid(number), name=f"n{number}", colour=colour))
+            for number, colour in ((2, "red"), (1, "blue"), (3, "red"))
+        )
+        assert list(rows.all()) == [blue, red, other]
+        assert list(rows.all("red")) == [red, other]
+        assert (rows.get(oid(1)), rows.find(oid(3)), rows.find(oid(4))) == (blue, other, None)
+        assert rows.has(oid(2))
+        assert not rows.has(oid(4))
+        with pytest.raises(AlreadyExists):
+            rows.add(Thing(oid=oid(1), name="again", colour="red"))
+        renamed = rows.put(Thing(oid=oid(2), name="new", colour="red"), red)
+        assert rows.get(oid(2)) == renamed
+        rows.remove(renamed)
+        assert rows.find(oid(2)) is None
+        assert list(rows.all()) == [blue, other]
