@@ -121,7 +121,7 @@ class _Pass:
                 self.plan.added.append(worker)
             elif gone:
                 self.plan.removed.append(worker)
-            elif worker != before:
+            elif worker is not before and worker != before:
                 self.plan.changed.append((before, worker))
 
     # 1. How many
@@ -296,7 +296,8 @@ class _Pass:
                 continue
             if worker.digest == target:
                 # The revision that it was given is forgotten once all workers have the newest.
-                self._set(oid, revision=self.s.cluster.revision, links=wanted[oid])
+                if (worker.revision, worker.links) != (self.s.cluster.revision, wanted[oid]):
+                    self._set(oid, revision=self.s.cluster.revision, links=wanted[oid])
                 continue
             if worker.status is WorkerStatus.RUNNING and worker.links == wanted[oid]:
                 # It serves: at most one of those at a time, and only while the one before proved itself.
