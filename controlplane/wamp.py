@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import cbor2
 from autobahn.exception import Disconnected
 from autobahn.twisted.rawsocket import WampRawSocketClientFactory
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp.cryptosign import CryptosignKey
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.serializer import CBORSerializer
+from autobahn.wamp.serializer import CBORObjectSerializer, CBORSerializer
 from autobahn.wamp.types import CallDetails, ComponentConfig, PublishOptions, RegisterOptions, SubscribeOptions
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
@@ -46,6 +47,9 @@ a program that is slow confirms. TCP alone tries for minutes, ever more seldom, 
 
 JOIN_WITHIN_S = 14.0
 CALL_WITHIN_S = 30.0
+NESTING_MAX = 3_000
+"""Lists and objects inside each other in a message: more than Crossbar.io reads from any client."""
+
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 PING_PERIOD_S = 4
 PING_WITHIN_S = 4
@@ -305,6 +309,25 @@ class Attempt(Protocol):
         ...
 
 
+class _DeepObjects(CBORObjectSerializer):
+    """Reads whatever a router can forward.
+
+    A client's JSON or MessagePack may be nested deeper than cbor2 reads by default. A message that cannot be read ends
+    the connection that it came by, and that is the master's: one client would cut off all others.
+    """
+
+    def unserialize(self, payload: bytes) -> list[Any]:
+        """Return the messages in a payload."""
+        return [cbor2.loads(payload, max_depth=NESTING_MAX)]
+
+
+def deep_serializer() -> CBORSerializer:
+    """Return a serializer that reads messages of any depth that comes by way of a router."""
+    serializer = CBORSerializer()
+    serializer._serializer = _DeepObjects()  # type: ignore[no-untyped-call]
+    return serializer
+
+
 def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner: Attempt) -> Deferred[Any]:
     """Connect, and have the owner told of the session; the result is the protocol, or a failure to connect."""
     config = ComponentConfig(realm=login.realm, extra={"owner": owner, "login": login, "key": key})
@@ -326,7 +349,7 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         protocol.is_closed.addCallback(closed)
         return protocol
 
-    serializer = CBORSerializer()
+    serializer = deep_serializer()
     parts = urlsplit(login.url)
     if parts.scheme in ("unix", "rs"):
         raw = WampRawSocketClientFactory(make, serializer=serializer)

@@ -68,17 +68,12 @@ class Placement:
         self._driver = driver
         self._machine: str | None = None
         self._heap: list[tuple[tuple[bool, int, int, bytes], Oid]] | None = None
-        """By ranks that are not above the true ones: a rank that grew is noticed when it comes first, one that shrank
-        is entered again."""
-
-        self._why_not: str | None = None
 
     def bind(self, machine: str | None) -> None:
         """Admit only nodes on this machine from now on."""
         if machine != self._machine:
             self._machine = machine
             self._heap = None
-            self._why_not = None
 
     def place(self) -> Node | None:
         """Return the best node and count the worker on it, or None when none can take it."""
@@ -97,7 +92,6 @@ class Placement:
             elif rank != candidate.rank():
                 heapq.heapreplace(self._heap, (candidate.rank(), oid))
             else:
-                self._why_not = None
                 candidate.take()
                 heapq.heapreplace(self._heap, (candidate.rank(), oid))
                 return candidate.node
@@ -105,7 +99,6 @@ class Placement:
 
     def take(self, oid: Oid) -> str | None:
         """Count a worker on a node of its own choice, or return why the node cannot take it."""
-        self._why_not = None
         candidate = self.candidates[oid]
         refusal = candidate.refusal(self._driver, self._machine)
         if refusal is None:
@@ -117,7 +110,6 @@ class Placement:
         candidate = self.candidates.get(oid) if oid else None
         if candidate is None:
             return False
-        self._why_not = None
         candidate.take()
         return True
 
@@ -126,18 +118,10 @@ class Placement:
         candidate = self.candidates.get(oid)
         if candidate is not None:
             candidate.give_up()
-            self._why_not = None
-            if self._heap is not None:
-                heapq.heappush(self._heap, (candidate.rank(), oid))
+            self._heap = None
 
     def why_not(self) -> str:
         """Return why no node can take a worker, node by node."""
-        if self._why_not is None:
-            # While nothing fits, nothing changes: the answer is the same for all who wait.
-            self._why_not = self._refusals()
-        return self._why_not
-
-    def _refusals(self) -> str:
         if not self.candidates:
             return "no place: the cluster has no nodes; add one"
         ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.node.authid)

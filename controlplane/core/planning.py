@@ -93,8 +93,6 @@ class _Pass:
         self.placement = Placement(situation.candidates, DRIVER)
         self.were = {worker.oid: worker for worker in situation.workers}
         self.become = dict(self.were)
-        self._machines: dict[Oid, str] | None = None
-        """Of every worker that shall run on a member node; None until somebody asks."""
 
     def run(self) -> Plan:
         kept = self._choose()
@@ -110,7 +108,6 @@ class _Pass:
 
     def _set(self, oid: Oid, **fields: Any) -> Worker:
         self.become[oid] = changed = msgspec.structs.replace(self.become[oid], **fields)
-        self._note_machine(changed)
         return changed
 
     def _compare(self) -> None:
@@ -247,34 +244,19 @@ class _Pass:
 
     def _over_limit(self, kept: Iterable[Oid]) -> set[Oid]:
         """Choose who leaves nodes whose hard limit was lowered: the last ones first, routers last."""
-        crowded = over_limits(self.s.candidates.values())
-        if not crowded:
-            return set()
-        here: dict[Oid | None, list[Oid]] = {}
-        for oid in kept:
-            here.setdefault(self.become[oid].node_oid, []).append(oid)
         leaving: set[Oid] = set()
-        for candidate in crowded:
-            of_node = here.get(candidate.node.oid, [])
-            leaving.update(of_node[len(of_node) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
+        for candidate in over_limits(self.s.candidates.values()):
+            here = [oid for oid in kept if self.become[oid].node_oid == candidate.node.oid]
+            leaving.update(here[len(here) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
         return leaving
 
     def _machine(self, worker: Worker) -> str | None:
         """Return the machine that the cluster's other workers stand on: there is no protected link between machines."""
-        if self._machines is None:
-            self._machines = {}
-            for other in self.become.values():
-                self._note_machine(other)
-        return next((machine for oid, machine in self._machines.items() if oid != worker.oid), None)
-
-    def _note_machine(self, worker: Worker) -> None:
-        if self._machines is None:
-            return
-        place = self.s.candidates.get(worker.node_oid) if worker.node_oid else None
-        if place is not None and place.node.facts is not None and worker.want is Want.RUN:
-            self._machines[worker.oid] = place.node.facts.machine
-        else:
-            self._machines.pop(worker.oid, None)
+        for other in self.become.values():
+            place = self.s.candidates.get(other.node_oid) if other.node_oid else None
+            if place is not None and place.node.facts is not None and other.want is Want.RUN and other != worker:
+                return place.node.facts.machine
+        return None
 
     # 4. What they run
 

@@ -23,6 +23,7 @@ from controlplane.store.database import Store
 KEY_HEX_LENGTH = 64
 KNOWN_PAUSE_MAX_S = 5.0
 """Longest pause for a key that is known: a bad line makes its logins fail as well, and is good again some time."""
+NAME_LENGTH_MAX = 256
 
 
 class Authenticator:
@@ -43,9 +44,11 @@ class Authenticator:
         owner may not have what it asks for, `TooManyLogins` after failures, and `LimitReached` when its owner has as
         many sessions as it may have.
         """
+        _require_name("realm", realm)
+        _require_name("authid", authid)
         key = _public_key(details)
         _refuse_void_binding(details)
-        peer = host_of((details.get("transport") or {}).get("peer"))
+        peer = host_of(_transport(details).get("peer"))
         with self._store.read() as view:
             found = find_login(view, key)
             unpaired = found is None and view.rows(DEPARTURES).find_by("pubkey", bytes.fromhex(key)) is not None
@@ -104,6 +107,17 @@ class Authenticator:
         return realm or found.realms[0], asked or found.role
 
 
+def _transport(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the router says of the connection."""
+    transport = details.get("transport")
+    return transport if isinstance(transport, Mapping) else {}
+
+
+def _require_name(what: str, name: Any) -> None:
+    if name is not None and (not isinstance(name, str) or len(name) > NAME_LENGTH_MAX):
+        raise InvalidArgument(f"the {what} is no name", next_step="send a short text, or nothing")
+
+
 def host_of(peer: Any) -> str:
     """Return the machine that a connection comes from, without its port; of IPv6 the network of 64 bits."""
     if not isinstance(peer, str):
@@ -124,8 +138,9 @@ def _refuse_void_binding(details: Mapping[str, Any]) -> None:
     asked = details["authextra"].get("channel_binding")
     if asked is None:
         return
-    transport = details.get("transport")
-    channels = transport.get("channel_id") if isinstance(transport, Mapping) else None
+    channels = _transport(details).get("channel_id")
+    if not isinstance(asked, str):
+        raise InvalidArgument("channel_binding is no name", next_step="ask for tls-unique, or for no binding")
     channel = channels.get(asked) if isinstance(channels, Mapping) else None
     if not isinstance(channel, bytes) or not any(channel):
         raise NotAuthorized(

@@ -5,7 +5,8 @@ from uuid import uuid5
 
 import msgspec
 
-from controlplane.errors import NotAttached, NotAuthorized
+from controlplane.core.router_clusters import socket_path
+from controlplane.errors import InvalidArgument, NotAttached, NotAuthorized, Problem
 from controlplane.records import events
 from controlplane.records.nodes import Node, NodeChange, NodeFacts
 from controlplane.records.protocol import ANSWER_QUESTION, ATTACH_AGENT, REPORT_WORKERS, Attachment, Receipt
@@ -22,6 +23,7 @@ from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
 def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachment:
     """Say that a node's agent is there, what its machine is, and what runs on it now."""
     node = _own_node(call)
+    _require_usable(facts)
     ledger = call.ledger
     if not node.online or node.facts != facts:
         changed = msgspec.structs.replace(
@@ -111,6 +113,18 @@ def mark_offline(ledger: Ledger, node_oid: Oid, now: Instant) -> None:
 def node_change(node: Node) -> NodeChange:
     """Return what subscribers are told when a node comes or goes."""
     return NodeChange(oid=node.oid, authid=node.authid, status="online" if node.online else "offline", since=node.since)
+
+
+def _require_usable(facts: NodeFacts) -> None:
+    """Refuse facts that no plan could be made with: one such node would hold up its clusters for ever."""
+    try:
+        socket_path(facts.sockets, Oid(int=0))
+    except ValueError as problem:
+        raise InvalidArgument(
+            f"facts.sockets: {problem}",
+            problems=[Problem("$.facts.sockets", "is too long for the unix sockets of workers")],
+            next_step="keep the agent's state in a directory with a shorter path",
+        ) from None
 
 
 def _own_node(call: Call) -> Node:

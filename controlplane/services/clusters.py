@@ -1,6 +1,6 @@
 """Router clusters: create, change, start, stop, delete, look at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +24,6 @@ from controlplane.records.clusters import (
     ClusterRevisionView,
     ClusterStatus,
     ClusterView,
-    Membership,
 )
 from controlplane.records.types import Oid
 from controlplane.services.ledger import groups_of, whole_tally
@@ -248,15 +247,10 @@ def require_workers(call: Call, cluster: Cluster, frontends: int) -> None:
     require_room(call.limits, "workers_max", frontends + cluster.routers, "workers", _subject(cluster))
 
 
-def require_protected(
-    call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None, members: Iterable[Membership] | None = None
-) -> None:
-    """Refuse a configuration that lets anybody in from other machines, unless it says that it is meant to.
-
-    All nodes of the cluster are looked at, or only some `members` when the others are known to be well.
-    """
+def require_protected(call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None) -> None:
+    """Refuse a configuration that lets anybody in from other machines, unless it says that it is meant to."""
     problems: list[Problem] = []
-    for membership in call.rows(MEMBERSHIPS).all(cluster_oid) if members is None else members:
+    for membership in call.rows(MEMBERSHIPS).all(cluster_oid):
         node = call.rows(NODES).find(membership.node_oid)
         address = node.facts.address if node is not None and node.facts is not None else LOOPBACK
         problem = listens_open(config, address)

@@ -54,7 +54,7 @@ class Key:
             raise declared.refuse([Problem(path, "is no text that can be stored")]) from None
         try:
             arguments = cbor2.dumps([declared.uri, dict(bound)], canonical=True)
-        except (ValueError, TypeError, RecursionError, OverflowError) as problem:
+        except (cbor2.CBOREncodeError, ValueError, TypeError, RecursionError, OverflowError) as problem:
             raise InvalidArgument(
                 f"the arguments cannot be compared with those of a repeated call: {type(problem).__name__}",
                 problems=[Problem(path, "cannot be used with these arguments")],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import cbor2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
@@ -16,6 +16,7 @@ from controlplane.errors import (
     ControlPlaneError,
     InternalError,
     InvalidArgument,
+    NoAnswer,
     PayloadTooLarge,
 )
 from controlplane.records.events import EventType
@@ -201,6 +202,12 @@ class Pipeline:
             return await self._invoke(caller, self.procedures[uri], args, kwargs)
         except ControlPlaneError:
             raise
+        except CancelledError:
+            # The caller or its session is gone. A change that is queued is made all the same.
+            raise NoAnswer(
+                "the caller gave the call up before it was answered",
+                next_step="see whether it was made, or repeat it with its idempotency key",
+            ) from None
         except Exception as problem:
             incident = str(self._chance.new_oid())[:8]
             log.failure("{uri} failed; incident {incident}", uri=uri, incident=incident)

@@ -296,7 +296,7 @@ def _unreadable(bound: Mapping[str, Any], limits: Limits) -> list[Problem]:
             continue
         try:
             size = len(cbor2.dumps(value))
-        except (ValueError, RecursionError, TypeError, OverflowError) as problem:
+        except (cbor2.CBOREncodeError, ValueError, RecursionError, TypeError, OverflowError) as problem:
             problems.append(Problem(f"$.{shown(name)}", f"cannot be read: {type(problem).__name__}"))
         else:
             if size > limits.argument_bytes_max:

@@ -1,12 +1,14 @@
 """Workers of router clusters, and figures about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from controlplane.core.health import cluster_reason
 from controlplane.errors import NoSuchObject
 from controlplane.records.clusters import Cluster, ClusterStatus
-from controlplane.records.types import Instant, Oid, Record
+from controlplane.records.types import Instant, Line, Natural, Oid, Record
 from controlplane.records.workers import Worker, WorkerStatus, WorkerView
 from controlplane.services.groups import of_cluster, view_group
 from controlplane.services.ledger import groups_of, whole_tally
@@ -18,6 +20,9 @@ from controlplane.services.views import worker_view
 from controlplane.store.catalog import NODES, TALLIES, WORKERS
 
 STATISTICS_WITHIN_S = 2.0
+FIGURES_BYTES_MAX = 64 * 1024
+"""Of what an agent may say of one worker."""
+
 LIST = "list_routercluster_workers"
 GET = "get_routercluster_worker"
 STAT = "stat_routercluster"
@@ -166,7 +171,7 @@ def _ask(
             questions.setdefault(worker.node_oid, []).append(worker.oid)
 
     def complete(answers: Mapping[Oid, Mapping[str, Any]]) -> Statistics:
-        figures = {worker: figure for answer in answers.values() for worker, figure in answer.items()}
+        figures = {str(worker): said for node in answers for worker, said in _figures(answers[node], questions[node])}
         return Statistics(
             oid=oid,
             status=status,
@@ -185,16 +190,36 @@ def _ask(
     return Ask({node: {"workers": oids} for node, oids in questions.items()}, STATISTICS_WITHIN_S, complete)
 
 
+class _RealmFigures(Record, frozen=True, kw_only=True):
+    sessions: Natural | None = None
+    messages: dict[str, dict[str, Natural]] | None = None
+
+
+class _Figures(Record, frozen=True, kw_only=True):
+    realms: dict[Line, _RealmFigures] | None = None
+
+
+def _figures(answer: Mapping[str, Any], asked: list[Oid]) -> Iterator[tuple[Oid, dict[str, Any]]]:
+    """Yield what an agent says of its own workers; what nobody could use or carry counts as silence."""
+    for worker in asked:
+        try:
+            msgspec.msgpack.encode(answer[str(worker)])  # It refuses numbers that not every serializer can carry.
+            said = msgspec.json.encode(answer[str(worker)])
+            if len(said) <= FIGURES_BYTES_MAX:
+                msgspec.json.decode(said, type=_Figures)
+                yield worker, msgspec.json.decode(said)
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            continue
+
+
 def _realms(workers: list[Worker], figures: Mapping[str, Any]) -> list[RealmStatistics]:
     found = []
     for worker in workers:
-        for realm, figure in (figures.get(str(worker.oid), {}).get("realms") or {}).items():
+        said = msgspec.convert(figures.get(str(worker.oid), {}), _Figures)
+        for realm, figure in (said.realms or {}).items():
             found.append(
                 RealmStatistics(
-                    realm=realm,
-                    worker_oid=worker.oid,
-                    sessions=figure.get("sessions"),
-                    messages=figure.get("messages") or {},
+                    realm=realm, worker_oid=worker.oid, sessions=figure.sessions, messages=figure.messages or {}
                 )
             )
     return found

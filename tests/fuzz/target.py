@@ -1,0 +1,156 @@
+"""A real router and a real master to be fuzzed: their state, their memory, their logs, and a client that behaves."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+from twisted.internet import reactor, task
+from zlmdb import lmdb
+
+from controlplane.cli.dev import Installation
+from controlplane.clock import sleep
+from controlplane.errors import ControlPlaneError
+from controlplane.keys import ensure_key, public_key, read_key
+from controlplane.master.layout import StateDirectory
+from controlplane.wamp import Login, Session, join_once
+from tests.fuzz.calls import World
+
+BOOT = "00000000-0000-4000-8000-00000000004d"
+MAP_BYTES = 2**31
+FACTS = {
+    "version": "1",
+    "machine": "here",
+    "address": "127.0.0.1",
+    "sockets": "/run/x",
+    "drivers": ["router"],
+    "ports": [1000, 2000],
+}
+
+
+class Target:
+    """One installation without real agents; this process plays the agent of its only node."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = StateDirectory(directory)
+        self.children = Installation(self.state, 0)
+        self.agent_key = ensure_key(directory / "agent.key")
+        self.admin_login: Login
+        self.neighbour: subprocess.Popen[str] | None = None
+
+    async def start(self) -> None:
+        self.children.prepare(task.Clock())
+        self.children.start()
+        url = f"ws://127.0.0.1:{self.children.port}/ws"
+        self.admin_login = Login(url=url, realm="default", authid="admin", authrole="owner")
+        self.agent_login = Login(url=url, realm="default", authrole="agent")
+        connection = {"url": url, "realm": "default", "authid": "admin", "authrole": "owner"}
+        (self.directory / "neighbour.json").write_text(
+            json.dumps({**connection, "privkey_file": str(self.state.admin_key)})
+        )
+        self.admin = await self._join()
+        node = (await self.call("controlplane.node.pair_node", public_key(self.agent_key), "edge1"))["oid"]
+        self.agent = await join_once(reactor, self.agent_login, read_key(self.directory / "agent.key"))
+        await self.agent.call("controlplane.agent.attach_agent", 30.0, FACTS, {"boot": BOOT, "sequence": 0})
+        prefix = "controlplane.routercluster."
+        clusters, groups = [], []
+        for name in ("shop", "stopped"):
+            clusters.append((await self.call(prefix + "create_routercluster", {"name": name}))["oid"])
+            await self.call(prefix + "add_routercluster_node", clusters[-1], node)
+            group = {"name": "web", "scale": 3}
+            groups.append((await self.call(prefix + "add_routercluster_workergroup", clusters[-1], group))["oid"])
+        await self.call(prefix + "start_routercluster", clusters[0])
+        workers = await self.call(prefix + "list_routercluster_workers", clusters[0])
+        self.world = World(tuple(clusters), (node,), tuple(groups), tuple(workers), BOOT)
+
+    async def _join(self) -> Session:
+        for attempt in range(600):
+            try:
+                return await join_once(reactor, self.admin_login, read_key(self.state.admin_key))
+            except ControlPlaneError:
+                if attempt == 599:
+                    raise
+                await sleep(reactor, 0.1)
+        raise AssertionError
+
+    async def call(self, uri: str, *args: Any) -> Any:
+        return await self.admin.call(uri, 60.0, *args)
+
+    def start_neighbour(self) -> None:
+        self.neighbour = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.neighbour", str(self.directory / "neighbour.json")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def phase(self) -> dict[str, Any]:
+        """Return how the calls of the client that behaves went since the last time."""
+        assert self.neighbour is not None
+        assert self.neighbour.stdin is not None
+        assert self.neighbour.stdout is not None
+        self.neighbour.stdin.write("\n")
+        self.neighbour.stdin.flush()
+        return json.loads(self.neighbour.stdout.readline())
+
+    def contents(self) -> dict[bytes, bytes]:
+        """Return everything that the master has stored, read beside it."""
+        env = lmdb.open(str(self.state.store), readonly=True, map_size=MAP_BYTES)
+        try:
+            with env.begin() as transaction:
+                return {bytes(key): bytes(data) for key, data in transaction.cursor()}
+        finally:
+            env.close()
+
+    def processes(self) -> list[psutil.Process]:
+        found = []
+        for child in self.children.children.values():
+            process = psutil.Process(child.pid)
+            found.extend([process, *process.children(recursive=True)])
+        return found
+
+    def memory(self) -> int:
+        return sum(process.memory_info().rss for process in self.processes())
+
+    def descriptors(self) -> int:
+        return sum(process.num_fds() for process in self.processes())
+
+    def complaints(self) -> list[str]:
+        """Return the beginnings of tracebacks and errors in the logs.
+
+        Crossbar.io itself logs a traceback of autobahn for every message that is none; those are counted apart
+        (`noise`), and so is its way of refusing a message on its unix socket that is announced as too long. Anything
+        else that it did not expect is a complaint.
+        """
+        found = []
+        patterns = {"master": r"Traceback|Unhandled|\b(error|critical)\b +master:", "router": "Unhandled"}
+        for name, pattern in patterns.items():
+            text = self.children.log_of(name).read_text(errors="replace")
+            for match in re.finditer(pattern, text):
+                shown = text[max(0, match.start() - 300) : match.start() + 2_500]
+                if "rawsocket.py" not in shown or "PayloadExceededError" not in shown:
+                    found.append(f"{name}: {shown}")
+        return found
+
+    def noise(self) -> Counter[str]:
+        """Return how often the router logged which exception."""
+        text = self.children.log_of("router").read_text(errors="replace")
+        return Counter(re.findall(r"^(?:\S+ \[.*?\] )?(autobahn\.[\w.]+(?:Error|Exception))\b", text, re.MULTILINE))
+
+    def stop(self) -> None:
+        if self.neighbour is not None:
+            self.neighbour.stdin.close()
+            try:
+                self.neighbour.wait(10)
+            except subprocess.TimeoutExpired:
+                self.neighbour.kill()
+                self.neighbour.wait()
+        for session in (getattr(self, "admin", None), getattr(self, "agent", None)):
+            if session is not None:
+                session.leave()
+        self.children.stop()
