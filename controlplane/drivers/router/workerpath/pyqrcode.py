@@ -6,10 +6,6 @@ same. Whoever imports this gets the real module, found behind this one, with a `
 """
 
 import functools
-import importlib.machinery
-import importlib.util
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -38,14 +34,9 @@ def remembering(create: Callable[..., Any]) -> Callable[..., Drawn]:
 
 def load_real() -> None:
     """Put the real module in the place of this one."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    others = [path for path in sys.path if os.path.abspath(path) != here]
-    found = importlib.machinery.PathFinder.find_spec("pyqrcode", others)
-    if found is None or found.loader is None:
-        raise ModuleNotFoundError("No module named 'pyqrcode'", name="pyqrcode")
-    real: Any = importlib.util.module_from_spec(found)
-    sys.modules["pyqrcode"] = real
-    found.loader.exec_module(real)
+    from controlplane_behind import load_behind  # type: ignore[import-not-found]  # Found by workers alone.
+
+    real: Any = load_behind("pyqrcode")
     real.create = remembering(real.create)
 
 
