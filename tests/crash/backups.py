@@ -53,7 +53,8 @@ def take(directory: Path, counter: Path, number: int) -> int:
     store = Store(engine, Clock(), lambda: UUID(int=next(numbers)), only_existing=True)
     try:
         with engine.read() as transaction:
-            assert list(find_problems(transaction)) == []
+            problems = list(find_problems(transaction))
+            assert not problems, problems
         with store.read() as view:
             check_derived(view)
             last, names = state_in(view)

@@ -34,7 +34,7 @@ AGENTS = 2
 USERS = 4
 CALM = "calm"
 CALM_SCALE = 4
-LIFE_MAX_S = 15.0
+LIFE_MAX_S = 60.0
 """A life that has not come to its point by then is ended from outside, which is a kill at no point in particular."""
 
 SETTLE_WITHIN_S = 60.0

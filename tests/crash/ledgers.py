@@ -35,7 +35,8 @@ class Ledgers:
         store = Store(engine, Clock(), _new_oid, only_existing=True)
         try:
             with engine.read() as transaction:
-                assert list(find_problems(transaction)) == []
+                problems = list(find_problems(transaction))
+                assert not problems, problems
             with store.read() as view:
                 check_derived(view)
                 stored = clusters_in(view)
