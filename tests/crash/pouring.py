@@ -23,6 +23,9 @@ KEPT = 200
 """Clusters that are there at a time."""
 
 BATCH_LENGTH = 50
+EVENTS_KEPT = 2_000
+"""So that the store does not grow with the time that it is written to."""
+
 COUNTER = struct.Struct("<Q")
 
 
@@ -62,7 +65,7 @@ def answered(counter: Path) -> int:
 
 def pour(directory: Path, counter: Path, rate: int) -> None:
     """Write until this process is ended."""
-    writer = Writer(directory, Path(os.devnull), 0, sync=True, watched=False)
+    writer = Writer(directory, Path(os.devnull), 0, sync=True, watched=False, events_kept=EVENTS_KEPT)
     descriptor = os.open(counter, os.O_WRONLY | os.O_CREAT)
     oids: dict[int, str] = {}
     done = 0

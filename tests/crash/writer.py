@@ -43,14 +43,16 @@ def digest_of(engine: Engine) -> str:
 class Writer:
     """Makes changes, one after the other or many at a time."""
 
-    def __init__(self, directory: Path, diary: Path, seed: int, *, sync: bool, watched: bool = True) -> None:
+    def __init__(
+        self, directory: Path, diary: Path, seed: int, *, sync: bool, watched: bool = True, events_kept: int = 100_000
+    ) -> None:
         self.random = Random(seed)
         self.clock = Clock()
         self._diary = os.open(diary, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         numbers = count(1)
         chance = Chance(lambda: NOW, lambda: UUID(int=next(numbers) << 64, version=4), self.random.random)
         self.engine = LmdbEngine(directory, sync=sync)
-        self.plane = Plane(self.engine, self.clock, chance, SilentWire())
+        self.plane = Plane(self.engine, self.clock, chance, SilentWire(), events_kept=events_kept)
         self.plane.store.write_now(lambda change: change.rows(PRINCIPALS).put(ADMIN_RECORD))
         if watched:
             self._watch_commits()
