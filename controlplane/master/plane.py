@@ -61,7 +61,7 @@ class Plane:
         """Open the store; `broken` is called when it cannot be used any more."""
         self._wire = wire
         self.store = Store(engine, clock, chance.new_oid, broken=broken)
-        compositions = Compositions()
+        self.compositions = compositions = Compositions()
         self.edges = Edges(clock, chance, self.store, wire, self.invoke, edges, self._heard)
         self.uplinks = Uplinks(
             clock,

@@ -232,6 +232,7 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
     for group in list(call.rows(GROUPS).all_by("name", cluster.oid)):
         call.rows(GROUPS).remove(group)
     call.rows(CLUSTERS).remove(cluster)
+    call.ledger.compositions.forget(cluster.oid)
     view = cluster_view(msgspec.structs.replace(cluster, changed=call.now), {}, 0)
     call.publish(events.CLUSTER_DELETED, view)
     return view

@@ -55,13 +55,15 @@ class NoopDriver:
         self.units.clear()
 
 
-def main(url: str, directories: list[str]) -> None:
+def main(url: str, directories: list[str], ca_file: str | None = None) -> None:
     from twisted.internet import reactor
     from twisted.internet.defer import ensureDeferred
 
     begin_logging("noop", "text", "error")
     agents = [
-        AgentProcess(reactor, AgentSettings(state_dir=directory, url=url), drivers={"router": NoopDriver()})
+        AgentProcess(
+            reactor, AgentSettings(state_dir=directory, url=url, ca_file=ca_file), drivers={"router": NoopDriver()}
+        )
         for directory in directories
     ]
 
@@ -76,4 +78,4 @@ def main(url: str, directories: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], json.loads(sys.argv[2]), *sys.argv[3:])

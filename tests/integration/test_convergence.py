@@ -472,3 +472,18 @@ def test_an_agent_that_is_told_that_its_node_was_taken_out_stops_its_workers_for
     world.run(1)
     assert machine.units == {}, "nor does the next agent start them"
     assert statuses(world, cluster) == ["RUNNING"] * 7
+
+
+def test_nothing_is_remembered_of_clusters_that_are_gone(world):
+    for number in range(3):
+        cluster = world.call("create_routercluster", {"name": f"brief{number}"})["oid"]
+        world.call("add_routercluster_node", cluster, str(world.machines[0].oid))
+        world.call("add_routercluster_workergroup", cluster, {"name": "web", "scale": 2})
+        world.call("start_routercluster", cluster)
+        world.wait_for_status(cluster, "RUNNING")
+        assert len(world.plane.compositions) > 0
+        world.call("stop_routercluster", cluster)
+        world.wait_for_status(cluster, "STOPPED")
+        world.call("delete_routercluster", cluster)
+        world.run(1)
+        assert len(world.plane.compositions) == 0

@@ -16,6 +16,7 @@ from controlplane.quiet import leave_out_bjdata
 
 leave_out_bjdata()
 
+import psutil  # noqa: E402
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
 
@@ -73,6 +74,9 @@ class Run:
                     await self.stop()
                 else:
                     print(outcome.line(), flush=True)
+                    for remark in world.remarks:
+                        print(f"  {remark}", flush=True)
+                    world.remarks.clear()
 
     async def stop(self) -> None:
         """End everything."""
@@ -124,7 +128,7 @@ def run() -> int:
         if ended.code:
             return int(ended.code)
     finally:
-        left = processes_of(root)
+        left = [process for process in processes_of(root) if process.status() != psutil.STATUS_ZOMBIE]
         for process in left:
             process.kill()
         shutil.rmtree(root, ignore_errors=True)

@@ -11,11 +11,16 @@ from twisted.internet import reactor
 
 from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError
+from controlplane.master.uplinks import SETTLE_S
+from tests.netns.guests import Crowd, RealNode
 from tests.netns.lines import CUT, GOOD, Conditions
 from tests.netns.world import CONSOLE, KEEP_GRACE_S, MOVE_GRACE_S, PLANE, World
 
 SHORT_S = 3.0
 """Shorter than anybody notices."""
+
+NOTICED_S = 8.0
+"""Two ping periods: after that everybody knows of a line on which nothing comes."""
 
 LONG_S = 14.0
 """Longer than pings take to notice, and than the grace period of `move`."""
@@ -145,7 +150,7 @@ async def flapping_slowly(world: World) -> None:
 # One direction
 
 
-@scenario(suite=True)
+@scenario()
 async def deaf_agent(world: World) -> None:
     """What the agent sends arrives, and it hears nothing."""
     world.network.spoil("node1", incoming=CUT)
@@ -278,7 +283,7 @@ async def resets(world: World) -> None:
     await _change(world)
 
 
-@scenario()
+@scenario(suite=True)
 async def one_reset(world: World) -> None:
     """Every connection is ended once, at the next packet."""
     world.network.spoil_both(*world.edges, reset=1.0)
@@ -360,18 +365,19 @@ async def configuration_while_away(world: World) -> None:
     await world.converged()
     world.network.cut("node1")
     await world.offline("node1")
-    oid = world.clusters["extra"].oid
-    await world.call(
-        "update_routercluster",
-        oid,
-        {"config": {"realms": [{"name": "other", "roles": [{"name": "anonymous", "permissions": []}]}]}},
-    )
+    extra = await world.workers_of("extra")
+    before = world.placed()
+    config = {"realms": [{"name": "other", "roles": [{"name": "anonymous", "permissions": []}]}]}
+    await world.call("update_routercluster", world.clusters["extra"].oid, {"config": config})
     await sleep(reactor, 1.0)
     world.network.heal()
+
+    async def renewed() -> bool:
+        now = world.placed()
+        return all(oid in now and now[oid] != before[oid] for oid in extra)
+
+    await world.until(renewed, "every worker runs with the new configuration")
     await world.converged()
-    revision = (await world.call("get_routercluster", oid))["revision"]
-    for worker in await world.workers_of("extra"):
-        assert (await world.call("get_routercluster_worker", oid, worker))["revision"] == revision
     await _remove_extra(world)
 
 
@@ -502,7 +508,7 @@ async def addresses_swapped(world: World) -> None:
     first.move("10.77.0.200")
     second.move(former)
     first.move(latter)
-    await sleep(reactor, 1.0)
+    await sleep(reactor, NOTICED_S)
 
 
 @scenario()
@@ -510,4 +516,44 @@ async def address_changed(world: World) -> None:
     """A machine gets another address, as with a new lease."""
     machine = world.network.machines["node3"]
     machine.move(f"10.77.0.{int(machine.address.rpartition('.')[2]) + 40}")
-    await sleep(reactor, 2.0)
+    await sleep(reactor, NOTICED_S)
+
+
+# Many, and real ones
+
+
+@scenario()
+async def crowd_returns(world: World) -> None:
+    """Sixty agents at once find the router again, which was killed."""
+    async with Crowd(world, 60):
+        await world.kill("router")
+        await sleep(reactor, 3.0)
+        world.spawn("router")
+        await world.reachable()
+        await sleep(reactor, SETTLE_S + 1.0)
+        late = set(world.nodes) - set(await world.names("online"))
+        world.remarks.append(
+            f"{len(world.nodes) - len(late)} of {len(world.nodes)} agents were back within {SETTLE_S} s"
+        )
+        await world.online()
+
+
+@scenario()
+async def real_routers_serve_on(world: World) -> None:
+    """Clients of a real router cluster call each other while its node and the master are cut off from each other."""
+    async with RealNode(world) as node:
+        callee, caller = await node.clients()
+        await callee.register("app.echo", lambda value: value)
+        world.network.cut(PLANE)
+        end = reactor.seconds() + LONG_S
+        calls = 0
+        while reactor.seconds() < end:
+            assert await caller.call("app.echo", calls) == calls
+            calls += 1
+            await sleep(reactor, 0.1)
+        world.remarks.append(f"{calls} calls were answered during the cut, and every one")
+        world.network.heal()
+        await world.online()
+        assert await caller.call("app.echo", "after") == "after", "the sessions outlived the cut"
+        callee.leave()
+        caller.leave()

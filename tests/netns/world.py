@@ -50,6 +50,9 @@ class World:
         self.edges = [f"node{number}" for number in range(1, edges + 1)]
         self.nodes: dict[str, str] = {}
         self.clusters: dict[str, Wanted] = {}
+        self.remarks: list[str] = []
+        """What else a scenario saw."""
+
         self._installation = Installation(directory, nodes=0)
         self._children = self._installation.children
         self._sessions: dict[str, Session] = {}
@@ -94,10 +97,21 @@ class World:
             with self.network.inside(PLANE):
                 self._children.spawn(name)
             return
-        directory = str(self._directory_of(name))
-        command = [sys.executable, "-m", "tests.sleepers", str(LIFETIME_S), self._url(), directory, self._authority]
-        with self.network.inside(name):
+        directory = str(self.directory_of(name))
+        command = [sys.executable, "-m", "tests.sleepers", str(LIFETIME_S), self.url, directory, self.authority]
+        self.run(name, name, command)
+
+    def run(self, name: str, machine: str, command: list[str]) -> None:
+        """Start something on a machine; it ends with the installation when its name begins like a node's."""
+        with self.network.inside(machine):
             self._children._spawn(name, command)
+
+    async def end(self, name: str) -> None:
+        """End an agent in order."""
+        child = self._installation.process(name)
+        child.terminate()
+        await deferToThread(child.wait, READY_WITHIN_S)
+        await self.kill(name)
 
     async def kill(self, name: str) -> None:
         """End a process as kill -9 does."""
@@ -136,7 +150,7 @@ class World:
 
     async def join(self, client: str) -> Session:
         """Join as administrator from a machine."""
-        login = Login(url=self._url(), realm="default", authid="admin", ca_file=self._authority)
+        login = Login(url=self.url, realm="default", authid="admin", ca_file=self.authority)
         key = read_key(self._children.state.admin_key)
         # The socket is made before the first thing that is waited for.
         with self.network.inside(client):
@@ -145,10 +159,14 @@ class World:
 
     async def pair(self, edge: str) -> None:
         """Pair an edge's agent."""
-        directory = self._directory_of(edge)
+        directory = self.directory_of(edge)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = public_key(ensure_key(directory / KEY_FILE))
         self.nodes[edge] = (await self.call("controlplane.node.pair_node", key, edge))["oid"]
+
+    async def unpair(self, edge: str) -> None:
+        """Take a node out."""
+        await self.call("controlplane.node.unpair_node", self.nodes.pop(edge))
 
     async def create(self, name: str, scale: int, grace: float) -> Wanted:
         """Make a cluster over all edges and start it."""
@@ -227,7 +245,7 @@ class World:
         """Return the processes that run, by worker and edge; wherever they run, wanted or not."""
         found: Placed = {}
         for edge in self.edges:
-            directory = worker_directory(self._directory_of(edge))
+            directory = worker_directory(self.directory_of(edge))
             alive = {process.pid for process in sleepers_in(directory)}
             for note in directory.glob("*.json"):
                 try:
@@ -244,7 +262,7 @@ class World:
 
     async def wrong(self) -> str | None:
         """Return what is not as it is wanted, or None."""
-        missing = set(self.nodes) - set(await self._names("online"))
+        missing = set(self.nodes) - set(await self.names("online"))
         if missing:
             return f"{sorted(missing)} offline"
         return await difference(self.call, self.clusters.values(), self.directory)
@@ -264,9 +282,10 @@ class World:
         raise AssertionError(f"not converged within {within:g} s: {wrong}")
 
     async def _are(self, edges: tuple[str, ...], status: str) -> bool:
-        return set(edges) <= set(await self._names(status))
+        return set(edges) <= set(await self.names(status))
 
-    async def _names(self, status: str) -> list[str]:
+    async def names(self, status: str) -> list[str]:
+        """Return the nodes that are online, or offline."""
         return await self.call("controlplane.node.list_nodes", return_names=True, filter_by_status=status)
 
     async def _has_status(self, name: str, status: str) -> bool:
@@ -279,12 +298,16 @@ class World:
 
         await self.until(answers, "the master answers")
 
-    def _url(self) -> str:
+    @property
+    def url(self) -> str:
+        """Where agents and clients find the router."""
         return f"wss://{self.network.machines[PLANE].address}:{self._children.port}/ws"
 
     @property
-    def _authority(self) -> str:
+    def authority(self) -> str:
+        """File of the authority that the router's certificate is of."""
         return str(self._children.state.certificates.authority)
 
-    def _directory_of(self, edge: str) -> Path:
+    def directory_of(self, edge: str) -> Path:
+        """Where an agent keeps its state."""
         return self.directory / "nodes" / edge

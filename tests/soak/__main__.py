@@ -15,6 +15,7 @@ from controlplane.quiet import leave_out_bjdata
 
 leave_out_bjdata()
 
+import psutil  # noqa: E402
 from twisted.internet.defer import Deferred, ensureDeferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
 from twisted.internet.threads import deferToThread  # noqa: E402
@@ -202,7 +203,9 @@ async def main(reactor: Any, soak: Soak, out: Path | None) -> None:
             soak.changes.note(f"the run ended early: {problem!r}")
     finally:
         soak.world.ending = True
-        if soak.memory:
+        if not soak.memory:
+            print("\n".join(soak.changes.problems), flush=True)
+        else:
             print(soak.report(), flush=True)
             if out is not None:
                 soak.write(out)
@@ -222,7 +225,7 @@ def run() -> int:
             return int(ended.code)
     finally:
         soak.world.stop()
-        left = processes_of(root)
+        left = [process for process in processes_of(root) if process.status() != psutil.STATUS_ZOMBIE]
         for process in left:
             process.kill()
         shutil.rmtree(root, ignore_errors=True)

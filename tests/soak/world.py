@@ -46,7 +46,8 @@ class World:
         await made.admin.subscribe("controlplane.", self._hear, prefix=True)
         state = made.children.state
         command = [sys.executable, "-m", "tests.bench.echo", f"unix:{state.master_socket}", str(state.master_key)]
-        self._echo = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._echo = subprocess.Popen(command, stdout=subprocess.PIPE)
+        await deferToThread(self._echo.stdout.readline)
         for agent in self.agents:
             directory = self.directory / "nodes" / agent
             directory.mkdir(parents=True, mode=0o700)
@@ -70,7 +71,8 @@ class World:
         self.ending = True
         if self._echo is not None:
             self._echo.kill()
-            self._echo.wait()
+            self._echo.communicate()
+            self._echo = None
         self._installation.stop()
 
     async def call(self, verb: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 import pytest
 
-from controlplane.errors import AlreadyExists, NodeUnpaired, NotAuthorized, UnknownKey
+from controlplane.errors import AlreadyExists, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
+from controlplane.master.authenticator import KNOWN_PAUSE_MAX_S
 from controlplane.records.principals import Principal
 from controlplane.store.catalog import PRINCIPALS
 
@@ -80,3 +81,33 @@ def test_a_login_without_a_key_is_refused_in_words(plane, details):
     given = {"authmethod": "cryptosign", "authextra": {}, **details}
     with pytest.raises(InvalidArgument):
         plane.plane.authenticate("default", given)
+
+
+def test_a_node_whose_logins_failed_again_and_again_is_let_in_soon_after_its_line_is_good(plane):
+    plane.call("pair_node", pubkey=KEY, authid="edge-1")
+    for _ in range(200):
+        try:
+            login(plane, KEY)
+        except TooManyLogins:
+            plane.clock.advance(0.1)
+    waited = 0
+    while waited < 60:
+        try:
+            login(plane, KEY)
+            break
+        except TooManyLogins:
+            plane.clock.advance(1.0)
+            waited += 1
+    assert waited <= KNOWN_PAUSE_MAX_S
+
+
+def test_a_key_that_nobody_has_waits_much_longer(plane):
+    for _ in range(40):
+        try:
+            login(plane, "cd" * 32)
+        except UnknownKey:
+            pass
+        except TooManyLogins:
+            plane.clock.advance(2 * KNOWN_PAUSE_MAX_S)
+    with pytest.raises(TooManyLogins):
+        login(plane, "cd" * 32)
