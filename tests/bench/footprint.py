@@ -14,17 +14,20 @@ from tests.bench.stage import installed
 from tests.e2e.installation import Installation
 
 HELP_RUNS = 15
+SETTLE_S = 2.0
 
 
-async def run(installation: Installation | None = None, help_runs: int = HELP_RUNS) -> list[Figure]:
+async def run(
+    installation: Installation | None = None, help_runs: int = HELP_RUNS, settle: float = SETTLE_S
+) -> list[Figure]:
     """Memory of an agent beside the controller of the node that it drives, and the time that help takes."""
     if installation is None:
         async with installed(nodes=1) as made:
-            return await run(made, help_runs)
+            return await run(made, help_runs, settle)
     folder = str(installation.directory)
     node = (await installation.call("controlplane.node.get_node_by_name", "node1"))["oid"]
     cluster, _ = await installation.cluster("weigh", 2, nodes=[node])
-    await sleep(reactor, 2)
+    await sleep(reactor, settle)
     agent = psutil.Process(installation.process("node1").pid)
     family = [p for p in psutil.process_iter(["cmdline"]) if folder in " ".join(p.info["cmdline"] or [])]
     holders = [p for p in family if "holder" in " ".join(p.info["cmdline"])]

@@ -19,7 +19,7 @@ SMALL_ON_REAL_PARTS = {
     "calls": {"sequential": 5, "parallel": 100},
     "changes": {"noop_changes": 2, "real_changes": 1},
     "joins": {"rounds": 1, "seconds": 0.5},
-    "footprint": {"help_runs": 1},
+    "footprint": {"help_runs": 1, "settle": 0.1},
     "fanout": {"consoles": (2,), "rounds": 1},
     # Last, for it restarts the router.
     "crowd": {"agents": 6, "warm_up": 2, "idle": 0.5},
