@@ -56,14 +56,20 @@ class AgentSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Settings of an agent."""
 
     state_dir: str = msgspec.field(default_factory=lambda: os.path.join(default_state_dir(), "node"))
-    url: str = "ws://127.0.0.1:8080/ws"
-    """Of the router; wss:// unless it is on this machine."""
+    url: str = ""
+    """Of the router, wss:// unless it is on this machine; empty for the one that was joined, or ws://127.0.0.1:8080/ws."""
 
     ca_file: str | None = None
     """Authority that the router's certificate is verified against."""
 
     server_keys: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64}(,[0-9a-f]{64})*)?$")] = ""
     """Fingerprints of keys, with commas between, one of which the router must have."""
+
+    join: str = ""
+    """Token to join a master with; it counts once."""
+
+    name: str = ""
+    """What the node is to be called when the token does not say; empty for the machine's name."""
 
     address: str = "127.0.0.1"
     """What workers listen on and what clients are told."""
@@ -107,7 +113,7 @@ def load_settings(kind: type[S], section: str, file: str | None, flags: Mapping[
         try:
             # From the environment everything comes as text, hence not strict.
             read[name] = msgspec.convert(
-                value if value != "" or name == "url" else None, fields[name].type, strict=False
+                value if value != "" or name in ("url", "join", "name") else None, fields[name].type, strict=False
             )
         except msgspec.ValidationError as problem:
             problems.append(Problem(f"[{section}] {name}", str(problem)))

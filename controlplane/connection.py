@@ -126,7 +126,9 @@ class Connection:
         """Make ready; `refused` hears why the other side does not let this one in."""
         self._reactor = reactor
         self._login = login
-        self._key = key
+        self.key = key
+        """What the next attempt logs in with."""
+
         self._joined = joined
         self._left = left
         self._random = random
@@ -149,7 +151,7 @@ class Connection:
         self._current = attempt = _Attempted(self)
         self._timer = self._reactor.callLater(CONNECT_WITHIN_S + JOIN_WITHIN_S, attempt.give_up)
         try:
-            opening = open_transport(self._reactor, self._login, self._key, attempt)
+            opening = open_transport(self._reactor, self._login, self.key, attempt)
         except ControlPlaneError as problem:
             attempt.left("controlplane.error.no_route", str(problem))
             return

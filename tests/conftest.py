@@ -35,7 +35,7 @@ class SilentWire:
         self.told: list[tuple[Any, ...]] = []
         """Events in the form of Crossbar.io's master."""
 
-    def publish(self, topics, payload):
+    def publish(self, topics, payload, roles=()):
         self.published.append((topics[0], dict(payload)))
 
     def send(self, topic, session, payload):

@@ -5,7 +5,7 @@ of one key: attach when it is not attached, then report what changed, and again 
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -95,6 +95,8 @@ class Agent:
         self._unreported = False
         self._failures = 0
         self._loop: Loop[str] = Loop("uplink", clock, self._talk)
+        self.rotate: Callable[[], None] = lambda: None
+        """Called when the master wants the key to be changed."""
 
     async def open(self) -> None:
         """Adopt what runs and go on with the assignment that was kept on disk."""
@@ -124,7 +126,7 @@ class Agent:
             if topic == ASSIGNMENT_TOPIC:
                 self._take(from_wire(payload, Assignment))
             elif topic == QUESTION_TOPIC:
-                ensureDeferred(self._answer(from_wire(payload, Question)))
+                self._hear_question(from_wire(payload, Question))
             elif topic == TICK_TOPIC:
                 self._hear_tick(from_wire(payload, Tick))
         except msgspec.ValidationError as problem:
@@ -292,6 +294,12 @@ class Agent:
             workers=tuple(workers),
             gone=tuple(gone),
         )
+
+    def _hear_question(self, question: Question) -> None:
+        if question.kind == "rotate_key":
+            self.rotate()
+        else:
+            ensureDeferred(self._answer(question))
 
     async def _answer(self, question: Question) -> None:
         link = self._link

@@ -4,30 +4,35 @@ Nothing that an edge node does not need is imported here: no store, no command l
 """
 
 import os
+import socket
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from controlplane import __version__
-from controlplane.agent.agent import Agent
+from controlplane.agent.agent import ANSWER_WITHIN_S, Agent
+from controlplane.agent.membership import Keys, join, known_master, rotate
 from controlplane.agent.notebook import Notebook
 from controlplane.config import AgentSettings
 from controlplane.connection import Connection
 from controlplane.drivers.driver import Driver, Surroundings
-from controlplane.errors import ControlPlaneError, InvalidConfiguration, NodeUnpaired
-from controlplane.keys import KEY_FILE, ensure_key, public_key
+from controlplane.errors import ControlPlaneError, InvalidConfiguration, NodeUnpaired, UnknownKey
+from controlplane.keys import public_key
 from controlplane.paths import machine_identity, short_directory
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.nodes import NodeFacts
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
+from controlplane.tokens import read_token
 from controlplane.wamp import Login, Session, require_protected
 
 DRIVER_GROUP = "controlplane.drivers"
 MANAGEMENT_REALM = "default"
 AGENT_ROLE = "agent"
+DEFAULT_URL = "ws://127.0.0.1:8080/ws"
 
 log = Logger()
 
@@ -40,7 +45,10 @@ class AgentProcess:
         directory = Path(settings.state_dir).resolve()
         lock_directory(directory, "agent")
         self._settings = settings
-        self._key = ensure_key(directory / KEY_FILE)
+        self._directory = directory
+        self._keys = Keys(directory)
+        self._reactor = reactor
+        self._token = read_token(settings.join) if settings.join else None
         chance = real_chance()
         surroundings = Surroundings(
             directory=directory,
@@ -52,27 +60,34 @@ class AgentProcess:
         if drivers is None:
             drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
         self._agent = Agent(reactor, chance, _facts(settings, surroundings), drivers, Notebook(directory))
+        self._agent.rotate = self._rotate
+        self._session: Session | None = None
+        joined = self._token or known_master(directory)
+        keys = tuple(key for key in settings.server_keys.split(",") if key)
         login = Login(
-            url=settings.url,
+            url=settings.url or (joined.url if joined else DEFAULT_URL),
             realm=MANAGEMENT_REALM,
             authrole=AGENT_ROLE,
             ca_file=settings.ca_file,
-            server_keys=tuple(key for key in settings.server_keys.split(",") if key),
+            server_keys=keys or (joined.server_keys if joined else ()),
         )
         require_protected(login)
         self._connection = Connection(
             reactor,
             login,
-            self._key,
+            self._keys.in_use,
             joined=self._joined,
-            left=self._agent.left,
-            refused=self._refused,
+            left=self._left,
             random=chance.random,
+            refused=self._refused,
         )
 
     async def begin(self) -> None:
         """Adopt what runs, and connect."""
-        log.info("the public key of this node is {key}", key=public_key(self._key))
+        if self._token is not None:
+            name = self._settings.name or socket.gethostname()
+            await join(self._reactor, self._token, self._directory, self._keys.current, name)
+        log.info("the public key of this node is {key}", key=public_key(self._keys.current))
         await self._agent.open()
         self._connection.start()
         notify("READY=1")
@@ -85,14 +100,29 @@ class AgentProcess:
         log.info("the agent has ended in order")
 
     async def _joined(self, session: Session) -> None:
+        self._session = session
+        self._keys.accepted()
         for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC):
             await session.subscribe(topic, self._agent.heard)
         self._agent.joined(session)
 
+    def _left(self) -> None:
+        self._session = None
+        self._connection.key = self._keys.in_use
+        self._agent.left()
+
     def _refused(self, problem: ControlPlaneError) -> None:
+        if isinstance(problem, UnknownKey):
+            self._keys.refused()
+            self._connection.key = self._keys.in_use
         # An unknown key alone says nothing: it may be another master, or one that was put back from a backup.
         if isinstance(problem, NodeUnpaired):
             self._agent.dismiss()
+
+    def _rotate(self) -> None:
+        session = self._session
+        if session is not None:
+            ensureDeferred(rotate(self._keys, session, ANSWER_WITHIN_S, session.leave))
 
 
 def main(settings: AgentSettings) -> int:

@@ -25,13 +25,23 @@ JOIN_AGAIN_AFTER_S = 0.5
 def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]]) -> Any:
     """Join over a saved connection, do the work, leave, and return its result; raises `ControlPlaneError`."""
     login, key = read_connection(connection)
+
+    async def run(reactor: Any) -> Any:
+        session = await join_once(reactor, login, key)
+        result = await work(session)
+        session.leave()
+        return result
+
+    return run_once(run)
+
+
+def run_once(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a reactor for one piece of work, and return its result; raises `ControlPlaneError`."""
     outcome: list[Any] = []
 
     async def run(reactor: Any) -> None:
         try:
-            session = await join_once(reactor, login, key)
-            outcome.append(await work(session))
-            session.leave()
+            outcome.append(await work(reactor))
         except ControlPlaneError as problem:
             outcome.append(problem)
 
@@ -101,11 +111,16 @@ async def _join_when_there(reactor: Any, login: Login, key: Any, end: Seconds) -
             await sleep(reactor, JOIN_AGAIN_AFTER_S)
 
 
-def read_connection(file: str | None) -> tuple[Login, Any]:
-    """Return a saved connection and its key."""
+def connection_path(file: str | None) -> Path:
+    """Return where a connection is saved."""
     from controlplane.config import default_state_dir
 
-    path = Path(file or os.path.join(default_state_dir(), "connection.json"))
+    return Path(file or os.path.join(default_state_dir(), "connection.json"))
+
+
+def read_connection(file: str | None) -> tuple[Login, Any]:
+    """Return a saved connection and its key."""
+    path = connection_path(file)
     try:
         saved = json.loads(path.read_text())
         login = Login(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from controlplane.cli.identities import node, user
 from controlplane.errors import ControlPlaneError
 from controlplane.quiet import leave_out_bjdata
 
@@ -16,6 +17,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A WAMP control plane for clusters.",
 )
+
+app.add_typer(node, name="node")
+app.add_typer(user, name="user")
 
 StateDir = Annotated[
     str | None, typer.Option(help="Directory that state is kept in. [default: ~/.local/state/controlplane]")
@@ -101,7 +105,11 @@ def agent(
     state_dir: Annotated[
         str | None, typer.Option(help="Directory of this node. [default: ~/.local/state/controlplane/node]")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Of the router. [default: ws://127.0.0.1:8080/ws]")] = None,
+    join: Annotated[str | None, typer.Option(help="Token of 'controlplane node invite'; it counts once.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the node, unless the token says. [default: the host's]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Of the router. [default: what was joined, or ws://127.0.0.1:8080/ws]")
+    ] = None,
     ca_file: Annotated[str | None, typer.Option(help="Authority of the router's certificate, a PEM file.")] = None,
     server_keys: Annotated[
         str | None, typer.Option(help="Fingerprints of the router's key, this one and the next, with a comma between.")
@@ -127,7 +135,7 @@ def agent(
 
     flags = {"state_dir": state_dir, "url": url, "address": address, "first_port": first_port, "last_port": last_port}
     flags.update({"ca_file": os.path.abspath(ca_file) if ca_file else None, "server_keys": server_keys})
-    flags.update({"capacity": capacity, "drivers": drivers, "keep_workers": keep_workers})
+    flags.update({"join": join, "name": name, "capacity": capacity, "drivers": drivers, "keep_workers": keep_workers})
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(AgentSettings, "agent", config, flags)
     lean = [sys.executable, "-m", "controlplane.agent", msgspec.json.encode(settings).decode()]

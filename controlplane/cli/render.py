@@ -21,6 +21,21 @@ def print_overview(overview: dict[str, Any]) -> None:
         console.print(table)
 
 
+def print_users(users: list[dict[str, Any]]) -> None:
+    """Print users as a table."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "role", "status", "sessions", "clusters", "teams", "oid"):
+        table.add_column(column, overflow="fold")
+    for user in users:
+        status = "disabled" if user["disabled"] else "invited" if user["pubkey"] is None else "active"
+        counts = (str(user["sessions"]), str(user["clusters"]))
+        table.add_row(user["authid"], user["role"], status, *counts, ", ".join(user["teams"]), user["oid"])
+    make_console().print(table)
+
+
 def make_console() -> Any:
     """Return what tables are printed on: the terminal as wide as it is, a file wide enough for all columns."""
     from rich.console import Console

@@ -8,6 +8,7 @@ from twisted.internet import task
 from controlplane.certificates import Description, read_certificate, today
 from controlplane.cli.render import print_json
 from controlplane.config import default_state_dir
+from controlplane.core.addresses import is_loopback
 from controlplane.errors import InvalidConfiguration
 from controlplane.master.certificates import Listening
 from controlplane.master.layout import StateDirectory, initialise, public_endpoint, router_url, save_connection
@@ -42,9 +43,14 @@ def initialise_master(
     print(f"Ready in {state.root}. Next, each in a terminal or unit of its own:")
     print(f"  controlplane router --state-dir {state.root}")
     print(f"  controlplane master --state-dir {state.root}")
+    reach = "" if is_loopback(listening.host) else f" --url {url}"
+    print("Then invite machines, and run what this prints on each of them:")
+    print(f"  controlplane node invite --connection {state.connection}{reach} node1")
+    print("and people, who register keys of their own:")
+    print(f"  controlplane user invite --connection {state.connection}{reach} NAME --role operator")
+    print(f"You are the owner, with the key in {state.admin_key}. Keep it: nobody else can log in yet.")
+    print("A machine without a token is paired by its public key; its agent is")
     print(f"  controlplane agent --state-dir {state.root}/node1 --url {url}{trust}")
-    print("and, with the public key that the agent shows,")
-    print(f"  controlplane call --connection {state.connection} pair_node KEY node1")
 
 
 def show_certificate(state_dir: str | None, as_json: bool) -> None:

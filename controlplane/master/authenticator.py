@@ -13,6 +13,7 @@ from controlplane.core.edge_rights import EDGE_ROLE
 from controlplane.errors import InvalidArgument, LimitReached, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.throttle import PAUSE_MAX_S, Throttle
+from controlplane.records.limits import Limits
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal
 from controlplane.records.types import MANAGEMENT_REALM_OID, Instant, Seconds
@@ -30,11 +31,17 @@ class Authenticator:
     """Says as whom a key may log in."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, now: Callable[[], Instant], seconds: Callable[[], Seconds]
+        self,
+        store: Store,
+        sessions: Sessions,
+        now: Callable[[], Instant],
+        seconds: Callable[[], Seconds],
+        limits: Limits,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._now = now
+        self._limits = limits
         self._throttle = Throttle(seconds)
 
     def authenticate(self, realm: str | None, authid: str | None, details: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,12 +73,7 @@ class Authenticator:
         self._slow_down((peer, key), KNOWN_PAUSE_MAX_S)
         self._require_valid(found)
         chosen, role = self._as_asked(found, realm, authid, details.get("authrole"))
-        if self._sessions.count(found.authid) >= found.sessions_max:
-            raise LimitReached(
-                f"{found.authid} has {found.sessions_max} sessions, as many as it may have",
-                subject={"type": found.noun, "authid": found.authid},
-                next_step="end other sessions first, or ask an administrator for a higher sessions_max",
-            )
+        self._require_room(found)
         extra = {"pubkey": key, **(_edge_extra(found.record) if isinstance(found.record, Node) else {})}
         return {"pubkey": key, "realm": chosen, "authid": found.authid, "role": role, "extra": extra}
 
@@ -94,6 +96,17 @@ class Authenticator:
                 raise NotAuthorized("the invitation has expired", next_step="ask for a new one")
             case _:
                 pass
+
+    def _require_room(self, found: Login) -> None:
+        limits = self._limits
+        setting = "sessions_per_agent_max" if found.noun == "node" else "sessions_per_user_max"
+        admitted = getattr(limits, setting) if found.sessions_max is None else found.sessions_max
+        if self._sessions.count(found.authid) >= admitted:
+            raise LimitReached(
+                f"{found.authid} has {admitted} sessions, as many as it may have",
+                subject={"type": "limit", "name": setting, "value": admitted, "of": {"type": found.noun}},
+                next_step=f"end other sessions first, or raise the setting {setting} or the user's sessions_max",
+            )
 
     def _as_asked(self, found: Login, realm: str | None, authid: str | None, asked: Any) -> tuple[str, str]:
         if realm is not None and realm not in found.realms:

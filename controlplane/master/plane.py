@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from controlplane.clock import Chance, Clock
+from controlplane.core.access import USER_ROLES, allowed
 from controlplane.core.edge_rights import EDGE_ROLE, edge_may
 from controlplane.errors import AlreadyAttached, ControlPlaneError
 from controlplane.master.authenticator import Authenticator
@@ -20,22 +21,41 @@ from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
-from controlplane.services import agents, clusters, crossbar, events, groups, memberships, nodes, workers
+from controlplane.services import (
+    agents,
+    clusters,
+    crossbar,
+    events,
+    grants,
+    groups,
+    invitations,
+    memberships,
+    nodes,
+    teams,
+    users,
+    workers,
+)
 from controlplane.services.ledger import EVENTS_KEPT_MAX
 from controlplane.services.pipeline import Pipeline
 from controlplane.services.procedures import collect
+from controlplane.services.rotation import is_next_key, take_over_key
 from controlplane.services.specs import Compositions
 from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
-PROCEDURES = collect(clusters, groups, memberships, workers, nodes, events, agents, crossbar)
+PROCEDURES = collect(
+    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, crossbar
+)
+
+HEARD_BY = {"read": (), "administer": tuple(role for role in USER_ROLES if allowed(role, "administer"))}
+"""Which roles hear an event, by the right that it needs; whoever may read hears all others."""
 
 
 class Wire(Messenger, Protocol):
     """What the master sends."""
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
-        """Send one event under each of its names."""
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
+        """Send one event under each of its names, to sessions in these roles only if any are given."""
         ...
 
     def tell(self, topic: str, *arguments: Any) -> None:
@@ -73,7 +93,7 @@ class Plane:
         )
         self.monitor = Monitor(clock, self.store, chance, compositions, lambda work: self.pipeline.change(work))
         self.sessions = Sessions(self.store, wire.kill, chance.now)
-        self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds)
+        self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven
         self.pipeline = Pipeline(
             PROCEDURES,
@@ -148,6 +168,10 @@ class Plane:
 
     def _proven(self, joined: Joined) -> None:
         self.authenticator.proven(joined)
+        with self.store.read() as view:
+            rotated = is_next_key(view, joined.pubkey)
+        if rotated is not None:
+            self.pipeline.change(lambda ledger: take_over_key(ledger, rotated, self.sessions.judge))
 
     def _heard(self, node_oid: Oid, worker_id: str | None, said: Mapping[str, Any]) -> None:
         self.uplinks.note_heartbeat(node_oid, worker_id, said)
@@ -156,7 +180,7 @@ class Plane:
 
     def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
         """Send an event to its subscribers, and to those of Crossbar.io's event for the same in its own form."""
-        self._wire.publish((kind.topic, *kind.aliases), payload)
+        self._wire.publish((kind.topic, *kind.aliases), payload, HEARD_BY[kind.needs])
         for topic, arguments in crossbar_events(kind, payload, self.uplinks.heartbeat):
             self._wire.tell(topic, *arguments)
 

@@ -64,12 +64,12 @@ class WampWire:
             except ControlPlaneError as problem:
                 log.debug("subscription {number} is gone: {problem}", number=number, problem=problem)
 
-    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any]) -> None:
+    def publish(self, topics: tuple[str, ...], payload: Mapping[str, Any], roles: tuple[str, ...] = ()) -> None:
         """Send one event under each of its names that somebody listens to."""
         if self.session is not None:
             for topic in topics:
                 if self.audience.wants(topic):
-                    self.session.publish(topic, payload, but=self.muted)
+                    self.session.publish(topic, payload, roles=roles, but=self.muted)
 
     def tell(self, topic: str, *arguments: Any) -> None:
         """Send an event in Crossbar.io's form, to the realms in which Crossbar.io tells of it."""

@@ -242,6 +242,13 @@ class Uplinks:
             uplink.pending.update(dict.fromkeys(workers, version))
             self._pushes.wake(node_oid)
 
+    def rotate(self, node_oid: Oid) -> None:
+        """Ask an agent to make a new key and to log in with it."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is not None:
+            asked = Question(oid=self._new_oid(), kind="rotate_key")
+            self._messenger.send(QUESTION_TOPIC, uplink.session, to_wire(asked))
+
     # Inside
 
     def _put_question(

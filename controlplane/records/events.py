@@ -5,10 +5,11 @@ that transaction is durable. The payload is one positional argument: the record 
 `seq` and `time`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from controlplane.records.clusters import ClusterChange, ClusterTransition, ClusterView, GroupView, MembershipView
 from controlplane.records.nodes import NodeChange, NodeView
+from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
 from controlplane.records.types import Instant, Record
 from controlplane.records.workers import WorkerView
 
@@ -32,6 +33,8 @@ class EventType(NamedTuple):
 
     payload: type[Record]
     text: str
+    needs: Literal["read", "administer"] = "read"
+    """Which right hears of it."""
 
 
 class StoredEvent(Record, frozen=True, kw_only=True):
@@ -74,8 +77,13 @@ def _own(noun: str, verb: str, payload: type[Record], text: str) -> EventType:
     return EventType(f"{OWN_PREFIX}{noun}.on_{noun}_{verb}", (), payload, text)
 
 
+def _guarded(noun: str, verb: str, payload: type[Record], text: str) -> EventType:
+    return EventType(f"{OWN_PREFIX}{noun}.on_{noun}_{verb}", (), payload, text, "administer")
+
+
 CLUSTER_CREATED = _cluster("on_routercluster_created", ClusterView, "A router cluster was created.")
 CLUSTER_UPDATED = _cluster("on_routercluster_updated", ClusterView, "Settings of a router cluster were changed.")
+CLUSTER_GIVEN = _cluster("on_routercluster_given", ClusterView, "A router cluster belongs to another user.")
 CLUSTER_DELETED = _cluster("on_routercluster_deleted", ClusterView, "A router cluster was deleted.")
 CLUSTER_STARTING = _cluster("on_routercluster_starting", ClusterChange, "Somebody started a router cluster.")
 CLUSTER_STARTED = _cluster("on_routercluster_started", ClusterTransition, "All workers of a cluster run since start.")
@@ -107,6 +115,21 @@ NODE_PAIRED = _own("node", "paired", NodeView, "A machine may connect with its k
 NODE_UNPAIRED = _own("node", "unpaired", NodeView, "A machine may connect no longer.")
 NODE_ONLINE = _own("node", "online", NodeChange, "A node's agent is connected.")
 NODE_OFFLINE = _own("node", "offline", NodeChange, "A node's agent is connected no longer.")
+
+NODE_KEY_ROTATED = _own("node", "key_rotated", NodeView, "A node's agent logged in with its new key.")
+
+USER_CREATED = _guarded("user", "created", UserView, "Somebody may log in.")
+USER_UPDATED = _guarded("user", "updated", UserView, "A user has another role, key or limit, or was disabled.")
+USER_KEY_ROTATED = _guarded("user", "key_rotated", KeyChange, "A user logged in with its new key; the old one is void.")
+USER_REMOVED = _guarded("user", "removed", UserView, "Somebody may log in no longer.")
+TEAM_CREATED = _guarded("team", "created", TeamView, "A team was created.")
+TEAM_UPDATED = _guarded("team", "updated", TeamView, "A team has other members.")
+TEAM_REMOVED = _guarded("team", "removed", TeamView, "A team is no more.")
+GRANT_ADDED = _guarded("grant", "added", GrantView, "A right on a cluster was granted.")
+GRANT_REMOVED = _guarded("grant", "removed", GrantView, "A right on a cluster was taken back.")
+INVITATION_CREATED = _guarded("invitation", "created", InvitationView, "A node or a user was invited.")
+INVITATION_USED = _guarded("invitation", "used", InvitationView, "An invitation was traded for a key.")
+INVITATION_REMOVED = _guarded("invitation", "removed", InvitationView, "An invitation was withdrawn, or has expired.")
 
 EVENT_TYPES: tuple[EventType, ...] = tuple(value for value in list(globals().values()) if isinstance(value, EventType))
 BY_TOPIC = {kind.topic: kind for kind in EVENT_TYPES}

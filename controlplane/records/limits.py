@@ -47,6 +47,30 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers_max: Count = 100_000
     """Workers that one cluster may want: the scales of its groups and its routers together."""
 
+    users_max: Count = 10_000
+    """Users."""
+
+    teams_max: Count = 1_000
+    """Teams of users."""
+
+    team_members_max: Count = 1_000
+    """Users of one team, and teams of one user."""
+
+    grants_max: Count = 1_000
+    """Users and teams that have a right on one cluster."""
+
+    invitations_max: Count = 1_000
+    """Invitations that are open."""
+
+    clusters_per_user_max: Count = 100_000
+    """Router clusters that belong to one user, unless the user has a number of its own."""
+
+    sessions_per_user_max: Count = 1_000
+    """Sessions of one user at a time, unless the user has a number of its own."""
+
+    sessions_per_agent_max: Count = 16
+    """Sessions of one agent at a time: it has one, and lost ones linger until their pings are missed."""
+
     calls_running_max: Count = 2_000
     """Calls of one session that are not answered yet."""
 

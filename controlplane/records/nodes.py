@@ -109,6 +109,9 @@ class NodeView(Record, frozen=True, kw_only=True):
     authid: str
     name: str
     pubkey: str
+    next_pubkey: str | None
+    """A key that was announced and has not been used yet."""
+
     label: str | None
     description: str | None
     tags: Tags | None

@@ -39,6 +39,15 @@ class Possession(Record, frozen=True, kw_only=True):
     cluster_oid: Oid
 
 
+class UserChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a user to change; what is not mentioned stays."""
+
+    role: Role | msgspec.UnsetType = msgspec.UNSET
+    label: Label | None | msgspec.UnsetType = msgspec.UNSET
+    sessions_max: Bound | None | msgspec.UnsetType = msgspec.UNSET
+    clusters_max: Bound | None | msgspec.UnsetType = msgspec.UNSET
+
+
 class UserView(Record, frozen=True, kw_only=True):
     """A user as administrators see it."""
 
@@ -49,8 +58,12 @@ class UserView(Record, frozen=True, kw_only=True):
     disabled: bool
     pubkey: str | None
     next_pubkey: str | None
-    sessions_max: int
-    clusters_max: int
+    sessions_max: int | None
+    """None for what the master's setting sessions_per_user_max says."""
+
+    clusters_max: int | None
+    """None for what the master's setting clusters_per_user_max says."""
+
     clusters: int
     """Clusters that belong to it."""
 
@@ -60,6 +73,14 @@ class UserView(Record, frozen=True, kw_only=True):
     teams: tuple[str, ...]
     created: Instant
     changed: Instant
+
+
+class KeyChange(Record, frozen=True, kw_only=True):
+    """That a user has another key."""
+
+    oid: Oid
+    authid: str
+    pubkey: PublicKey
 
 
 class Team(Record, frozen=True, kw_only=True):
@@ -145,8 +166,25 @@ class InvitationView(Record, frozen=True, kw_only=True):
     expires: Instant
     created: Instant
     created_by: str
-    fingerprint: str | None
-    """SHA-256 of the master's certificate, in hexadecimal; None as long as the router speaks plain TCP."""
+
+
+class JoinedNode(Record, frozen=True, kw_only=True):
+    """What a machine is told that joined with an invitation."""
+
+    node_oid: Oid
+    authid: str
+    """The node's name."""
+
+    realm: str
+
+
+class JoinedUser(Record, frozen=True, kw_only=True):
+    """What somebody is told who registered a key with an invitation."""
+
+    user_oid: Oid
+    authid: str
+    role: Role
+    realm: str
 
 
 class Caller(Record, frozen=True, kw_only=True):

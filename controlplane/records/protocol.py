@@ -6,6 +6,11 @@ AGENT_PREFIX = "controlplane.agent."
 ATTACH_AGENT = AGENT_PREFIX + "attach_agent"
 REPORT_WORKERS = AGENT_PREFIX + "report_workers"
 ANSWER_QUESTION = AGENT_PREFIX + "answer_question"
+ROTATE_KEY = AGENT_PREFIX + "rotate_key"
+
+JOIN_NODE = "controlplane.join.join_node"
+REGISTER_KEY = "controlplane.join.register_key"
+"""What whoever logged in with a join token may call."""
 
 ASSIGNMENT_TOPIC = AGENT_PREFIX + "on_assignment"
 """Sent to the session of one agent only."""

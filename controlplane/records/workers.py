@@ -98,6 +98,8 @@ class Question(Record, frozen=True, kw_only=True):
 
     oid: Oid
     kind: str
+    """`statistics`; or `rotate_key`, which is no question: the agent makes a new key and logs in with it."""
+
     workers: tuple[Oid, ...] = ()
 
 

@@ -6,13 +6,14 @@ from uuid import uuid5
 import msgspec
 
 from controlplane.core.router_clusters import socket_path
-from controlplane.errors import InvalidArgument, NotAttached, NotAuthorized, Problem
+from controlplane.errors import AlreadyExists, InvalidArgument, NotAttached, NotAuthorized, Problem
 from controlplane.records import events
 from controlplane.records.nodes import Node, NodeChange, NodeFacts
-from controlplane.records.protocol import ANSWER_QUESTION, ATTACH_AGENT, REPORT_WORKERS, Attachment, Receipt
-from controlplane.records.types import Instant, Oid
+from controlplane.records.protocol import ANSWER_QUESTION, ATTACH_AGENT, REPORT_WORKERS, ROTATE_KEY, Attachment, Receipt
+from controlplane.records.types import Instant, Oid, PublicKey
 from controlplane.records.workers import Report, Want, Worker, WorkerReport, WorkerStatus
 from controlplane.services.ledger import Ledger
+from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import worker_view
@@ -25,6 +26,9 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
     node = _own_node(call)
     _require_usable(facts)
     ledger = call.ledger
+    if node.capacity_max is not None:
+        stated = node.capacity_max if facts.capacity is None else facts.capacity
+        facts = msgspec.structs.replace(facts, capacity=min(stated, node.capacity_max))
     if not node.online or node.facts != facts:
         changed = msgspec.structs.replace(
             node, online=True, since=node.since if node.online else call.now, facts=facts, changed=call.now
@@ -61,6 +65,15 @@ def report_workers(call: WritingCall, report: Report) -> Receipt:
 def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> None:
     """Answer what the master asked."""
     call.agents.answer(_own_node(call).oid, question_oid, answer)
+
+
+@procedure(ROTATE_KEY, needs="agent", writes=True, raises=(NotAuthorized, AlreadyExists))
+def rotate_key(call: WritingCall, pubkey: PublicKey) -> None:
+    """Announce a new key of one's own node; the old one is void as soon as the agent logged in with the new one."""
+    node = _own_node(call)
+    if pubkey not in (node.pubkey, node.next_pubkey):
+        require_free_key(call.view, pubkey)
+        call.rows(NODES).put(msgspec.structs.replace(node, next_pubkey=pubkey, changed=call.now), node)
 
 
 def apply_report(ledger: Ledger, node: Node, report: Report) -> None:

@@ -25,10 +25,12 @@ from controlplane.records.clusters import (
     ClusterStatus,
     ClusterView,
 )
+from controlplane.records.principals import Possession
 from controlplane.records.types import Oid
 from controlplane.services.ledger import groups_of, whole_tally
 from controlplane.services.lists import Limit, oid_text, page, page_start
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
+from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import (
     ClusterByName,
@@ -40,7 +42,7 @@ from controlplane.services.procedures import (
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import keep_revision, new_revision, revision_of
 from controlplane.services.views import cluster_view
-from controlplane.store.catalog import CLUSTERS, GROUPS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+from controlplane.store.catalog import CLUSTERS, GRANTS, GROUPS, MEMBERSHIPS, NODES, POSSESSIONS, REVISIONS, WORKERS
 
 LOOPBACK = "127.0.0.1"
 
@@ -124,7 +126,9 @@ def create_routercluster(call: WritingCall, routercluster: ClusterDefinition) ->
         routers=routercluster.routers,
         grace_period=routercluster.grace_period,
     )
+    require_own_room(call, call.identity.record)
     call.rows(CLUSTERS).add(cluster)
+    call.rows(POSSESSIONS).put(Possession(principal_oid=call.identity.oid, cluster_oid=cluster.oid))
     keep_revision(call.rows(REVISIONS), new_revision(cluster, cluster.revision, routercluster.config, {}))
     view = view_cluster(call, cluster)
     call.publish(events.CLUSTER_CREATED, view)
@@ -226,7 +230,9 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
         )
     for worker in list(call.rows(WORKERS).all(cluster.oid)):
         call.ledger.remove_worker(worker)
-    for table in (MEMBERSHIPS, REVISIONS):
+    if cluster.owner_oid is not None:
+        call.rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
+    for table in (MEMBERSHIPS, REVISIONS, GRANTS):
         for record in list(call.rows(table).all(cluster.oid)):
             call.rows(table).remove(record)
     for group in list(call.rows(GROUPS).all_by("name", cluster.oid)):

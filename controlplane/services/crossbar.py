@@ -132,7 +132,18 @@ def pair_crossbar_node(
     _require_realm(realm_name)
     cluster_ip = (authextra or {}).get("cluster_ip")
     address = cluster_ip if isinstance(cluster_ip, str) else None
-    return _node(call, add_node(call, pubkey, authid, cluster_ip=address, authextra=authextra))
+    node = Node(
+        oid=call.new_oid(),
+        authid=authid,
+        pubkey=pubkey,
+        created=call.now,
+        changed=call.now,
+        since=call.now,
+        cluster_ip=address,
+        authextra=authextra,
+    )
+    add_node(call, node)
+    return _node(call, node)
 
 
 @procedure(MREALM + "unpair_node", needs="administer", writes=True, raises=(NoSuchObject,))

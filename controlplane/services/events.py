@@ -4,7 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from controlplane.records.events import EventPage, StoredEvent
+from controlplane.core.access import allowed
+from controlplane.records.events import BY_TOPIC, EventPage, StoredEvent
 from controlplane.services.ledger import last_event
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import procedure
@@ -36,7 +37,9 @@ def list_events(
     for key in rows.scan_keys(key_of(after + 1)):
         event = rows.get(key)
         seen = event.seq
-        if topic_prefix is None or event.topic.startswith(topic_prefix):
+        kind = BY_TOPIC.get(event.topic)
+        heard = kind is None or allowed(call.caller.authrole, kind.needs)
+        if heard and (topic_prefix is None or event.topic.startswith(topic_prefix)):
             found.append(event)
             size += len(msgspec.msgpack.encode(event.payload))
         if len(found) >= limit or size >= PAGE_BYTES_MAX:

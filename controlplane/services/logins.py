@@ -11,10 +11,6 @@ from controlplane.records.types import GLOBAL_REALM, MANAGEMENT_REALM, PublicKey
 from controlplane.store.catalog import INVITATIONS, NODES, PRINCIPALS
 from controlplane.store.database import View
 
-USER_SESSIONS_MAX = 1_000
-AGENT_SESSIONS_MAX = 16
-"""An agent has one; a few more may linger after a bad line until their pings are missed."""
-
 INVITATION_SESSIONS_MAX = 4
 
 
@@ -26,7 +22,9 @@ class Login(NamedTuple):
     realms: tuple[str, ...]
     """That it may join; the first one when it does not say."""
 
-    sessions_max: int
+    sessions_max: int | None
+    """None for what the settings say."""
+
     noun: str
     record: Principal | Node | Invitation
 
@@ -54,17 +52,17 @@ def require_free_key(view: View, pubkey: PublicKey) -> None:
 
 def edge_login(node: Node) -> Login:
     """Return as whom a node of Crossbar.io without an agent logs in."""
-    return Login(edge_authid(node), EDGE_ROLE, (MANAGEMENT_REALM,), AGENT_SESSIONS_MAX, "node", node)
+    return Login(edge_authid(node), EDGE_ROLE, (MANAGEMENT_REALM,), None, "node", node)
 
 
 def login_of(record: Principal | Node | Invitation) -> Login:
     """Return as whom somebody logs in."""
     match record:
         case Principal():
-            most = USER_SESSIONS_MAX if record.sessions_max is None else record.sessions_max
-            return Login(record.authid, record.role, (GLOBAL_REALM, MANAGEMENT_REALM), most, "user", record)
+            realms = (GLOBAL_REALM, MANAGEMENT_REALM)
+            return Login(record.authid, record.role, realms, record.sessions_max, "user", record)
         case Node():
-            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), AGENT_SESSIONS_MAX, "node", record)
+            return Login(str(record.oid), "agent", (MANAGEMENT_REALM,), None, "node", record)
         case Invitation():
             return Login(str(record.oid), "joining", (record.realm,), INVITATION_SESSIONS_MAX, "invitation", record)
 

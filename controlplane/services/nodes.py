@@ -1,17 +1,19 @@
 """Nodes: pairing, and looking at them."""
 
-from typing import Any
+from functools import partial
 
-from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject
+from controlplane.core.edge_rights import edge_authid
+from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject, NotAttached
 from controlplane.records import events
 from controlplane.records.nodes import Departure, Node, NodeStatus, NodeView
 from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
 from controlplane.services.lists import Limit, after_name, oid_text, page
+from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingNode, NodeByName, procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.views import membership_view, node_view
-from controlplane.store.catalog import DEPARTURES, LOADS, MEMBERSHIPS, NODES, PRINCIPALS, WORKERS
+from controlplane.store.catalog import DEPARTURES, LOADS, MEMBERSHIPS, NODES, WORKERS
 
 NODE = "controlplane.node."
 DEPARTURES_MAX = 10_000
@@ -58,7 +60,18 @@ def pair_node(
     tags: Tags | None = None,
 ) -> NodeView:
     """Pair a machine by its agent's public key and give it a name; its agent may connect from now on."""
-    return view_node(call, add_node(call, pubkey, authid, label=label, description=description, tags=tags))
+    node = Node(
+        oid=call.new_oid(),
+        authid=authid,
+        pubkey=pubkey,
+        label=label,
+        description=description,
+        tags=tags,
+        created=call.now,
+        changed=call.now,
+        since=call.now,
+    )
+    return add_node(call, node)
 
 
 @procedure(NODE + "unpair_node", needs="administer", writes=True, raises=(NoSuchObject,))
@@ -69,34 +82,8 @@ def unpair_node(call: WritingCall, node_oid: ExistingNode) -> NodeView:
     return view
 
 
-def add_node(call: WritingCall, pubkey: str, authid: str, **settings: Any) -> Node:
-    """Store a node and announce it; raises `AlreadyExists` and `LimitReached`."""
-    if call.rows(PRINCIPALS).find_by("pubkey", bytes.fromhex(pubkey)) is not None:
-        raise AlreadyExists(
-            "the public key belongs to a principal",
-            subject={"type": "principal"},
-            next_step="make a key of its own for the node",
-        )
-    require_room(call.limits, "nodes_max", call.rows(NODES).count() + 1, "nodes")
-    departure = call.rows(DEPARTURES).find_by("pubkey", bytes.fromhex(pubkey))
-    if departure is not None:
-        call.rows(DEPARTURES).remove(departure)
-    node = Node(
-        oid=call.new_oid(),
-        authid=authid,
-        pubkey=pubkey,
-        created=call.now,
-        changed=call.now,
-        since=call.now,
-        **settings,
-    )
-    call.rows(NODES).add(node)
-    call.publish(events.NODE_PAIRED, view_node(call, node))
-    return node
-
-
 def remove_node(call: WritingCall, node: Node) -> None:
-    """Take a node out of its clusters and of the store, announce it, and have its session ended."""
+    """Take a node out of its clusters and of the store, announce it, and have its sessions ended."""
     view = view_node(call, node)
     for membership in list(call.rows(MEMBERSHIPS).all_by("node", node.oid)):
         call.rows(MEMBERSHIPS).remove(membership)
@@ -107,8 +94,41 @@ def remove_node(call: WritingCall, node: Node) -> None:
     call.rows(NODES).remove(node)
     call.publish(events.NODE_UNPAIRED, view)
     _note_departure(call, Departure(node_oid=node.oid, pubkey=node.pubkey, when=call.now))
-    agents = call.agents
+    agents, sessions = call.agents, call.sessions
     call.ledger.change.after_commit(lambda: agents.detach(node.oid, node.assignment, "the node was unpaired"))
+    for authid in (str(node.oid), edge_authid(node)):
+        call.ledger.change.after_commit(partial(sessions.end, authid, "the node was unpaired"))
+
+
+@procedure(NODE + "rotate_node_key", needs="administer", writes=True, raises=(NoSuchObject, NotAttached))
+def rotate_node_key(call: WritingCall, node_oid: ExistingNode) -> NodeView:
+    """Have a node's agent make a new key and log in with it; returns at once, and its workers go on.
+
+    The old key is void as soon as the agent has logged in with the new one, which an event tells.
+    """
+    node = node_oid
+    if call.agents.session_of(node.oid) is None:
+        raise NotAttached(
+            f"node {node.authid} is offline",
+            subject={"type": "node", "oid": str(node.oid), "name": node.authid},
+            next_step="try again when it is online",
+        )
+    agents = call.agents
+    call.ledger.change.after_commit(lambda: agents.rotate(node.oid))
+    return view_node(call, node)
+
+
+def add_node(call: WritingCall, node: Node) -> NodeView:
+    """Store a new node and announce it."""
+    require_free_key(call.view, node.pubkey)
+    require_room(call.limits, "nodes_max", call.rows(NODES).count() + 1, "nodes")
+    departure = call.rows(DEPARTURES).find_by("pubkey", bytes.fromhex(node.pubkey))
+    if departure is not None:
+        call.rows(DEPARTURES).remove(departure)
+    call.rows(NODES).add(node)
+    view = view_node(call, node)
+    call.publish(events.NODE_PAIRED, view)
+    return view
 
 
 def _note_departure(call: WritingCall, departure: Departure) -> None:

@@ -91,6 +91,10 @@ class Agents(Protocol):
         """Take an agent's answer to a question."""
         ...
 
+    def rotate(self, node_oid: Oid) -> None:
+        """Ask an agent to make a new key and to log in with it."""
+        ...
+
     async def ask(self, ask: Ask) -> Mapping[Oid, Mapping[str, Any]]:
         """Return the answers of the nodes that answered in time."""
         ...

@@ -20,9 +20,10 @@ from controlplane.records.clusters import Cluster, ClusterInput, ClusterUpdate, 
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import Node
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
+from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Worker
-from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
+from controlplane.store.catalog import CLUSTERS, GROUPS, INVITATIONS, NODES, PRINCIPALS, TEAMS, WORKERS
 from controlplane.store.database import View
 from controlplane.store.tables import Table
 
@@ -55,6 +56,16 @@ ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name")]
 ExistingGroup = Annotated[Group, Lookup(GROUPS)]
 ExistingNode = Annotated[Node, Lookup(NODES)]
 NodeByName = Annotated[Node, Lookup(NODES, "authid")]
+ExistingUser = Annotated[Principal, Lookup(PRINCIPALS)]
+UserByName = Annotated[Principal, Lookup(PRINCIPALS, "authid")]
+ExistingTeam = Annotated[Team, Lookup(TEAMS)]
+ExistingInvitation = Annotated[Invitation, Lookup(INVITATIONS)]
+UserDefinition = Annotated[
+    UserChanges,
+    Definition(
+        ("oid", "authid", "disabled", "pubkey", "next_pubkey", "clusters", "sessions", "teams", "created", "changed")
+    ),
+]
 ExistingWorker = Annotated[Worker, Lookup(WORKERS)]
 ClusterDefinition = Annotated[
     ClusterInput,

@@ -41,6 +41,7 @@ PRINCIPALS = Table(
         "pubkey": lambda p: _key_bytes(p.pubkey),
         "next_pubkey": lambda p: _key_bytes(p.next_pubkey),
     },
+    counted=lambda _: b"",
 )
 
 POSSESSIONS = Table(
@@ -57,6 +58,7 @@ TEAMS = Table(
     "team",
     lambda team: team.oid.bytes,
     unique={"name": lambda team: team.name.encode()},
+    counted=lambda _: b"",
 )
 
 TEAM_MEMBERS = Table(
@@ -65,6 +67,7 @@ TEAM_MEMBERS = Table(
     "team member",
     lambda m: key_of(m.user_oid, m.team_oid),
     indexes={"team": lambda m: m.team_oid.bytes},
+    counted=lambda m: m.team_oid.bytes,
 )
 
 GRANTS = Table(
@@ -73,6 +76,7 @@ GRANTS = Table(
     "grant",
     lambda g: key_of(g.cluster_oid, g.holder_oid),
     indexes={"holder": lambda g: g.holder_oid.bytes},
+    counted=lambda g: g.cluster_oid.bytes,
 )
 
 INVITATIONS = Table(
@@ -81,6 +85,7 @@ INVITATIONS = Table(
     "invitation",
     lambda i: i.oid.bytes,
     unique={"pubkey": lambda i: _key_bytes(i.pubkey)},
+    counted=lambda _: b"",
 )
 
 NODES = Table(

@@ -12,7 +12,7 @@ def file(tmp_path):
 
 
 def test_flags_go_before_the_environment_and_that_before_the_file(file, monkeypatch):
-    assert load_settings(AgentSettings, "agent", None, {}).url == "ws://127.0.0.1:8080/ws"
+    assert load_settings(AgentSettings, "agent", None, {}).url == ""
     assert load_settings(AgentSettings, "agent", file, {}).url == "ws://file/ws"
     monkeypatch.setenv("CONTROLPLANE_AGENT_URL", "ws://environment/ws")
     monkeypatch.setenv("CONTROLPLANE_AGENT_CAPACITY", "7")

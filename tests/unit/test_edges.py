@@ -97,6 +97,15 @@ def arguments(plane, procedure) -> dict[str, Any]:
         "workergroup": {"name": "group_two"},
         "worker_oid": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
         "scale": 3,
+        "user_oid": plane.call("create_user", authid="user_one", role="viewer", pubkey="12" * 32)["oid"],
+        "user_name": "user_one",
+        "user": {"role": "operator"},
+        "role": "viewer",
+        "team_oid": plane.call("create_team", team_name="team_one")["oid"],
+        "team_name": "team_two",
+        "holder_oid": plane.call("get_user_by_name", "user_one")["oid"],
+        "right": "operate",
+        "invitation_oid": plane.call("invite_node", pubkey="34" * 32)["oid"],
         "pubkey": "ef" * 32,
         "authid": "node_two",
         "question_oid": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
@@ -120,6 +129,10 @@ def arguments(plane, procedure) -> dict[str, Any]:
         good["pubkey"] = node["pubkey"]
     if procedure.uri.endswith("update_routercluster"):
         good["routercluster"] = {"label": "new"}
+    if procedure.uri.endswith("remove_grant"):
+        plane.call("add_grant", cluster["oid"], good["holder_oid"], "manage")
+    if procedure.uri.endswith("remove_team_member"):
+        plane.call("add_team_member", good["team_oid"], good["user_oid"])
     return {p.name: good[p.name] for p in procedure.parameters if p.required}
 
 
@@ -228,7 +241,7 @@ def test_who_is_not_in_the_store_may_call_nothing(plane, uri, procedure):
 def test_every_procedure_is_documented_and_declares_a_right(uri, procedure):
     assert procedure.text.endswith(".")
     assert procedure.needs in ALL_RIGHTS
-    assert procedure.writes or procedure.needs != "manage" or procedure.uri.endswith("get_routercluster_config")
+    assert procedure.writes or procedure.needs != "manage" or procedure.uri.endswith(("_config", "list_grants"))
 
 
 @pytest.mark.parametrize(("uri", "procedure"), DECLARED)

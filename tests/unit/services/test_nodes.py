@@ -60,7 +60,7 @@ def test_an_administrator_logs_in_by_its_key(plane):
         login(plane, KEY, authrole="agent")
     with pytest.raises(NotAuthorized, match="may not join realm"):
         login(plane, KEY, "another")
-    with pytest.raises(AlreadyExists, match="belongs to a principal"):
+    with pytest.raises(AlreadyExists, match="another user has this pubkey"):
         plane.call("pair_node", pubkey=KEY, authid="edge-1")
 
 

@@ -13,7 +13,7 @@ from controlplane.store.catalog import LAYOUT_VERSION, MARKS, PRINCIPALS, Mark
 from controlplane.store.database import Store
 from controlplane.store.lmdb import LmdbEngine
 from controlplane.store.memory import MemoryEngine
-from controlplane.store.tables import Rows
+from controlplane.store.tables import COUNTS, Rows
 
 
 def principal(number: int, **fields) -> Principal:
@@ -146,7 +146,7 @@ def test_a_store_of_a_newer_layout_is_refused(engine, clock, store):
 
 
 def test_records_without_a_layout_version_are_refused(engine, clock):
-    engine.attach(PRINCIPALS.spaces())
+    engine.attach([*PRINCIPALS.spaces(), COUNTS])
     with engine.write() as txn:
         Rows(PRINCIPALS, txn).add(principal(1))
     with pytest.raises(StoreRefused, match="no store of the control plane"):
