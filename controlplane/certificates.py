@@ -33,6 +33,9 @@ CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
+RequestedKey = ec.EllipticCurvePublicKey
+
+
 class Authority(NamedTuple):
     """Who issues certificates."""
 

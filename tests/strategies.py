@@ -19,7 +19,9 @@ def uid(kind: int, number: int) -> UUID:
     return UUID(int=(kind << 96) | number)
 
 
-def node(number: int, *, online=True, since=NOW, capacity=None, machine="here", drivers=("router",)) -> Node:
+def node(
+    number: int, *, online=True, since=NOW, capacity=None, machine="here", drivers=("router",), stunnel=None
+) -> Node:
     return Node(
         oid=uid(2, number),
         authid=f"node{number}",
@@ -31,11 +33,12 @@ def node(number: int, *, online=True, since=NOW, capacity=None, machine="here", 
         facts=NodeFacts(
             version="1",
             machine=machine,
-            address="127.0.0.1",
+            address=f"10.0.0.{number}",
             sockets=f"/run/{number}",
             drivers=drivers,
             ports=(1, 2),
             capacity=capacity,
+            stunnel=stunnel,
         ),
     )
 
@@ -87,6 +90,7 @@ def situation(
         candidates=candidates,
         nodes=nodes,
         router_socket=lambda w, n: f"{n.oid}/{w.oid}",
+        tunnel_socket=lambda w, n: f"{n.oid}/{w.oid}.tunnel",
         digest=digest or (lambda w, links: f"{w.workergroup_oid is None}{sorted(links.items())}"),
         lean=lean,
         now=now,

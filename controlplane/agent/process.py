@@ -17,6 +17,8 @@ from controlplane import __version__
 from controlplane.agent.agent import ANSWER_WITHIN_S, Agent
 from controlplane.agent.membership import Keys, join, known_master, rotate
 from controlplane.agent.notebook import Notebook
+from controlplane.agent.stunnel import Stunnel, find_stunnel
+from controlplane.agent.tunnels import Tunnels
 from controlplane.config import AgentSettings
 from controlplane.connection import Connection
 from controlplane.drivers.driver import Driver, Surroundings
@@ -25,7 +27,7 @@ from controlplane.keys import public_key
 from controlplane.paths import machine_identity, short_directory
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.nodes import NodeFacts
-from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC
 from controlplane.tokens import read_token
 from controlplane.wamp import Login, Session, require_protected
 
@@ -59,9 +61,17 @@ class AgentProcess:
         )
         if drivers is None:
             drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
-        self._agent = Agent(reactor, chance, _facts(settings, surroundings), drivers, Notebook(directory))
+        stunnel = find_stunnel()
+        facts = _facts(settings, surroundings, stunnel)
+        self._agent = Agent(reactor, chance, facts, drivers, Notebook(directory))
         self._agent.rotate = self._rotate
         self._session: Session | None = None
+        self._tunnels: Tunnels | None = None
+        if stunnel is not None:
+            name = public_key(self._keys.current)
+            self._tunnels = Tunnels(
+                reactor, directory / "tunnels", surroundings.sockets, stunnel, surroundings.ports, name
+            )
         joined = self._token or known_master(directory)
         keys = tuple(key for key in settings.server_keys.split(",") if key)
         login = Login(
@@ -88,6 +98,10 @@ class AgentProcess:
             name = self._settings.name or socket.gethostname()
             await join(self._reactor, self._token, self._directory, self._keys.current, name)
         log.info("the public key of this node is {key}", key=public_key(self._keys.current))
+        if self._tunnels is None:
+            log.info("stunnel is not installed: clusters of this node have all their workers on this machine")
+        else:
+            await self._tunnels.open()
         await self._agent.open()
         self._connection.start()
         notify("READY=1")
@@ -97,19 +111,32 @@ class AgentProcess:
         """Leave the router; stop the workers unless they are to go on."""
         self._connection.stop()
         await self._agent.close(self._settings.keep_workers)
+        if self._tunnels is not None:
+            await self._tunnels.close(self._settings.keep_workers)
         log.info("the agent has ended in order")
 
     async def _joined(self, session: Session) -> None:
         self._session = session
         self._keys.accepted()
         for topic in (ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC):
-            await session.subscribe(topic, self._agent.heard)
+            await session.subscribe(topic, self._heard)
+        if self._tunnels is not None:
+            await session.subscribe(TUNNELS_TOPIC, self._heard)
+            self._tunnels.joined(session)
         self._agent.joined(session)
+
+    def _heard(self, topic: str, payload: Mapping[str, Any]) -> None:
+        if topic != TUNNELS_TOPIC:
+            self._agent.heard(topic, payload)
+        if self._tunnels is not None:
+            self._tunnels.heard(topic, payload)
 
     def _left(self) -> None:
         self._session = None
         self._connection.key = self._keys.in_use
         self._agent.left()
+        if self._tunnels is not None:
+            self._tunnels.left()
 
     def _refused(self, problem: ControlPlaneError) -> None:
         if isinstance(problem, UnknownKey):
@@ -133,7 +160,7 @@ def main(settings: AgentSettings) -> int:
     return run_until_stopped(reactor, agent.begin, agent.end)
 
 
-def _facts(settings: AgentSettings, surroundings: Surroundings) -> NodeFacts:
+def _facts(settings: AgentSettings, surroundings: Surroundings, stunnel: Stunnel | None) -> NodeFacts:
     return NodeFacts(
         version=__version__,
         machine=machine_identity(),
@@ -143,6 +170,7 @@ def _facts(settings: AgentSettings, surroundings: Surroundings) -> NodeFacts:
         ports=surroundings.ports,
         capacity=settings.capacity,
         cores=surroundings.cores,
+        stunnel=stunnel.version if stunnel is not None else None,
     )
 
 

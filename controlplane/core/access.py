@@ -46,7 +46,9 @@ GRANTABLE: Mapping[str, frozenset[Right]] = {
 
 TOPICS: Mapping[str, tuple[tuple[str, Literal["exact", "prefix"]], ...]] = {
     **dict.fromkeys(USER_ROLES, (("controlplane.", "prefix"), ("crossbarfabriccenter.", "prefix"))),
-    "agent": tuple((f"controlplane.agent.{topic}", "exact") for topic in ("on_assignment", "on_question", "on_tick")),
+    "agent": tuple(
+        (f"controlplane.agent.{topic}", "exact") for topic in ("on_assignment", "on_question", "on_tick", "on_tunnels")
+    ),
     "joining": (),
     EDGE_ROLE: (),
 }

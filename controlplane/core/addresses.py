@@ -2,6 +2,13 @@
 
 import ipaddress
 
+DEFAULT_ADDRESSES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_default(address: str) -> bool:
+    """Say whether an address is what every machine calls itself, so that another one cannot mean it."""
+    return address.lower() in DEFAULT_ADDRESSES
+
 
 def is_loopback(address: str) -> bool:
     """Say whether only this machine can reach the address; a host name is not looked up."""

@@ -8,12 +8,22 @@ cluster, then fewest in all, then the smallest oid. A worker that has a place ke
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from controlplane.core.addresses import is_default
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 
 REASONS_SHOWN_MAX = 8
+
+
+class Site(NamedTuple):
+    """The machine that a cluster has workers on already."""
+
+    machine: str
+    obstacle: str | None
+    """Why workers on other machines cannot be connected with those there."""
 
 
 @dataclass(slots=True)
@@ -34,15 +44,17 @@ class Candidate:
         above_soft = self.softlimit is not None and self.of_cluster >= self.softlimit
         return above_soft, self.of_cluster, self.in_all, self.node.oid.bytes
 
-    def refusal(self, driver: str, machine: str | None) -> str | None:
+    def refusal(self, driver: str, site: Site | None) -> str | None:
         """Return why the node cannot take another worker, or None when it can."""
         facts = self.node.facts
         if not self.node.online or facts is None:
             return "offline"
         if driver not in facts.drivers:
             return f"has no driver {driver!r}"
-        if machine is not None and facts.machine != machine:
-            return "is another machine than the cluster's other workers, and there is no protected link between them"
+        if site is not None and facts.machine != site.machine:
+            obstacle = obstacle_to_tunnels(self.node) or site.obstacle
+            if obstacle is not None:
+                return f"is another machine than the cluster's other workers, and {obstacle}"
         if self.hardlimit is not None and self.of_cluster >= self.hardlimit:
             return f"hardlimit of {self.hardlimit} reached"
         if facts.capacity is not None and self.in_all >= facts.capacity:
@@ -66,13 +78,13 @@ class Placement:
     def __init__(self, candidates: Mapping[Oid, Candidate], driver: str) -> None:
         self.candidates = candidates
         self._driver = driver
-        self._machine: str | None = None
+        self._site: Site | None = None
         self._heap: list[tuple[tuple[bool, int, int, bytes], Oid]] | None = None
 
-    def bind(self, machine: str | None) -> None:
-        """Admit only nodes on this machine from now on."""
-        if machine != self._machine:
-            self._machine = machine
+    def bind(self, site: Site | None) -> None:
+        """Admit only nodes that can be connected with this machine from now on."""
+        if site != self._site:
+            self._site = site
             self._heap = None
 
     def place(self) -> Node | None:
@@ -81,13 +93,13 @@ class Placement:
             self._heap = [
                 (candidate.rank(), oid)
                 for oid, candidate in self.candidates.items()
-                if candidate.refusal(self._driver, self._machine) is None
+                if candidate.refusal(self._driver, self._site) is None
             ]
             heapq.heapify(self._heap)
         while self._heap:
             rank, oid = self._heap[0]
             candidate = self.candidates[oid]
-            if candidate.refusal(self._driver, self._machine) is not None:
+            if candidate.refusal(self._driver, self._site) is not None:
                 heapq.heappop(self._heap)
             elif rank != candidate.rank():
                 heapq.heapreplace(self._heap, (candidate.rank(), oid))
@@ -100,7 +112,7 @@ class Placement:
     def take(self, oid: Oid) -> str | None:
         """Count a worker on a node of its own choice, or return why the node cannot take it."""
         candidate = self.candidates[oid]
-        refusal = candidate.refusal(self._driver, self._machine)
+        refusal = candidate.refusal(self._driver, self._site)
         if refusal is None:
             candidate.take()
         return refusal
@@ -125,10 +137,22 @@ class Placement:
         if not self.candidates:
             return "no place: the cluster has no nodes; add one"
         ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.node.authid)
-        refusals = [(c.node.authid, c.refusal(self._driver, self._machine) or "has room") for c in ordered]
+        refusals = [(c.node.authid, c.refusal(self._driver, self._site) or "has room") for c in ordered]
         shown = "; ".join(f"{authid}: {refusal}" for authid, refusal in refusals[:REASONS_SHOWN_MAX])
         more = len(refusals) - REASONS_SHOWN_MAX
         return f"no place: {shown}" + (f"; and {more} more nodes" if more > 0 else "")
+
+
+def obstacle_to_tunnels(node: Node) -> str | None:
+    """Return why workers on a node cannot be connected with workers on other machines, or None when they can."""
+    facts = node.facts
+    if facts is None:
+        return None
+    if facts.stunnel is None:
+        return f"stunnel is not installed on node {node.authid}"
+    if is_default(facts.address):
+        return f"the agent of node {node.authid} was given no --address that others can reach"
+    return None
 
 
 def occupies(worker: Worker) -> bool:

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.placement import Candidate, Placement, is_lost, lost_at, over_limits
-from controlplane.core.router_clusters import RENEWALS
+from controlplane.core.placement import Candidate, Placement, Site, is_lost, lost_at, obstacle_to_tunnels, over_limits
+from controlplane.core.router_clusters import RENEWALS, TUNNEL
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
@@ -50,6 +50,9 @@ class Situation:
 
     router_socket: Callable[[Worker, Node], str]
     """Where a router worker listens when it runs on a node."""
+
+    tunnel_socket: Callable[[Worker, Node], str]
+    """Where the tunnel to a router worker on another machine begins on a node."""
 
     digest: Callable[[Worker, Links], str]
     """Identity of the newest configuration of a worker, given its links."""
@@ -93,6 +96,8 @@ class _Pass:
         self.placement = Placement(situation.candidates, DRIVER)
         self.were = {worker.oid: worker for worker in situation.workers}
         self.become = dict(self.were)
+        self._sites: dict[Oid, Site] | None = None
+        """Of every worker that shall run on a member node; None until somebody asks."""
 
     def run(self) -> Plan:
         kept = self._choose()
@@ -108,6 +113,7 @@ class _Pass:
 
     def _set(self, oid: Oid, **fields: Any) -> Worker:
         self.become[oid] = changed = msgspec.structs.replace(self.become[oid], **fields)
+        self._note_site(changed)
         return changed
 
     def _compare(self) -> None:
@@ -192,7 +198,7 @@ class _Pass:
     def _move(self, worker: Worker, cause: str | None) -> None:
         if worker.node_oid is not None and worker.status not in NOWHERE:
             self.placement.release(worker.node_oid)
-        self.placement.bind(self._machine(worker))
+        self.placement.bind(self._site(worker))
         node = self.placement.place()
         if node is not None:
             self._set(
@@ -215,7 +221,7 @@ class _Pass:
 
     def _resume(self, worker: Worker) -> None:
         """Start a stopped worker where it ran before, if it still fits there."""
-        self.placement.bind(self._machine(worker))
+        self.placement.bind(self._site(worker))
         cause = self.placement.take(worker.node_oid) if worker.node_oid else None
         if cause is None:
             self._set(worker.oid, **_NOT_RUNNING, want=Want.RUN, status=WorkerStatus.STARTING, fresh=True, reason=None)
@@ -250,13 +256,22 @@ class _Pass:
             leaving.update(here[len(here) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
         return leaving
 
-    def _machine(self, worker: Worker) -> str | None:
-        """Return the machine that the cluster's other workers stand on: there is no protected link between machines."""
-        for other in self.become.values():
-            place = self.s.candidates.get(other.node_oid) if other.node_oid else None
-            if place is not None and place.node.facts is not None and other.want is Want.RUN and other != worker:
-                return place.node.facts.machine
-        return None
+    def _site(self, worker: Worker) -> Site | None:
+        """Return a machine that the cluster has other workers on: all its workers have to be connected."""
+        if self._sites is None:
+            self._sites = {}
+            for other in self.become.values():
+                self._note_site(other)
+        return next((site for oid, site in self._sites.items() if oid != worker.oid), None)
+
+    def _note_site(self, worker: Worker) -> None:
+        if self._sites is None:
+            return
+        place = self.s.candidates.get(worker.node_oid) if worker.node_oid else None
+        if place is not None and place.node.facts is not None and worker.want is Want.RUN:
+            self._sites[worker.oid] = Site(place.node.facts.machine, obstacle_to_tunnels(place.node))
+        else:
+            self._sites.pop(worker.oid, None)
 
     # 4. What they run
 
@@ -299,16 +314,25 @@ class _Pass:
         worker = self.become[oid]
         if worker.workergroup_oid is None:
             return {OWN_SOCKET: self._socket(oid)}
-        if not self.s.lean:
-            return dict(links)
-        # On a router's own node the driver sees to it.
-        away = (self.become[router] for router in routers if self.become[router].node_oid != worker.node_oid)
-        return {**links, **{f"{router.index}{RENEWALS}": str(router.renewals) for router in away}}
+        found = dict(links)
+        node = self._node_of(worker)
+        for router in (self.become[oid] for oid in routers):
+            home = self._node_of(router)
+            if home.oid != node.oid:
+                if _machine(home) != _machine(node):
+                    found[str(router.index)] = self.s.tunnel_socket(router, node)
+                    found[f"{router.index}{TUNNEL}"] = f"{router.oid}/{home.oid}"
+                if self.s.lean:  # On a router's own node the driver sees to it.
+                    found[f"{router.index}{RENEWALS}"] = str(router.renewals)
+        return found
 
     def _socket(self, oid: Oid) -> str:
         worker = self.become[oid]
+        return self.s.router_socket(worker, self._node_of(worker))
+
+    def _node_of(self, worker: Worker) -> Node:
         assert worker.node_oid is not None  # Only asked of workers that have a place, and places are on members.
-        return self.s.router_socket(worker, self.s.candidates[worker.node_oid].node)
+        return self.s.candidates[worker.node_oid].node
 
     def _suspend_again(self, oid: Oid) -> None:
         """Take a place back that was given to a frontend whose routers have none."""
@@ -338,6 +362,10 @@ _NOT_RUNNING: Mapping[str, Any] = {
     "realms": (),
     "addresses": (),
 }
+
+
+def _machine(node: Node) -> str | None:
+    return node.facts.machine if node.facts is not None else None
 
 
 def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:

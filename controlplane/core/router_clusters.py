@@ -21,6 +21,11 @@ RENEWALS = ".renewals"
 """Behind the index of a router in the links of a frontend: how often it was renewed, which makes the digest another."""
 
 
+TUNNEL = ".tunnel"
+"""Behind the index of a router in the links of a frontend on another machine: the router and its node, with a slash
+between. The socket under the index alone is then where the tunnel to it begins."""
+
+
 def assign_homes(realms: Sequence[str], routers: int, previous: Mapping[str, int]) -> dict[str, int]:
     """Return the index of the router worker of every realm, for at least one router.
 
@@ -59,8 +64,10 @@ def proxy_config(
     Each realm has one way, for all its roles: with two ways its clients could not reach each other.
     """
     renewals = {key: value for key, value in links.items() if key.endswith(RENEWALS)}
+    tunnels = {links[key.removesuffix(TUNNEL)]: value for key, value in links.items() if key.endswith(TUNNEL)}
     return {
         **({"renewals": renewals} if renewals else {}),
+        **({"tunnels": tunnels} if tunnels else {}),
         "kind": "proxy",
         "cluster": str(cluster_oid),
         "transport": effective["transport"],
@@ -82,7 +89,15 @@ def digest_of(config: Mapping[str, Any]) -> str:
 
 def socket_path(directory: str, worker_oid: Oid) -> str:
     """Return the path of a worker's unix socket; raises `ValueError` when the directory leaves no room for it."""
-    path = str(PurePath(directory, f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.sock"))
+    return _short(str(PurePath(directory, f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.sock")))
+
+
+def tunnel_path(directory: str, worker_oid: Oid) -> str:
+    """Return the path of the unix socket at which the tunnel to a router worker begins; raises `ValueError`."""
+    return _short(str(PurePath(directory, f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.tunnel")))
+
+
+def _short(path: str) -> str:
     if len(path.encode()) > SOCKET_PATH_BYTES_MAX:
         raise ValueError(f"a unix socket cannot have so long a path: {path}")
     return path

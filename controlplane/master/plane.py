@@ -32,6 +32,7 @@ from controlplane.services import (
     memberships,
     nodes,
     teams,
+    tunnels,
     users,
     workers,
 )
@@ -44,7 +45,7 @@ from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
 PROCEDURES = collect(
-    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, crossbar
+    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, tunnels, crossbar
 )
 
 HEARD_BY = {"read": (), "administer": tuple(role for role in USER_ROLES if allowed(role, "administer"))}

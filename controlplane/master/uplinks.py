@@ -18,7 +18,7 @@ from controlplane.clock import Chance, Clock, DelayedCall, limit
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
 from controlplane.records.nodes import Heartbeat
-from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, Tick
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC, Tick
 from controlplane.records.types import Oid, Seconds, from_wire, to_wire
 from controlplane.records.workers import Assignment, Question, Report, Worker
 from controlplane.services.agents import assignment_epoch, mark_offline
@@ -187,6 +187,12 @@ class Uplinks:
             nothing = Assignment(epoch=self._epoch(node_oid), version=assignment + 1)
             self._messenger.send(ASSIGNMENT_TOPIC, uplink.session, to_wire(nothing))
             self._messenger.kill(uplink.session, reason)
+
+    def hint_tunnels(self, node_oid: Oid) -> None:
+        """Have an agent ask for its tunnels; one that is away asks when it is back."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is not None:
+            self._messenger.send(TUNNELS_TOPIC, uplink.session, {})
 
     def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
         """Take an agent's answer to a question; a late one is dropped."""

@@ -48,6 +48,8 @@ class NodeFacts(Record, frozen=True, kw_only=True):
     cores: Natural = 1
     agentless: bool = False
     """Whether it is a node of Crossbar.io without an agent of ours, which the master keeps itself."""
+    stunnel: Line | None = None
+    """Version of stunnel, which carries connections to workers on other machines; None when it is not installed."""
 
 
 class Node(Record, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ class NodeView(Record, frozen=True, kw_only=True):
     drivers: tuple[str, ...]
     capacity: int | None
     cores: int | None
+    stunnel: str | None
     version: str | None
     workers: int
     created: Instant

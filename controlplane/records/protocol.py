@@ -6,6 +6,7 @@ AGENT_PREFIX = "controlplane.agent."
 ATTACH_AGENT = AGENT_PREFIX + "attach_agent"
 REPORT_WORKERS = AGENT_PREFIX + "report_workers"
 ANSWER_QUESTION = AGENT_PREFIX + "answer_question"
+SYNC_TUNNELS = AGENT_PREFIX + "sync_tunnels"
 ROTATE_KEY = AGENT_PREFIX + "rotate_key"
 
 JOIN_NODE = "controlplane.join.join_node"
@@ -20,6 +21,10 @@ QUESTION_TOPIC = AGENT_PREFIX + "on_question"
 
 TICK_TOPIC = AGENT_PREFIX + "on_tick"
 """Sent to all agents when the master joins, and again and again: who is attached to another run of it attaches anew."""
+
+
+TUNNELS_TOPIC = AGENT_PREFIX + "on_tunnels"
+"""Sent to the session of one agent only: something about its tunnels has changed, and it is to ask."""
 
 
 class Tick(Record, frozen=True, kw_only=True):

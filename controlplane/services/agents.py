@@ -23,7 +23,7 @@ from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
 @procedure(ATTACH_AGENT, needs="agent", writes=True, raises=(NotAuthorized,))
 def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachment:
     """Say that a node's agent is there, what its machine is, and what runs on it now."""
-    node = _own_node(call)
+    node = own_node(call)
     _require_usable(facts)
     ledger = call.ledger
     if node.capacity_max is not None:
@@ -53,7 +53,7 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
 @procedure(REPORT_WORKERS, needs="agent", writes=True, raises=(NotAuthorized, NotAttached))
 def report_workers(call: WritingCall, report: Report) -> Receipt:
     """Say what changed on a node since the last report."""
-    node = _own_node(call)
+    node = own_node(call)
     if call.agents.is_news(node.oid, call.caller.session, report):
         apply_report(call.ledger, node, report)
     agents, oid = call.agents, node.oid
@@ -64,13 +64,13 @@ def report_workers(call: WritingCall, report: Report) -> Receipt:
 @procedure(ANSWER_QUESTION, needs="agent", raises=(NotAuthorized,))
 def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> None:
     """Answer what the master asked."""
-    call.agents.answer(_own_node(call).oid, question_oid, answer)
+    call.agents.answer(own_node(call).oid, question_oid, answer)
 
 
 @procedure(ROTATE_KEY, needs="agent", writes=True, raises=(NotAuthorized, AlreadyExists))
 def rotate_key(call: WritingCall, pubkey: PublicKey) -> None:
     """Announce a new key of one's own node; the old one is void as soon as the agent logged in with the new one."""
-    node = _own_node(call)
+    node = own_node(call)
     if pubkey not in (node.pubkey, node.next_pubkey):
         require_free_key(call.view, pubkey)
         call.rows(NODES).put(msgspec.structs.replace(node, next_pubkey=pubkey, changed=call.now), node)
@@ -140,7 +140,7 @@ def _require_usable(facts: NodeFacts) -> None:
         ) from None
 
 
-def _own_node(call: Call) -> Node:
+def own_node(call: Call) -> Node:
     """Return the node that the calling agent speaks for, and no other one."""
     if not isinstance(call.identity.record, Node):
         raise NotAuthorized(f"{call.caller.authid} is no agent", next_step="log in with the key of a node")

@@ -41,6 +41,7 @@ from controlplane.services.procedures import (
 )
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import keep_revision, new_revision, revision_of
+from controlplane.services.tunnels import forget_tunnels
 from controlplane.services.views import cluster_view
 from controlplane.store.catalog import CLUSTERS, GRANTS, GROUPS, MEMBERSHIPS, NODES, POSSESSIONS, REVISIONS, WORKERS
 
@@ -230,6 +231,7 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
         )
     for worker in list(call.rows(WORKERS).all(cluster.oid)):
         call.ledger.remove_worker(worker)
+    forget_tunnels(call, cluster.oid)
     if cluster.owner_oid is not None:
         call.rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
     for table in (MEMBERSHIPS, REVISIONS, GRANTS):

@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import Plan, Situation, plan_cluster
-from controlplane.core.router_clusters import socket_path
+from controlplane.core.router_clusters import socket_path, tunnel_path
 from controlplane.records import events
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
@@ -92,6 +92,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         candidates=candidates,
         nodes=nodes,
         router_socket=_router_socket,
+        tunnel_socket=_tunnel_socket,
         digest=revision.digest,
         lean=revision.lean,
         now=now,
@@ -106,6 +107,11 @@ def _node(view: View, oid: Oid) -> Node | None:
 def _router_socket(worker: Worker, node: Node) -> str:
     assert node.facts is not None  # Only nodes that attached are given workers.
     return socket_path(node.facts.sockets, worker.oid)
+
+
+def _tunnel_socket(worker: Worker, node: Node) -> str:
+    assert node.facts is not None  # Only nodes that attached are given workers.
+    return tunnel_path(node.facts.sockets, worker.oid)
 
 
 def _store(ledger: Ledger, plan: Plan) -> None:

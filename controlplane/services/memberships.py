@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.placement import obstacle_to_tunnels
 from controlplane.errors import InvalidConfiguration, LimitReached, NodesNotConnected, NoSuchObject, Problem
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, Membership, MembershipInput, MembershipView
@@ -15,6 +16,7 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingCluster, ExistingNode, MembershipDefinition, procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import revision_of
+from controlplane.services.tunnels import revoke_certificates
 from controlplane.services.views import membership_view
 from controlplane.store.catalog import MEMBERSHIPS, NODES
 
@@ -102,6 +104,7 @@ def remove_routercluster_node(
     """Take a node from a cluster, running or not; its workers are placed on the other nodes."""
     membership = _member(call, routercluster_oid, node_oid)
     call.rows(MEMBERSHIPS).remove(membership)
+    revoke_certificates(call, routercluster_oid.oid, node_oid.oid)
     view = membership_view(membership)
     call.publish(events.CLUSTER_NODE_REMOVED, view)
     call.ledger.wake(routercluster_oid.oid)
@@ -127,10 +130,11 @@ def _require_link(call: Call, cluster: Cluster, node: Node) -> None:
         other = call.rows(NODES).find(member.node_oid)
         if other is None or other.facts is None or node.facts is None:
             continue
-        if other.facts.machine != node.facts.machine:
+        obstacle = obstacle_to_tunnels(node) or obstacle_to_tunnels(other)
+        if other.facts.machine != node.facts.machine and obstacle is not None:
             raise NodesNotConnected(
-                f"node {node.authid} is another machine than node {other.authid} of router cluster {cluster.name}; "
-                "frontends trust whoever reaches their routers, so they may only be on one machine",
+                f"node {node.authid} is another machine than node {other.authid} of router cluster {cluster.name}, "
+                f"and {obstacle}; frontends trust whoever reaches their routers, so the way there has to be protected",
                 subject={"type": "node", "oid": str(node.oid), "name": node.authid},
-                next_step="use nodes of one machine, or a cluster of its own per machine",
+                next_step="install stunnel on both nodes, give their agents an --address, and start them again",
             )

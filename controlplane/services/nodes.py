@@ -12,6 +12,7 @@ from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingNode, NodeByName, procedure
 from controlplane.services.quotas import require_room
+from controlplane.services.tunnels import revoke_certificates
 from controlplane.services.views import membership_view, node_view
 from controlplane.store.catalog import DEPARTURES, LOADS, MEMBERSHIPS, NODES, WORKERS
 
@@ -87,6 +88,7 @@ def remove_node(call: WritingCall, node: Node) -> None:
     view = view_node(call, node)
     for membership in list(call.rows(MEMBERSHIPS).all_by("node", node.oid)):
         call.rows(MEMBERSHIPS).remove(membership)
+        revoke_certificates(call, membership.cluster_oid, node.oid)
         call.publish(events.CLUSTER_NODE_REMOVED, membership_view(membership))
         call.ledger.wake(membership.cluster_oid)
     for worker in call.rows(WORKERS).all_by("node", node.oid):

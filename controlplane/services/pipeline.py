@@ -87,6 +87,10 @@ class Agents(Protocol):
         """Return what a node without an agent said of itself last."""
         ...
 
+    def hint_tunnels(self, node_oid: Oid) -> None:
+        """Have an agent ask for its tunnels; one that is away asks when it is back."""
+        ...
+
     def answer(self, node_oid: Oid, question: Oid, answer: Mapping[str, Any]) -> None:
         """Take an agent's answer to a question."""
         ...

@@ -97,6 +97,7 @@ def node_view(node: Node, workers: int) -> NodeView:
         drivers=facts.drivers if facts else (),
         capacity=facts.capacity if facts else node.capacity_max,
         cores=facts.cores if facts else None,
+        stunnel=facts.stunnel if facts else None,
         version=facts.version if facts else None,
         workers=workers,
         created=node.created,

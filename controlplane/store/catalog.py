@@ -12,6 +12,7 @@ from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.outcomes import Outcome
 from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
+from controlplane.records.tunnels import ClusterAuthority, TunnelCertificate, TunnelPort
 from controlplane.records.types import Oid, Record
 from controlplane.records.workers import Worker
 from controlplane.store.tables import Table, key_of
@@ -183,6 +184,29 @@ OUTCOMES = Table(
 
 EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lambda e: key_of(e.seq))
 
+AUTHORITIES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000080", ClusterAuthority, "cluster authority", lambda a: a.cluster_oid.bytes
+)
+
+CERTIFICATES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000081",
+    TunnelCertificate,
+    "certificate",
+    lambda c: key_of(c.cluster_oid, c.node_oid, c.side),
+)
+
+TUNNEL_PORTS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000082",
+    TunnelPort,
+    "tunnel",
+    lambda t: key_of(t.router_oid, t.front_oid),
+    indexes={
+        "front": lambda t: t.front_oid.bytes,
+        "back": lambda t: t.back_oid.bytes,
+        "cluster": lambda t: t.cluster_oid.bytes,
+    },
+)
+
 TABLES: tuple[Table[Any], ...] = (
     MARKS,
     PRINCIPALS,
@@ -200,6 +224,9 @@ TABLES: tuple[Table[Any], ...] = (
     MEMBERSHIPS,
     TALLIES,
     WORKERS,
+    AUTHORITIES,
+    CERTIFICATES,
+    TUNNEL_PORTS,
     EVENTS,
     OUTCOMES,
 )

@@ -115,6 +115,7 @@ def arguments(plane, procedure) -> dict[str, Any]:
         "mrealm_name": "default",
         "mrealm_oid": str(MANAGEMENT_REALM_OID),
         "node_authid": "node_one",
+        "state": {},
         "report": {"boot": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e", "sequence": 1},
         "facts": {
             "version": "1",

@@ -161,6 +161,14 @@ def test_making_and_digesting_change_nothing():
     assert before == EFFECTIVE
 
 
+def test_a_frontend_is_told_which_of_its_sockets_are_tunnels():
+    links = {"0": "/run/far.tunnel", "0.tunnel": "router/node", "1": "/run/near.sock"}
+    config = proxy_config(CLUSTER, EFFECTIVE, HOMES, links)
+    assert config["tunnels"] == {"/run/far.tunnel": "router/node"}
+    assert {route["backend"] for route in config["realms"].values()} <= {"/run/far.tunnel", "/run/near.sock"}
+    assert "tunnels" not in proxy_config(CLUSTER, EFFECTIVE, HOMES, {"0": "a", "1": "b"})
+
+
 # Sockets.
 
 

@@ -25,6 +25,7 @@ from controlplane.drivers.router.notes import Notes, WorkerNote
 from controlplane.drivers.router.plans import Backend, Frontend, Plan
 from controlplane.drivers.router.ports import Ports
 from controlplane.drivers.router.processes import Identity, connections
+from controlplane.drivers.router.reach import reach_all
 from controlplane.drivers.router.running import Phase, Running
 from controlplane.drivers.router.workers import Workers
 from controlplane.errors import NoAnswer, WorkerFailed
@@ -116,6 +117,9 @@ class RouterDriver:
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
+        if isinstance(config, Frontend):
+            # Before it takes a turn: the router at the other end may be waiting for one on its own node.
+            await reach_all(self._reactor, config)
         await self._slots.acquire()
         try:
             await self._ready()

@@ -51,6 +51,8 @@ class Frontend(msgspec.Struct, frozen=True, tag="proxy", tag_field="kind"):
     cluster: str
     transport: dict[str, Any]
     realms: dict[str, Route]
+    tunnels: dict[str, str] = {}
+    """Sockets that lead to routers on other machines: router and node, with a slash between."""
 
 
 class Realm(NamedTuple):

@@ -1,7 +1,8 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.placement import Candidate, Placement, is_lost
+from controlplane.core.placement import Candidate, Placement, Site, is_lost, obstacle_to_tunnels
 from tests.strategies import NOW, members, node, uid
 
 
@@ -40,13 +41,32 @@ def test_every_refusal_is_told_with_its_node():
         (node(5, machine="elsewhere"), None, None),
     ]
     placement = Placement(candidates(where), "router")
-    placement.bind("here")
+    placement.bind(Site("here", None))
     assert placement.place() is None
     assert placement.why_not() == (
         "no place: node1: offline; node2: hardlimit of 0 reached; node3: capacity of 0 reached; "
         "node4: has no driver 'router'; node5: is another machine than the cluster's other workers, "
-        "and there is no protected link between them"
+        "and stunnel is not installed on node node5"
     )
+
+
+def test_another_machine_takes_workers_when_both_have_stunnel_and_an_address():
+    far = node(1, machine="elsewhere", stunnel="5.68")
+    placement = Placement(candidates([(far, None, None)]), "router")
+    placement.bind(Site("here", "stunnel is not installed on node node2"))
+    assert placement.place() is None
+    assert "stunnel is not installed on node node2" in placement.why_not()
+    placement.bind(Site("here", None))
+    assert placement.place() == far
+
+
+def test_obstacles_to_tunnels_are_named():
+    assert obstacle_to_tunnels(node(1, stunnel="5.68")) is None
+    assert obstacle_to_tunnels(node(1)) == "stunnel is not installed on node node1"
+    silent = node(1, stunnel="5.68")
+    for address in ("127.0.0.1", "localhost", "::1"):
+        lost = msgspec.structs.replace(silent, facts=msgspec.structs.replace(silent.facts, address=address))
+        assert "--address" in obstacle_to_tunnels(lost)
 
 
 def test_a_long_list_of_refusals_is_cut():

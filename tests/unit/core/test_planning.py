@@ -158,11 +158,41 @@ def test_a_cluster_without_workers_wanted_has_no_router_either():
     assert not plan_cluster(situation([group(1, 0)], [(node(1), None, None)]))
 
 
-def test_frontends_stay_on_the_machine_of_their_router():
+def test_frontends_stay_on_the_machine_of_their_router_when_nothing_connects_others():
     far = node(1, machine="elsewhere")
     router = worker(1, None, 0, uid(2, 2), RUNNING)
     plan = plan_cluster(situation([group(1, 3)], [(far, None, None), (node(2), None, None)], [router]))
     assert set(placed(plan).values()) == {uid(2, 2)}
+
+
+def apart(**fields):
+    """A settled cluster on two machines that stunnel connects."""
+    far, near = node(1, machine="elsewhere", stunnel="5.68"), node(2, stunnel="5.68")
+    return settled(situation([group(1, 2)], [(far, None, None), (near, None, None)], **fields))
+
+
+def test_a_frontend_on_another_machine_reaches_its_router_through_a_tunnel():
+    workers = apart().workers
+    router = next(w for w in workers if w.workergroup_oid is None)
+    near = next(w for w in workers if w.workergroup_oid and w.node_oid == router.node_oid)
+    far = next(w for w in workers if w.workergroup_oid and w.node_oid != router.node_oid)
+    assert near.links == {"0": f"{router.node_oid}/{router.oid}"}
+    assert far.links == {
+        "0": f"{far.node_oid}/{router.oid}.tunnel",
+        "0.tunnel": f"{router.oid}/{router.node_oid}",
+    }
+
+
+def test_a_router_that_moves_has_the_tunnels_to_it_moved():
+    before = apart()
+    router = next(w for w in before.workers if w.workergroup_oid is None)
+    others = [(c.node, None, None) for oid, c in before.candidates.items() if oid != router.node_oid]
+    third = (node(3, machine="third", stunnel="5.68"), None, None)
+    moved = settled(situation(before.groups, [*others, third], before.workers, others=[node(1), node(2)]))
+    home = next(w for w in moved.workers if w.workergroup_oid is None).node_oid
+    assert home != router.node_oid
+    for frontend in (w for w in moved.workers if w.workergroup_oid and w.node_oid != home):
+        assert frontend.links["0.tunnel"] == f"{router.oid}/{home}"
 
 
 def fleet(count=3, **fields):
