@@ -16,6 +16,9 @@ from controlplane.records.tunnels import Tunnel, TunnelLine
 
 EXECUTABLE_VARIABLE = "CONTROLPLANE_STUNNEL"
 ASK_LIMIT_S = 10.0
+MINOR_VERSION_MIN = 60
+"""5.60 is the first that can be told not to resume sessions."""
+
 HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 AUTHORITY, REVOCATIONS, CERTIFICATE, KEY = "ca.pem", "revocations.pem", "certificate.pem", "key.pem"
 
@@ -53,7 +56,7 @@ class Stunnel(NamedTuple):
 
 
 def find_stunnel() -> Stunnel | None:
-    """Return the installed stunnel, or None; the environment may name another one."""
+    """Return the installed stunnel, or None when there is none, or too old a one; the environment may name another."""
     named = os.environ.get(EXECUTABLE_VARIABLE)
     candidates = [named] if named is not None else ["stunnel", "stunnel4", "/usr/sbin/stunnel"]
     found = next((path for each in candidates if (path := shutil.which(each))), None)
@@ -63,8 +66,8 @@ def find_stunnel() -> Stunnel | None:
         said = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=ASK_LIMIT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    version = re.search(r"^stunnel (5\.\d+)", said.stderr + said.stdout, re.MULTILINE)
-    return Stunnel(found, version.group(1)) if version else None
+    version = re.search(r"^stunnel (5\.(\d+))", said.stderr + said.stdout, re.MULTILINE)
+    return Stunnel(found, version[1]) if version and int(version[2]) >= MINOR_VERSION_MIN else None
 
 
 def configuration(tunnel: Tunnel, lines: Iterable[TunnelLine], directory: Path) -> str:

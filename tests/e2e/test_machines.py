@@ -336,9 +336,7 @@ async def test_an_agent_that_is_killed_adopts_its_tunnels_and_nobody_notices(pla
     await near.register("app.through", lambda: "through")
     before = plane.pid("front")
     name = f"node{plane.front}"
-    child = plane.i.children._children[name]
-    child.kill()
-    child.wait()
+    plane.i.kill(name)
     plane.i.respawn(name)
 
     async def online():

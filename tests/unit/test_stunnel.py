@@ -71,9 +71,10 @@ def test_a_program_that_is_not_there_or_is_no_stunnel_is_missing(monkeypatch, tm
     monkeypatch.setenv("CONTROLPLANE_STUNNEL", str(tmp_path / "nothing"))
     assert find_stunnel() is None
     other = tmp_path / "stunnel"
-    other.write_text("#!/bin/sh\necho stunnel 4.56 >&2\n")
-    other.chmod(0o755)
+    other.touch(mode=0o755)
     monkeypatch.setenv("CONTROLPLANE_STUNNEL", str(other))
-    assert find_stunnel() is None
+    for said in ("stunnel 4.56 on", "stunnel 5.59 on", "something else"):
+        other.write_text(f"#!/bin/sh\necho {said} >&2\n")
+        assert find_stunnel() is None
     other.write_text("#!/bin/sh\necho stunnel 5.68 on some platform >&2\n")
     assert find_stunnel() == (str(other), "5.68")
