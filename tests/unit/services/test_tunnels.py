@@ -11,6 +11,7 @@ from controlplane.certificates import CLIENT, SERVER
 from controlplane.errors import InvalidArgument, NodesNotConnected, NotAuthorized
 from controlplane.records.principals import Caller
 from controlplane.records.types import NANOSECONDS
+from controlplane.services.agents import assignment_epoch
 from controlplane.services.tunnels import LIFETIME
 from controlplane.store.catalog import AUTHORITIES, CERTIFICATES, TUNNEL_PORTS, WORKERS
 
@@ -221,7 +222,8 @@ def test_a_cluster_that_is_deleted_leaves_nothing(wide):
     plane.call("stop_routercluster", cluster)
     for machine in (back, front):
         report = {"boot": str(UUID(int=machine.number)), "sequence": 2, "full": True}
-        report |= {"epoch": str(plane.plane.store.epoch), "version": 1_000}
+        epoch = assignment_epoch(plane.plane.store.epoch, UUID(machine.oid))
+        report |= {"epoch": str(epoch), "version": 1_000}
         plane.call("report_workers", report, caller=machine.caller)
     plane.settle()
     plane.call("delete_routercluster", cluster)
