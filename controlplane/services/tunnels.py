@@ -168,7 +168,7 @@ def _backs(call: WritingCall, node: Node) -> Ends:
         if worker.workergroup_oid is None and worker.want is Want.RUN
     }
     for cluster_oid in {router.cluster_oid for router in routers.values()}:
-        for frontend in call.rows(WORKERS).all_by("cluster", cluster_oid):
+        for frontend in call.rows(WORKERS).all(cluster_oid):
             for router_oid, back_oid, _socket in _needed(frontend):
                 if back_oid != node.oid or router_oid not in routers or frontend.node_oid is None:
                     continue
