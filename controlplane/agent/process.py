@@ -145,6 +145,8 @@ class AgentProcess:
         # An unknown key alone says nothing: it may be another master, or one that was put back from a backup.
         if isinstance(problem, NodeUnpaired):
             self._agent.dismiss()
+            if self._tunnels is not None:
+                self._tunnels.dismiss()
 
     def _rotate(self) -> None:
         session = self._session

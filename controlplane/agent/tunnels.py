@@ -104,6 +104,12 @@ class Tunnels:
         if topic == TUNNELS_TOPIC or (topic == ASSIGNMENT_TOPIC and (self._plan.tunnels or _has_tunnels(payload))):
             self._syncs.wake("sync")
 
+    def dismiss(self) -> None:
+        """End everything: the master has taken this node out."""
+        self._plan = TunnelPlan()
+        write_whole(self._directory / "plan.json", msgspec.json.encode(self._plan), durable=True)
+        self._apply()
+
     async def close(self, keep: bool) -> None:
         """Let go of all ends; without `keep` end them."""
         self._link = None

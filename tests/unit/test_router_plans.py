@@ -141,6 +141,10 @@ def test_an_ipv6_address_is_put_in_brackets():
     (address,) = addresses(frontend(type="rawsocket"), "::1", 9000)
     assert address.url == "rs://[::1]:9000"
     assert plan_proxy(frontend(type="rawsocket"), "::1", 9000).transport["endpoint"]["version"] == 6
+    secured = frontend(
+        type="rawsocket", endpoint={"type": "tcp", "version": 6, "tls": {"key": "k", "certificate": "c"}}
+    )
+    assert "version" not in plan_proxy(secured, "::1", 9000).transport["endpoint"]
 
 
 @pytest.mark.parametrize(

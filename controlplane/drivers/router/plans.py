@@ -172,7 +172,10 @@ def plan_proxy(config: Frontend, interface: str, port: int) -> ProxyPlan:
     )
     endpoint = {"backlog": BACKLOG, **config.transport.get("endpoint", {})}
     endpoint |= {"type": "tcp", "interface": interface, "port": port, "shared": True}
-    if ":" in interface:
+    if "tls" in endpoint:
+        # Crossbar.io finds out by itself that the address is IPv6, and with TLS refuses to be told (seen in 26.10.1).
+        endpoint.pop("version", None)
+    elif ":" in interface:
         endpoint["version"] = 6
     transport, services = _split_paths({**config.transport, "endpoint": endpoint})
     connections = tuple((names[socket], _connection(socket)) for socket in backends)
