@@ -271,6 +271,9 @@ def _certificate(
     if held is not None:
         revoked = {**authority.revoked, held.serial: held.ends}
         _put(call, _with_revocations(call, msgspec.structs.replace(authority, revoked=revoked)))
+        for other in call.rows(CERTIFICATES).all(end.cluster):
+            if other.side != end.side:
+                _hint(call, other.node_oid)  # The former certificate is to be refused there.
     return issued
 
 

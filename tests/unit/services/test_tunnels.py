@@ -169,17 +169,18 @@ def test_a_request_that_is_none_is_refused(wide, request_):
 
 
 def test_certificates_are_renewed_with_another_key_before_they_end(wide):
-    plane, _back, front, tunnel = connected(wide)
+    plane, back, front, tunnel = connected(wide)
     assert not front.sync()["renewal_wanted"]
     plane.now += int(LIFETIME.total_seconds() * 0.7) * NANOSECONDS
     assert front.sync()["renewal_wanted"]
-    before = {each.side: each for each in plane.stored(CERTIFICATES)}
+    before, hints = {each.side: each for each in plane.stored(CERTIFICATES)}, back.hinted()
     front.new_key()
     plan = front.sync(request=True)
     assert not plan["renewal_wanted"]
     after = {each.side: each for each in plane.stored(CERTIFICATES)}
     assert after["back"] == before["back"]
     assert after["front"].ends > before["front"].ends
+    assert back.hinted() == hints + 1  # It is to refuse the former one.
     assert plan["tunnels"][0]["certificate"] == after["front"].certificate != tunnel["certificate"]
     assert revoked(plane) == {int(before["front"].serial, 16)}
     assert x509.load_pem_x509_crl(plan["tunnels"][0]["revocations"].encode()) is not None
