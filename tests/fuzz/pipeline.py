@@ -59,7 +59,7 @@ class Discarded:
         self.published = 0
         self.questions: list[tuple[int, str]] = []
 
-    def publish(self, topics: tuple[str, ...], payload: Any) -> None:
+    def publish(self, topics: tuple[str, ...], payload: Any, roles: tuple[str, ...] = ()) -> None:
         self.published += 1
         portable(payload)
 
