@@ -95,7 +95,7 @@ class Uplinks:
         self._nodes: dict[int, Oid] = {}
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
-        self._absences: Loop[Oid] = Loop("absences", clock, self._note_absence)
+        self._presences: Loop[Oid] = Loop("presences", clock, self._note_presence)
         self._ended: OrderedDict[int, None] = OrderedDict()
         self.boot = chance.new_oid()
         self.started = chance.now()
@@ -132,13 +132,13 @@ class Uplinks:
         uplink = self._uplinks.get(node_oid)
         if uplink is not None and uplink.session == session:
             del self._uplinks[node_oid]
-            self._absences.wake(node_oid)
+            self._presences.wake(node_oid)
 
     async def close(self) -> None:
         """Send nothing more."""
         self.left()
         await self._pushes.close()
-        await self._absences.close()
+        await self._presences.close()
 
     # What procedures say and ask
 
@@ -150,11 +150,12 @@ class Uplinks:
             self._messenger.kill(old.session, "another session of this node's agent took its place")
         if session in self._ended:
             # It ended while the change that notes its node as online was waiting.
-            self._absences.wake(node_oid)
+            self._presences.wake(node_oid)
             return
         current = report.epoch == self._epoch(node_oid) and report.version == assignment
         self._uplinks[node_oid] = _Uplink(session, report, assignment if current else None)
         self._nodes[session] = node_oid
+        self._presences.wake(node_oid)
         self._pushes.wake(node_oid)
 
     def session_of(self, node_oid: Oid) -> int | None:
@@ -328,12 +329,23 @@ class Uplinks:
         for node in nodes:
             # When the wall clock was set back while the master was away, a silence began in the time to come.
             if node.oid not in self._uplinks and (node.online or node.since > self._now()):
-                self._absences.wake(node.oid)
+                self._presences.wake(node.oid)
 
-    async def _note_absence(self, node_oid: Oid) -> None:
-        def note(ledger: Ledger) -> None:
-            # It may have come back while this change was waiting.
-            if node_oid not in self._uplinks:
-                mark_offline(ledger, node_oid, ledger.now)
+    async def _note_presence(self, node_oid: Oid) -> None:
+        """Have the store say what is so: a node without an uplink is offline, and one with an uplink online."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is None:
+            await self._change(lambda ledger: self._note_absence(ledger, node_oid))
+            return
+        with self._store.read() as view:
+            node = view.rows(NODES).find(node_oid)
+        if node is not None and not node.online:
+            # That it was away was written together with its return: it has to attach once more.
+            del self._uplinks[node_oid]
+            self._nodes.pop(uplink.session, None)
+            self._messenger.kill(uplink.session, "its node counts as offline")
 
-        await self._change(note)
+    def _note_absence(self, ledger: Ledger, node_oid: Oid) -> None:
+        # It may have come back while this change was waiting.
+        if node_oid not in self._uplinks:
+            mark_offline(ledger, node_oid, ledger.now)

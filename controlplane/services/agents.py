@@ -1,5 +1,6 @@
 """What agents say: that they are there, what runs on their nodes, and what they were asked."""
 
+from functools import lru_cache
 from typing import Any
 from uuid import uuid5
 
@@ -18,6 +19,9 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
+
+EPOCHS_KEPT = 20_000
+"""Nodes whose identity of versions is not computed anew for every report."""
 
 
 @procedure(ATTACH_AGENT, needs="agent", writes=True, raises=(NotAuthorized,))
@@ -95,6 +99,7 @@ def apply_report(ledger: Ledger, node: Node, report: Report) -> None:
             _apply_gone(ledger, worker, known)
 
 
+@lru_cache(EPOCHS_KEPT)
 def assignment_epoch(store_epoch: Oid, node_oid: Oid) -> Oid:
     """Return the identity of the row of versions that one node's assignments have in one store.
 

@@ -171,3 +171,15 @@ def test_a_clock_that_was_set_back_between_two_masters_does_not_lengthen_a_grace
     world.run(10)
     assert {worker["status"] for worker in world.workers(cluster)} == {"RUNNING"}
     assert {worker["node_oid"] for worker in world.workers(cluster)} == {str(world.machines[0].oid)}
+
+
+def test_a_node_whose_absence_and_return_are_written_together_is_online(world):
+    cluster = start_cluster(world, grace_period=60)
+    machine = world.machines[0]
+    world.master_clock.freeze(2.0)
+    machine.disconnect()
+    world.run(0.5)
+    machine.connect()
+    world.run(10)
+    assert node_status(world, machine) == "online"
+    assert {worker["status"] for worker in world.workers(cluster)} == {"RUNNING"}

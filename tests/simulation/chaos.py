@@ -35,6 +35,7 @@ class Chaos:
         self._stall_s = 0.0
         self._image: Image | None = None
         self._router_away = 0
+        self._wall_offset_ns = 0
         self.lost: set[str] = set()
         """Machines that never come back, by name."""
 
@@ -240,6 +241,10 @@ class Chaos:
     def _start_master(self) -> None:
         if self._world.plane is None:
             self._witness.recovered()
+            if self._wall_offset_ns != self._world.wall_offset_ns:
+                # How long nodes were silent is told by the wall clock, from one run of the master to the next.
+                self._wall_offset_ns = self._world.wall_offset_ns
+                self._witness.wall_jumped = self._world.clock.now
             self._world.start_master()
 
     def _kill_master(self) -> None:
@@ -354,7 +359,6 @@ class Chaos:
         self._note("clock jump", f"{machine.name if machine else 'master'} {jump}")
         if machine is None:
             self._world.wall_offset_ns += jump
-            self._witness.wall_jumped = self._world.clock.now
         else:
             machine.wall_offset_ns += jump
 

@@ -212,6 +212,17 @@ def check_versions(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
             yield f"node {row['authid']} shall run something else, but has the same assignment {row['assignment']}"
 
 
+def check_silence(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
+    """When a node goes offline its workers are unreachable at once."""
+    for change in changes:
+        row = change.after
+        if change.noun != NODES.noun or row is None or row["online"] or not change.value("online")[0]:
+            continue
+        for worker in mirror.workers.values():
+            if worker["node_oid"] == row["oid"] and worker["want"] == "RUN" and worker["status"] == "RUNNING":
+                yield f"{row['authid']} is offline, and its worker {worker['oid']} RUNNING"
+
+
 def check_statuses(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
     """The status of a cluster follows from its workers."""
     touched: dict[str, None] = {}

@@ -12,7 +12,7 @@ from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerSpec
 from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
 from tests.simulation.clock import Killed
-from tests.simulation.commits import check_events, check_numbers, check_statuses, check_versions
+from tests.simulation.commits import check_events, check_numbers, check_silence, check_statuses, check_versions
 from tests.simulation.disk import Disk, Step
 from tests.simulation.handling import Handling
 from tests.simulation.history import History, Key, Write
@@ -69,7 +69,7 @@ class Witness(Observer):
                 elif change.noun == NODES.noun:
                     self._note_online(change)
         self.handling.assigned(changes, self.mirror)
-        for check in (check_numbers, check_versions, check_statuses):
+        for check in (check_numbers, check_versions, check_statuses, check_silence):
             self._say(check(self.mirror, changes))
         self._say(check_events(self.mirror, changes, last))
 

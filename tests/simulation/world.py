@@ -162,7 +162,7 @@ class World:
     def _step(self, due: float) -> None:
         self._steps = self._steps + 1 if due <= self.clock.now else 0
         if self._steps > STEPS_PER_INSTANT_MAX:
-            raise Broken(f"time stands still: {[planned.args for planned in self.clock.pending()][:3]}")
+            raise Broken(f"time stands still at {due:.6f} s")
         self.clock.step()
         if self.broken:
             raise Broken(self.broken[0])
