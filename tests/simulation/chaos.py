@@ -1,11 +1,11 @@
 """Everything that goes wrong: which kinds, how often and when, all from the seed of the world.
 
-Each seed has a character of its own: it draws which kinds of faults there are at all. Runs in which everything fails at
-once find less than runs in which a few things fail often.
+Each seed draws which kinds of faults there are in it at all: runs in which everything fails at once find less.
 """
 
 from collections.abc import Callable
 
+from controlplane.errors import StoreFailed
 from controlplane.records.types import NANOSECONDS
 from controlplane.store.database import renew_epoch
 from tests.simulation.clock import ProcessClock
@@ -32,6 +32,7 @@ class Chaos:
         self._pause_s = pause_s
         self._over = False
         self._at_point: tuple[Point, bool] | None = None
+        self.commit_fails_in = 0
         self._stall_s = 0.0
         self._image: Image | None = None
         self._router_away = 0
@@ -68,6 +69,7 @@ class Chaos:
             "master without power": self._cut_master,
             "slow disk": self._slow_disk,
             "full disk": self._full_disk,
+            "failed commit": self._fail_commit,
             "router killed": self._kill_router,
             "clock jump": self._jump,
             "worker killed": self._kill_worker,
@@ -91,7 +93,7 @@ class Chaos:
         world = self._world
         world.note("the faults are over")
         self._over = True
-        self._at_point, self._stall_s = None, 0.0
+        self._at_point, self._stall_s, self.commit_fails_in = None, 0.0, 0
         self._disk.bytes_max = None
         world.faults = Faults()
         world.wire.sends_left = None
@@ -153,10 +155,7 @@ class Chaos:
         )
         self._note("bad network", str(faults))
         self._world.faults = faults
-        self._after(random.random() * 10, self._good_network)
-
-    def _good_network(self) -> None:
-        self._world.faults = Faults()
+        self._after(random.random() * 10, lambda: setattr(self._world, "faults", Faults()))
 
     def _half_open(self) -> None:
         machine, direction = self._machine(), self._random.choice([UP, DOWN])
@@ -260,8 +259,17 @@ class Chaos:
             self._note("master killed in a commit", f"{point.value}{', without power' if power else ''}")
             self._at_point = point, power
 
+    def _fail_commit(self) -> None:
+        """One of the next commits fails; often that is the monitor's, which follows what woke it at once."""
+        self._note("failed commit")
+        self.commit_fails_in = self._random.randrange(1, 5)
+
     def _at(self, point: Point) -> None:
         world = self._world
+        if point is Point.BEFORE_COMMIT and self.commit_fails_in and world.plane is not None:
+            self.commit_fails_in -= 1
+            if not self.commit_fails_in:
+                raise StoreFailed("the disk reports an error", next_step="try again")
         if self._at_point is not None and self._at_point[0] is point and world.plane is not None:
             power = self._at_point[1]
             self._at_point = None
@@ -304,18 +312,12 @@ class Chaos:
     def _slow_disk(self) -> None:
         self._note("slow disk")
         self._stall_s = self._random.choice([0.05, 0.5, STALL_MAX_S])
-        self._after(self._random.random() * 5, self._fast_disk)
-
-    def _fast_disk(self) -> None:
-        self._stall_s = 0.0
+        self._after(self._random.random() * 5, lambda: setattr(self, "_stall_s", 0.0))
 
     def _full_disk(self) -> None:
         self._note("full disk")
         no_bytes_more(self._disk)
-        self._after(self._random.random() * 5, self._empty_disk)
-
-    def _empty_disk(self) -> None:
-        self._disk.bytes_max = None
+        self._after(self._random.random() * 5, lambda: setattr(self._disk, "bytes_max", None))
 
     def _kill_router(self) -> None:
         self._note("router killed")

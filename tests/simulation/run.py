@@ -9,7 +9,8 @@ The parts of a run, in simulated time:
    over; an answer that was lost as a single message, which no TCP link does, is missed at the time limit of its call
    only. Calls that were made before and arrive now change what is wanted: the five seconds count from the last of them.
 3. Calm: nothing at all may happen.
-4. Epilogue: a healthy worker that dies is back at once; what is stopped stops; what is deleted leaves nothing.
+4. Epilogue: a healthy worker that dies is back at once; a new configuration reaches every worker; workers of a machine
+   that is lost are placed elsewhere; what is stopped stops; what is deleted leaves nothing.
 """
 
 import time
@@ -73,6 +74,9 @@ def run_seed(seed: int, agents: int | None = None) -> Outcome:
             problem = f"{type(broken).__name__}: {broken}"
         except ControlPlaneError as refused:
             problem = f"a call that must succeed did not: {refused}"
+        except Exception as escaped:
+            # Out of a timer of the product: a reactor would log it, and go on without what was to follow.
+            problem = f"nothing caught {type(escaped).__name__}: {escaped}"
     if problem is not None:
         witness.noted(f"FAILED {problem}")
     return Outcome(
@@ -210,6 +214,17 @@ class _Run:
                 machine.kill_worker(world.random.choice(list(machine.units)))
         world.run(1.0)
         self._require_converged("a second after a healthy worker died")
+        self._make_last_cluster()
+        for cluster in list(mirror.clusters.values()):
+            roles = [{"name": name, "permissions": []} for name in ("anonymous", "epilogue")]
+            config = {"realms": [{"name": cluster["name"], "roles": roles}]}
+            world.call("update_routercluster", cluster["oid"], {"config": config})
+        # Somewhere on the way the disk fails once more: whatever that interrupts has to be tried again.
+        self.chaos.commit_fails_in = world.random.randrange(1, 7)
+        world.run(CONVERGED_WITHIN_S)
+        self.chaos.commit_fails_in = 0
+        self._require_converged("after all clusters were given another configuration")
+        self._lose_one_more()
         for cluster in list(mirror.clusters.values()):
             if cluster["run"]:
                 world.call("stop_routercluster", cluster["oid"])
@@ -225,6 +240,34 @@ class _Run:
         if seqs != list(range(1, mirror.last_event + 1)):
             raise Broken("the events that are kept have gaps")
         self._raise()
+
+    def _lose_one_more(self) -> None:
+        """A machine that works is lost: its workers are elsewhere once their grace period is over."""
+        world, lost = self.world, self.chaos.lost
+        mine = [m for m in world.machines if m.name not in lost and str(m.oid) in self.witness.mirror.nodes]
+        if len(mine) < 2:
+            return
+        machine = world.random.choice(mine)
+        world.note(f"{machine.name} is lost")
+        lost.add(machine.name)
+        machine.power_cut()
+        self.chaos.commit_fails_in = world.random.randrange(1, 4)
+        grace = max(cluster["grace_period"] for cluster in self.witness.mirror.clusters.values())
+        world.run(grace + CONVERGED_WITHIN_S)
+        self.chaos.commit_fails_in = 0
+        self._require_converged("after one more machine was lost")
+
+    def _make_last_cluster(self) -> None:
+        """Whatever users left behind, there is a cluster whose workers have to be replaced one by one."""
+        world = self.world
+        oid = world.call("create_routercluster", {"name": "last", "grace_period": 1})["oid"]
+        for node in self.witness.mirror.nodes.values():
+            if node["online"]:
+                world.call("add_routercluster_node", oid, node["oid"])
+        world.call("add_routercluster_workergroup", oid, {"scale": 4})
+        world.call("start_routercluster", oid)
+        world.run(CONVERGED_WITHIN_S)
+        self._require_converged("after a cluster was made and started")
 
     def _require_converged(self, when: str) -> None:
         for problem in unconverged(self.world, self.witness.mirror, self.chaos.lost):

@@ -1,0 +1,27 @@
+"""The simulation finds what is wrong: defects are planted one by one, and each is found."""
+
+import itertools
+
+import pytest
+
+from tests.simulation.defects import DEFECTS
+from tests.simulation.run import run_seed
+
+SEEDS_MAX = 200
+KNOWN = (0, 1, 8, 6, 4)
+"""Seeds that find most of the defects; the others are tried after them."""
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_planted_defect_is_found(defect):
+    seeds = itertools.chain(KNOWN, (seed for seed in range(SEEDS_MAX) if seed not in KNOWN))
+    with defect.plant():
+        problems = (run_seed(seed).problem for seed in seeds)
+        assert any(problem is not None for problem in problems), f"{defect.text}: not found in {SEEDS_MAX} seeds"
+
+
+def test_there_are_enough_of_them_and_none_stays_in_the_product():
+    assert len(DEFECTS) >= 25
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
+    for seed in KNOWN:
+        assert run_seed(seed).problem is None
