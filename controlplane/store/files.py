@@ -50,8 +50,13 @@ def sync_directory(directory: Path) -> None:
 def _walk(file: BinaryIO, size: int) -> list[str]:
     walker: Any = verify._Verifier(file, size)
     problems: list[str] = walker.verify()
+    heads = [walker._read_meta(number, walker.psize) for number in range(2)]
+    # LMDB takes the flags of its free list from the first head whichever is the last one, and ends the process when
+    # they, or those of the table, are not what this program always sets.
+    if {(head.free.flags, head.main.flags) for head in heads} != {(verify.MDB_INTEGERKEY, 0)}:
+        problems.append("its heads have flags that this program never sets")
     # No page says which commit is the last one: a head that went back would be taken for it.
-    commits = sorted(walker._read_meta(number, walker.psize).txnid for number in range(2))
+    commits = sorted(head.txnid for head in heads)
     if commits != [0, 0] and commits[1] - commits[0] != 1:
         problems.append(f"its heads are of commits {commits[0]} and {commits[1]}, which do not follow each other")
     return problems

@@ -1,5 +1,6 @@
 """Bits and pages that change behind the store's back. `scripts/crash --damages N` does it as often as it is told to."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from controlplane.errors import StoreRefused
 from controlplane.store.backups import back_up, verify
 from controlplane.store.catalog import CLUSTERS, EVENTS
 from controlplane.store.database import Store
+from controlplane.store.files import check_file
 from controlplane.store.lmdb import DATA_FILE, LmdbEngine
 from controlplane.store.tables import key_of
 from controlplane.store.verification import find_problems
@@ -77,3 +79,15 @@ def test_an_index_that_does_not_fit_its_records_is_found(tmp_path):
     engine.close()
     with pytest.raises(StoreRefused, match=r"not found by its name.*2 problems"):
         verify(tmp_path / "store")
+
+
+def test_no_bit_of_the_flags_in_the_heads_ends_a_process(tmp_path):
+    """LMDB believes what the heads say of its tables, and aborts."""
+    make_store(tmp_path)
+    content = (tmp_path / DATA_FILE).read_bytes()
+    for head, table, bit in itertools.product((0, 4096), (48, 96), range(16)):
+        changed = bytearray(content)
+        changed[head + table + 4 + bit // 8] ^= 1 << bit % 8
+        (tmp_path / DATA_FILE).write_bytes(changed)
+        with pytest.raises(StoreRefused, match=r"flags|damaged"):
+            check_file(tmp_path / DATA_FILE)
