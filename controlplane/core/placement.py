@@ -80,12 +80,17 @@ class Placement:
         self._driver = driver
         self._site: Site | None = None
         self._heap: list[tuple[tuple[bool, int, int, bytes], Oid]] | None = None
+        """By ranks that are not above the true ones: a rank that grew is noticed when it comes first, one that shrank
+        is entered again."""
+
+        self._why_not: str | None = None
 
     def bind(self, site: Site | None) -> None:
         """Admit only nodes that can be connected with this machine from now on."""
         if site != self._site:
             self._site = site
             self._heap = None
+            self._why_not = None
 
     def place(self) -> Node | None:
         """Return the best node and count the worker on it, or None when none can take it."""
@@ -104,6 +109,7 @@ class Placement:
             elif rank != candidate.rank():
                 heapq.heapreplace(self._heap, (candidate.rank(), oid))
             else:
+                self._why_not = None
                 candidate.take()
                 heapq.heapreplace(self._heap, (candidate.rank(), oid))
                 return candidate.node
@@ -111,6 +117,7 @@ class Placement:
 
     def take(self, oid: Oid) -> str | None:
         """Count a worker on a node of its own choice, or return why the node cannot take it."""
+        self._why_not = None
         candidate = self.candidates[oid]
         refusal = candidate.refusal(self._driver, self._site)
         if refusal is None:
@@ -122,6 +129,7 @@ class Placement:
         candidate = self.candidates.get(oid) if oid else None
         if candidate is None:
             return False
+        self._why_not = None
         candidate.take()
         return True
 
@@ -130,10 +138,18 @@ class Placement:
         candidate = self.candidates.get(oid)
         if candidate is not None:
             candidate.give_up()
-            self._heap = None
+            self._why_not = None
+            if self._heap is not None:
+                heapq.heappush(self._heap, (candidate.rank(), oid))
 
     def why_not(self) -> str:
         """Return why no node can take a worker, node by node."""
+        if self._why_not is None:
+            # While nothing fits, nothing changes: the answer is the same for all who wait.
+            self._why_not = self._refusals()
+        return self._why_not
+
+    def _refusals(self) -> str:
         if not self.candidates:
             return "no place: the cluster has no nodes; add one"
         ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.node.authid)

@@ -250,10 +250,16 @@ class _Pass:
 
     def _over_limit(self, kept: Iterable[Oid]) -> set[Oid]:
         """Choose who leaves nodes whose hard limit was lowered: the last ones first, routers last."""
+        crowded = over_limits(self.s.candidates.values())
+        if not crowded:
+            return set()
+        here: dict[Oid | None, list[Oid]] = {}
+        for oid in kept:
+            here.setdefault(self.become[oid].node_oid, []).append(oid)
         leaving: set[Oid] = set()
-        for candidate in over_limits(self.s.candidates.values()):
-            here = [oid for oid in kept if self.become[oid].node_oid == candidate.node.oid]
-            leaving.update(here[len(here) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
+        for candidate in crowded:
+            of_node = here.get(candidate.node.oid, [])
+            leaving.update(of_node[len(of_node) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
         return leaving
 
     def _site(self, worker: Worker) -> Site | None:

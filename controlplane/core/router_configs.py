@@ -26,6 +26,10 @@ TransportType = Literal["websocket", "universal"]
 DEFAULT_TRANSPORT_TYPE: TransportType = "websocket"
 DEFAULT_SERIALIZERS = ("cbor", "msgpack", "json")
 DEFAULT_PATH = "ws"
+DEFAULT_REALM_OPTIONS = {"event_dispatching_chunk_size": 1_000_000}
+"""Events leave for all subscribers at once. When Crossbar.io sends them in parts, as it does to more than a hundred,
+the later parts name the wrong subscription where several match a topic, and it is subscribers who are thrown out."""
+
 """Where the WebSocket of a default universal transport is; at '/' there can be none."""
 
 TRANSPORT = "$.transport"
@@ -102,8 +106,9 @@ def with_defaults(config: Mapping[str, Any] | None, cluster_name: str) -> dict[s
     given = {} if config is None else copy.deepcopy(dict(config))
     transport = given.get("transport") or default_transport()
     transport["endpoint"] = {"type": "tcp", **transport.get("endpoint", {}), "shared": True}
+    realms = given.get("realms") or [default_realm(cluster_name)]
     return {
-        "realms": given.get("realms") or [default_realm(cluster_name)],
+        "realms": [{**realm, "options": {**DEFAULT_REALM_OPTIONS, **realm.get("options", {})}} for realm in realms],
         "transport": transport,
         "allow_anonymous": given.get("allow_anonymous", False),
     }

@@ -30,6 +30,9 @@ from controlplane.store.database import Store, View
 
 RESEND_AFTER_S = 2.0
 TICK_PERIOD_S = 2.0
+TICKS_PER_SECOND_MAX = 500
+"""Ticks heard by all agents together: with more agents each hears one less often."""
+
 SETTLE_S = 5.0
 """How long agents may take to attach again after the master or the router was away, before they count as offline."""
 
@@ -319,7 +322,8 @@ class Uplinks:
     def _tick(self) -> None:
         self.ticks += 1
         self._messenger.announce(TICK_TOPIC, to_wire(Tick(boot=self.boot)))
-        self._ticks = self._clock.callLater(TICK_PERIOD_S, self._tick)
+        period = max(TICK_PERIOD_S, len(self._uplinks) / TICKS_PER_SECOND_MAX)
+        self._ticks = self._clock.callLater(period, self._tick)
 
     def _settle(self, boot: Oid) -> None:
         if boot != self.boot or self._ticks is None:

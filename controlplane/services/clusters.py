@@ -1,6 +1,6 @@
 """Router clusters: create, change, start, stop, delete, look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from controlplane.records.clusters import (
     ClusterRevisionView,
     ClusterStatus,
     ClusterView,
+    Membership,
 )
 from controlplane.records.principals import Possession
 from controlplane.records.types import Oid
@@ -256,10 +257,15 @@ def require_workers(call: Call, cluster: Cluster, frontends: int) -> None:
     require_room(call.limits, "workers_max", frontends + cluster.routers, "workers", _subject(cluster))
 
 
-def require_protected(call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None) -> None:
-    """Refuse a configuration that lets anybody in from other machines, unless it says that it is meant to."""
+def require_protected(
+    call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None, members: Iterable[Membership] | None = None
+) -> None:
+    """Refuse a configuration that lets anybody in from other machines, unless it says that it is meant to.
+
+    All nodes of the cluster are looked at, or only some `members` when the others are known to be well.
+    """
     problems: list[Problem] = []
-    for membership in call.rows(MEMBERSHIPS).all(cluster_oid):
+    for membership in call.rows(MEMBERSHIPS).all(cluster_oid) if members is None else members:
         node = call.rows(NODES).find(membership.node_oid)
         address = node.facts.address if node is not None and node.facts is not None else LOOPBACK
         problem = listens_open(config, address)

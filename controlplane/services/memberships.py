@@ -89,7 +89,7 @@ def add_routercluster_node(
     else:
         membership = msgspec.structs.replace(old, softlimit=limits.softlimit, hardlimit=limits.hardlimit)
     call.rows(MEMBERSHIPS).put(membership, old)
-    require_protected(call, cluster.oid, revision_of(call.view, cluster).config)
+    require_protected(call, cluster.oid, revision_of(call.view, cluster).config, [membership])
     view = membership_view(membership)
     if membership != old:
         call.publish(events.CLUSTER_NODE_ADDED, view)
@@ -125,7 +125,7 @@ def _member(call: Call, cluster: Cluster, node: Node) -> Membership:
 
 
 def _require_link(call: Call, cluster: Cluster, node: Node) -> None:
-    """Refuse a node that the cluster's other nodes have no protected link to."""
+    """Refuse a node that the cluster's other nodes have no protected link to; they have such links to each other."""
     for member in call.rows(MEMBERSHIPS).all(cluster.oid):
         other = call.rows(NODES).find(member.node_oid)
         if other is None or other.facts is None or node.facts is None:
@@ -138,3 +138,4 @@ def _require_link(call: Call, cluster: Cluster, node: Node) -> None:
                 subject={"type": "node", "oid": str(node.oid), "name": node.authid},
                 next_step="install stunnel on both nodes, give their agents an --address, and start them again",
             )
+        return

@@ -17,6 +17,8 @@ from controlplane.wamp import Login, join_once
 from tests.e2e.installation import Client, processes_of, url_of
 
 ensureDeferred = pytest_twisted.ensureDeferred
+CONSOLES_AT_ONCE_MAX = 100
+"""To so many subscribers Crossbar.io sends an event in one go, unless it is told otherwise."""
 
 
 async def two_clients(installation, cluster, realm):
@@ -324,3 +326,26 @@ async def test_nothing_is_left_of_clusters_that_were_removed(installation):
     assert await installation.call("list_routerclusters") == []
     workers = [p for p in processes_of(installation.directory) if "crossbar-worker w" in " ".join(p.cmdline())]
     assert workers == []
+
+
+@ensureDeferred
+async def test_more_than_a_hundred_consoles_hear_an_event_that_others_hear_by_a_pattern(installation):
+    topic = "controlplane.routercluster.on_routercluster_created"
+    heard = []
+    consoles = [await installation.join() for _ in range(CONSOLES_AT_ONCE_MAX + 5)]
+    try:
+        for number, console in enumerate(consoles):
+            await console.subscribe(topic, lambda _topic, _payload, number=number: heard.append(number))
+        # The administrator's own session hears everything that begins with "controlplane.".
+        cluster = (await installation.call("create_routercluster", {"name": "heard_by_many"}))["oid"]
+
+        async def all_heard():
+            return len(heard) >= len(consoles)
+
+        await installation.until(all_heard, what="an event at every console")
+        assert sorted(heard) == list(range(len(consoles)))
+        assert all(console._inner.is_attached() for console in consoles)
+        await installation.remove(cluster)
+    finally:
+        for console in consoles:
+            console.leave()

@@ -1215,12 +1215,22 @@ def test_what_is_given_stays_as_it_is():
     config = {**with_auth(), "allow_anonymous": True}
     config["transport"]["endpoint"] = {"type": "tcp", "port": 5000, "interface": "127.0.0.1"}
     effective = with_defaults(config, "cluster1")
-    assert effective["realms"] == config["realms"]
+    assert [{**realm, "options": {}} for realm in effective["realms"]] == [
+        {**realm, "options": {}} for realm in config["realms"]
+    ]
     assert effective["transport"] == {
         **config["transport"],
         "endpoint": {"type": "tcp", "port": 5000, "interface": "127.0.0.1", "shared": True},
     }
     assert effective["allow_anonymous"] is True
+
+
+def test_events_leave_for_all_subscribers_at_once_unless_something_else_is_said():
+    given = {"uri_check": "loose", "event_dispatching_chunk_size": 7}
+    config = {"realms": [{"name": "one1", "roles": []}, {"name": "two2", "roles": [], "options": given}]}
+    one, two = with_defaults(config, "cluster1")["realms"]
+    assert one["options"] == {"event_dispatching_chunk_size": 1_000_000}
+    assert two["options"] == given
 
 
 def test_what_a_config_means_shares_nothing_with_it():

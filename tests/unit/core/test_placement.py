@@ -93,3 +93,23 @@ def test_a_node_is_lost_exactly_when_the_grace_period_is_over():
     assert is_lost(silent, 10, NOW + 10_000_000_000)
     assert not is_lost(node(1), 0, NOW + 10**15)
     assert is_lost(None, 10, NOW)
+
+
+@given(members(), st.lists(st.sampled_from(["place", "release", "take", "hold"]), max_size=40), st.randoms())
+def test_whatever_happens_between_every_choice_is_the_best_by_the_rule(where, deeds, random):
+    placement = Placement(candidates(where), "router")
+    for deed in deeds:
+        able = [c for c in placement.candidates.values() if c.refusal("router", None) is None]
+        best = min(able, key=Candidate.rank, default=None)
+        if deed == "place":
+            assert placement.place() == (best.node if best else None)
+            if best is None:
+                assert placement.why_not() == Placement(placement.candidates, "router").why_not()
+        elif placement.candidates:
+            chosen = random.choice(sorted(placement.candidates))
+            if deed == "release" and placement.candidates[chosen].of_cluster:
+                placement.release(chosen)
+            elif deed == "take":
+                assert (placement.take(chosen) is None) is any(c.node.oid == chosen for c in able)
+            elif deed == "hold":
+                placement.hold(chosen)
