@@ -56,10 +56,11 @@ class TestPlane:
 
     __test__ = False
 
-    def __init__(self, directory: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, directory: Path, limits: Limits = DEFAULT_LIMITS, first: int = 1) -> None:
+        """Open or make a store; oids are counted from `first`."""
         self.clock = Clock()
         self.wire = SilentWire()
-        numbers = count(1)
+        self.numbers = numbers = count(first)
         self.now = NOW
         chance = Chance(lambda: self.now, lambda: UUID(int=next(numbers) << 64, version=4), lambda: 0.5)
         self.engine = LmdbEngine(directory, sync=False)

@@ -115,7 +115,7 @@ class Run:
             return False  # It would end the agent that this process plays.
         kwargs = {name: given for name, given in call.kwargs.items() if name != "idempotency_key"}
         try:
-            answer = inner.call(call.uri, *call.args, **kwargs)
+            answer = inner.ends_with_line(inner.call(call.uri, *call.args, **kwargs))
         except TransportLost:
             self.outcomes["the link is closed"] += 1
             return False

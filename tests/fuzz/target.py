@@ -69,13 +69,16 @@ class Target:
         self.world = World(tuple(clusters), (node,), tuple(groups), tuple(workers), BOOT)
 
     async def _join(self) -> Session:
-        for attempt in range(600):
+        # Not before the master is there: attempts that it does not hear of count as failed logins once it does.
+        while "is ready" not in self.children.log_of("master").read_text():
+            await sleep(reactor, 0.2)
+        for attempt in range(100):
             try:
                 return await join_once(reactor, self.admin_login, read_key(self.state.admin_key))
             except ControlPlaneError:
-                if attempt == 599:
+                if attempt == 99:
                     raise
-                await sleep(reactor, 0.1)
+                await sleep(reactor, 2.0)
         raise AssertionError
 
     async def call(self, uri: str, *args: Any) -> Any:
