@@ -123,9 +123,10 @@ def remove_user(call: WritingCall, user_oid: ExistingUser) -> UserView:
         if invitation.user_oid == user.oid:
             call.rows(INVITATIONS).remove(invitation)
     call.rows(PRINCIPALS).remove(user)
-    call.publish(events.USER_REMOVED, view)
     sessions = call.sessions
+    # Before the event, which its sessions are not to hear any more.
     call.ledger.change.after_commit(lambda: sessions.end(user.authid, "the user was removed"))
+    call.publish(events.USER_REMOVED, view)
     return view
 
 
