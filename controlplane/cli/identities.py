@@ -1,4 +1,4 @@
-"""`controlplane node` and `controlplane user`: inviting, registering, changing keys."""
+"""`controlplane node`, `controlplane user` and `controlplane audit`: who may log in, and who did what."""
 
 from typing import Annotated
 
@@ -16,6 +16,7 @@ Url = Annotated[str | None, typer.Option(help="Of the router, as the other side 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the token alone.")]
 
 node = typer.Typer(no_args_is_help=True, help="Nodes: invite machines, change their keys.")
+audit = typer.Typer(no_args_is_help=True, help="Who changed what, or tried to.")
 user = typer.Typer(no_args_is_help=True, help="Users: invite people and programs, register and change keys.")
 
 
@@ -93,3 +94,44 @@ def list_users(connection: ConnectionFile = None) -> None:
     from controlplane.cli.render import print_users
 
     print_users(read_users(connection))
+
+
+@audit.command("list")
+def list_audit(
+    by: Annotated[str | None, typer.Option(help="Of this user or node alone.")] = None,
+    action: Annotated[str | None, typer.Option(help="That begin with this name.")] = None,
+    oid: Annotated[str | None, typer.Option("--object", help="About the object with this oid.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="That were refused.")] = False,
+    after: Annotated[int, typer.Option(help="After this number.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    connection: ConnectionFile = None,
+) -> None:
+    """Show changes that were done and that were refused."""
+    from controlplane.cli.audits import read_audit
+    from controlplane.cli.render import print_audit, print_json
+
+    filters = {"authid": by, "action_prefix": action, "object_oid": oid, "outcome": "refused" if refused else None}
+    entries = read_audit(connection, after, {name: value for name, value in filters.items() if value is not None})
+    (print_json if json_ else print_audit)(entries)
+
+
+@audit.command("export")
+def export_audit(
+    file: Annotated[str, typer.Argument(help="New file, a line of JSON per entry.")], connection: ConnectionFile = None
+) -> None:
+    """Write the whole audit to a file that can be verified anywhere."""
+    from controlplane.cli.audits import export
+
+    print(f"wrote {export(connection, file)} entries to {file}")
+
+
+@audit.command("verify")
+def verify_audit(
+    file: Annotated[str | None, typer.Argument(help="That was exported. [default: what the master has]")] = None,
+    expect: Annotated[str | None, typer.Option(help="NUMBER:DIGEST that was noted earlier and must be in it.")] = None,
+    connection: ConnectionFile = None,
+) -> None:
+    """Say whether no entry was altered, left out or slipped in."""
+    from controlplane.cli.audits import verify
+
+    print(verify(connection, file, expect))

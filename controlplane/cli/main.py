@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from controlplane.cli.identities import node, user
+from controlplane.cli.identities import audit, node, user
 from controlplane.errors import ControlPlaneError
 from controlplane.quiet import leave_out_bjdata
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 
 app.add_typer(node, name="node")
 app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
 
 StateDir = Annotated[
     str | None, typer.Option(help="Directory that state is kept in. [default: ~/.local/state/controlplane]")

@@ -36,6 +36,18 @@ def print_users(users: list[dict[str, Any]]) -> None:
     make_console().print(table)
 
 
+def print_audit(entries: list[dict[str, Any]]) -> None:
+    """Print audit entries, a line each: when, who, from where, what, on what, and why not."""
+    from datetime import datetime
+
+    for entry in entries:
+        when = datetime.fromtimestamp(entry["time"] / NANOSECONDS).strftime("%Y-%m-%d %H:%M:%S")
+        objects = ", ".join(f"{change['type']} {change['name'] or change['oid'][:8]}" for change in entry["changes"])
+        about = objects if entry["outcome"] == "done" else f"refused: {entry['message']}"
+        who = f"{entry['authid'] or '-'} ({entry['peer'] or '-'})"
+        print(f"{entry['seq']:>7}  {when}  {who:<32} {entry['action'].rpartition('.')[2]:<30} {about}")
+
+
 def make_console() -> Any:
     """Return what tables are printed on: the terminal as wide as it is, a file wide enough for all columns."""
     from rich.console import Console

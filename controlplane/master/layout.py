@@ -12,11 +12,14 @@ from controlplane.keys import ensure_key, public_key
 from controlplane.master.certificates import ANY_ADDRESS, Listening, RouterCertificates, endpoint_tls
 from controlplane.paths import crossbar_config, short_directory
 from controlplane.process import lock_directory, real_chance
-from controlplane.records.principals import Principal
+from controlplane.records.limits import DEFAULT_LIMITS
+from controlplane.records.principals import Caller, Principal
 from controlplane.records.types import MANAGEMENT_REALM
+from controlplane.services.journal import append, done_entry
 from controlplane.store.catalog import PRINCIPALS
 from controlplane.store.database import Change, Store
 from controlplane.store.lmdb import LmdbEngine
+from controlplane.store.tables import Written
 
 ADMIN_AUTHID = "admin"
 ADMIN_ROLE = "owner"
@@ -157,7 +160,8 @@ def _transports(config: dict[str, Any]) -> dict[str, Any]:
 
 def _ensure_administrator(change: Change, pubkey: str) -> None:
     """Have an owner with the key in the administrator's file: the first start, and the way back in after a mishap."""
-    rows = change.rows(PRINCIPALS)
+    written: list[Written] = []
+    rows = change.recorded_rows(PRINCIPALS, written)
     chance = real_chance()
     known = rows.find_by("authid", ADMIN_AUTHID)
     now = chance.now()
@@ -169,4 +173,11 @@ def _ensure_administrator(change: Change, pubkey: str) -> None:
         rows.put(
             msgspec.structs.replace(known, pubkey=pubkey, next_pubkey=None, role="owner", disabled=False, changed=now),
             known,
+        )
+    if written:
+        whoever = Caller(session=0, authid=f"uid {os.getuid()}", authrole="")
+        append(
+            change,
+            DEFAULT_LIMITS.audit_entries_max,
+            lambda seq: done_entry(seq, now, whoever, "this machine", "init", written),
         )

@@ -11,7 +11,7 @@ from controlplane.clock import Chance, Clock
 from controlplane.core.access import USER_ROLES, allowed
 from controlplane.core.edge_rights import EDGE_ROLE, edge_may
 from controlplane.errors import AlreadyAttached, ControlPlaneError
-from controlplane.master.authenticator import Authenticator
+from controlplane.master.authenticator import Authenticator, host_of
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.monitor import Monitor
@@ -23,6 +23,7 @@ from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
 from controlplane.services import (
     agents,
+    audits,
     clusters,
     crossbar,
     events,
@@ -45,7 +46,8 @@ from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
 PROCEDURES = collect(
-    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, tunnels, crossbar
+    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, tunnels, crossbar,
+    audits
 )
 
 HEARD_BY = {"read": (), "administer": tuple(role for role in USER_ROLES if allowed(role, "administer"))}
@@ -129,6 +131,18 @@ class Plane:
 
     def authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None = None) -> dict[str, Any]:
         """Say as what a key may log in."""
+        try:
+            return self._authenticate(realm, details, authid)
+        except ControlPlaneError as problem:
+            peer = host_of((details.get("transport") or {}).get("peer"))
+            asked = {"realm": realm, "authid": authid, "authrole": details.get("authrole")}
+            extra = details.get("authextra")
+            asked["pubkey"] = extra.get("pubkey") if isinstance(extra, Mapping) else None
+            nobody = Caller(session=0, authid="", authrole="")
+            self.pipeline.note_refusal(nobody, "login", asked, problem, peer)
+            raise
+
+    def _authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None) -> dict[str, Any]:
         found = self.authenticator.authenticate(realm, authid, details)
         if found["role"] == EDGE_ROLE and self.uplinks.session_of(Oid(found["extra"]["node_oid"])) is not None:
             # Its procedures have the same names: two sessions of one node cannot both be called.

@@ -71,6 +71,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sessions_per_agent_max: Count = 16
     """Sessions of one agent at a time: it has one, and lost ones linger until their pings are missed."""
 
+    audit_entries_max: Count = 200_000
+    """Audit entries that are kept; the oldest is forgotten first, and the chain of the others stays whole."""
+
     calls_running_max: Count = 2_000
     """Calls of one session that are not answered yet."""
 

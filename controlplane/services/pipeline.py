@@ -30,11 +30,12 @@ from controlplane.services.admission import Admission
 from controlplane.services.convergence import converge_at_once
 from controlplane.services.idempotency import Key, Result, is_outcome, outcome_of
 from controlplane.services.identity import Identity, identify, require_conceivable, require_right
+from controlplane.services.journal import AUDITED_TABLES, Room, append, done_entry, is_audited, refused_entry
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
 from controlplane.services.procedures import Ask, Procedure
 from controlplane.services.specs import Compositions
 from controlplane.store.database import Change, Store, View
-from controlplane.store.tables import Rows, Table
+from controlplane.store.tables import Rows, Table, Written
 
 SMALL_LENGTH = 200
 """Entries of a reply up to which its size need not be looked at."""
@@ -171,6 +172,14 @@ class WritingCall(Call):
     def __init__(self, caller: Caller, identity: Identity, ledger: Ledger, surroundings: Surroundings) -> None:
         super().__init__(caller, identity, ledger.now, ledger.new_oid, ledger.change, surroundings)
         self.ledger = ledger
+        self.written: list[Written] = []
+        """What the procedure wrote, for the audit; what follows from it is told by events."""
+
+    def rows(self, table: Table[Any]) -> Rows[Any]:
+        """Return a table in the call's transaction; what is written to it is remembered if it is audited."""
+        if table in AUDITED_TABLES:
+            return self.view.recorded_rows(table, self.written)
+        return self.view.rows(table)
 
     def publish(self, kind: EventType, payload: Record) -> None:
         """Store an event, and send it after the commit."""
@@ -203,12 +212,16 @@ class Pipeline:
         self._events_kept = events_kept
         self._limits = limits
         self._admission = Admission(clock.seconds, limits)
+        self._room = Room(clock.seconds)
 
     async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the reply in its wire form; raises nothing but `ControlPlaneError`."""
+        declared = self.procedures[uri]
         try:
-            return await self._invoke(caller, self.procedures[uri], args, kwargs)
-        except ControlPlaneError:
+            return await self._invoke(caller, declared, args, kwargs)
+        except ControlPlaneError as problem:
+            if is_audited(declared):
+                self.note_refusal(caller, uri, declared.named(args, kwargs), problem)
             raise
         except CancelledError:
             # The caller or its session is gone. A change that is queued is made all the same.
@@ -224,6 +237,32 @@ class Pipeline:
                 subject={"type": "incident", "oid": incident},
                 next_step="look for the incident in the master's log and report it",
             ) from problem
+
+    def note_refusal(
+        self,
+        caller: Caller,
+        action: str,
+        arguments: Mapping[str, Any] | None,
+        problem: ControlPlaneError,
+        peer: str | None = None,
+    ) -> None:
+        """Write down that something was refused, as far as there is room; nobody waits for it."""
+        left_out = self._room.take(caller.authid or peer or "")
+        if left_out is None:
+            return
+        now = self._chance.now()
+        came_from = peer or self._surroundings.sessions.peer_of(caller.session)
+
+        def work(change: Change) -> None:
+            append(
+                change,
+                self._limits.audit_entries_max,
+                lambda seq: refused_entry(seq, now, caller, came_from, action, arguments, problem, left_out),
+            )
+
+        self._store.write(work).addErrback(
+            lambda failure: log.warn("a refusal could not be written: {problem}", problem=failure.value)
+        )
 
     def ledger(self, change: Change) -> Ledger:
         """Return a ledger for a change that no caller asked for."""
@@ -307,6 +346,13 @@ class Pipeline:
         if declared.needs in CONVERGING:
             converge_at_once(ledger)
         ledger.settle()
+        if is_audited(declared):
+            peer = self._surroundings.sessions.peer_of(caller.session)
+            append(
+                change,
+                self._limits.audit_entries_max,
+                lambda seq: done_entry(seq, ledger.now, caller, peer, declared.uri, call.written),
+            )
         return _checked(result, declared, self._limits)
 
     def _write_once(

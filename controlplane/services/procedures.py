@@ -113,6 +113,11 @@ class Procedure:
     cluster_argument: str | None
     """The name of the argument that says which one cluster it is about, by its oid."""
 
+    def named(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments by their names as far as they have one, whatever they are."""
+        names = [parameter.name for parameter in self.parameters]
+        return {**dict(zip(names, args, strict=False)), **{str(name): value for name, value in kwargs.items()}}
+
     def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
         """Give every argument its name; raises `InvalidArgument` that lists all that do not fit."""
         given = list(args)

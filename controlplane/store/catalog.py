@@ -7,6 +7,7 @@ and a migration (`migrations.py`).
 from typing import Any
 from uuid import UUID
 
+from controlplane.records.audit import AuditLink
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, Group, Membership, Tally
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Departure, Load, Node
@@ -181,6 +182,7 @@ OUTCOMES = Table(
 )
 """Of calls with an idempotency key."""
 
+AUDIT = Table("c0a7e1d0-0000-4000-8000-000000000051", AuditLink, "audit entry", lambda link: key_of(link.seq))
 
 EVENTS = Table("c0a7e1d0-0000-4000-8000-000000000050", StoredEvent, "event", lambda e: key_of(e.seq))
 
@@ -228,6 +230,7 @@ TABLES: tuple[Table[Any], ...] = (
     CERTIFICATES,
     TUNNEL_PORTS,
     EVENTS,
+    AUDIT,
     OUTCOMES,
 )
 

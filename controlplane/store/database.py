@@ -19,7 +19,7 @@ from controlplane.records.types import Oid
 from controlplane.store.catalog import LAYOUT_VERSION, MARKS, TABLES, Mark
 from controlplane.store.engine import Engine, Transaction
 from controlplane.store.migrations import MIGRATIONS, Migration
-from controlplane.store.tables import COUNTS, Rows, Table
+from controlplane.store.tables import COUNTS, RecordedRows, Rows, Table, Written
 
 GROUP_LENGTH_MAX = 256
 """Jobs that share one commit: enough that the sync no longer matters, few enough that nobody waits long."""
@@ -43,6 +43,10 @@ class View:
     def rows(self, table: Table[R]) -> Rows[R]:
         """Return a table in this transaction."""
         return Rows(table, self._transaction)
+
+    def recorded_rows(self, table: Table[R], written: list[Written]) -> Rows[R]:
+        """Return a table in this transaction; what is written to it is added to the list."""
+        return RecordedRows(table, self._transaction, written)
 
 
 class Change(View):

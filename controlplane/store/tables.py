@@ -84,6 +84,14 @@ class Table(Generic[R]):
         return [self.space, *self.index_spaces.values()]
 
 
+class Written(NamedTuple):
+    """What became of one record."""
+
+    table: "Table[Any]"
+    before: Any
+    after: Any
+
+
 class Rows(Generic[R]):
     """A table in one transaction."""
 
@@ -245,3 +253,24 @@ class Rows(Generic[R]):
         return NoSuchObject(
             f"there is no {noun} {shown}", subject={"type": noun, "oid": shown}, next_step=f"list the {noun}s there are"
         )
+
+
+class RecordedRows(Rows[R]):
+    """A table in one transaction, with a list of what is written to it."""
+
+    __slots__ = ("_written",)
+
+    def __init__(self, table: Table[R], transaction: Transaction, written: list[Written]) -> None:
+        super().__init__(table, transaction)
+        self._written = written
+
+    def remove(self, record: R) -> None:
+        """Delete a record and its index entries; a record that is not there is no error."""
+        data = self._transaction.get(self._table.space, self._table.key(record))
+        super().remove(record)
+        if data is not None:
+            self._written.append(Written(self._table, from_bytes(data, self._table.kind), None))
+
+    def _write(self, key: bytes, record: R, old: R | None) -> None:
+        super()._write(key, record, old)
+        self._written.append(Written(self._table, old, record))

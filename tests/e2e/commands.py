@@ -31,6 +31,9 @@ def run_commands(commands: list[str], directory: Path) -> str:
             script.append("sleep 0.5")
         if command.startswith(("controlplane agent", "export CONTROLPLANE_CONNECTION")):
             script.append(f"until {asked}; do sleep 0.5; done")
+        if "--join" in command:
+            online = "controlplane call list_nodes true online --connection state/connection.json 2>/dev/null"
+            script.append(f"until {online} | grep -q '\"'; do sleep 0.5; done")
     log = directory / "commands.log"
     with open(log, "w") as out:
         shell = subprocess.Popen(

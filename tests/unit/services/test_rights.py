@@ -1,7 +1,11 @@
 """Users, teams, grants and invitations: what the procedures do, and whom they refuse."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from controlplane.core.access import USER_ROLES, allowed
 from controlplane.errors import (
     AlreadyExists,
     InvalidConfiguration,
@@ -390,3 +394,33 @@ def test_administrators_alone_hear_of_users(plane):
     assert "controlplane.user.on_user_created" in topics()
     assert topics(caller=ann) == []
     assert plane.stored(PRINCIPALS)
+
+
+# The documents
+
+
+def test_the_table_of_roles_in_the_documents_is_the_one_in_force():
+    page = (Path(__file__).parents[3] / "docs" / "rights.rst").read_text()
+    table = page[page.index("role       looks") :].split("=\n", 1)[1].split("\n=====", 1)[0]
+    said = {row.split()[0]: row.split()[1:] for row in table.splitlines()}
+    rights = ("read", "operate", "manage", "administer")
+    assert said == {role: ["yes" if allowed(role, right) else "no" for right in rights] for role in USER_ROLES}
+
+
+def test_nothing_in_the_router_is_open_to_who_has_no_key():
+    config = json.loads((Path(__file__).parents[3] / "crossbar-config" / "master.json").read_text())
+    methods = []
+
+    def look(value):
+        if isinstance(value, dict):
+            methods.extend(value.get("auth", {}))
+            for part in value.values():
+                look(part)
+        elif isinstance(value, list):
+            for part in value:
+                look(part)
+
+    look(config)
+    assert set(methods) == {"cryptosign"}
+    roles = [role["name"] for realm in config["workers"][0]["realms"] for role in realm["roles"]]
+    assert "anonymous" not in roles

@@ -1,0 +1,50 @@
+"""What must not be read later: secrets in what is written down are replaced by stars."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "***"
+SECRET_WORDS = (
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "ticket",
+    "token",
+    "private",
+    "privkey",
+    "credential",
+    "seed",
+    "salt",
+    "stored-key",
+    "server-key",
+    "api_key",
+    "apikey",
+    "cookie",
+)
+"""What stands under a name with one of these words in it is a secret, unless it is an object with names of its own."""
+
+IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+DEPTH_MAX = 40
+TEXT_LENGTH_MAX = 2_000
+
+
+def masked(value: Any, depth: int = 0) -> Any:
+    """Return a value without the secrets in it; long text is cut."""
+    if isinstance(value, Mapping):
+        if depth >= DEPTH_MAX:
+            return MASK
+        return {key: _member(str(key), part, depth + 1) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(part, depth + 1) for part in value] if depth < DEPTH_MAX else MASK
+    if isinstance(value, str):
+        text = IN_URL.sub(MASK, value) if "://" in value else value
+        return text if len(text) <= TEXT_LENGTH_MAX else text[:TEXT_LENGTH_MAX] + "..."
+    return value
+
+
+def _member(name: str, value: Any, depth: int) -> Any:
+    if any(word in name.lower() for word in SECRET_WORDS) and not isinstance(value, Mapping) and value is not None:
+        return MASK
+    return masked(value, depth)
