@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 MASK = "***"
@@ -45,6 +46,14 @@ def masked(value: Any, depth: int = 0) -> Any:
 
 
 def _member(name: str, value: Any, depth: int) -> Any:
-    if any(word in name.lower() for word in SECRET_WORDS) and not isinstance(value, Mapping) and value is not None:
+    if value is None or isinstance(value, int | float):
+        return MASK if value is not None and _is_secret(name) else value
+    if not isinstance(value, Mapping) and _is_secret(name):
         return MASK
     return masked(value, depth)
+
+
+@lru_cache(maxsize=4_096)
+def _is_secret(name: str) -> bool:
+    lower = name.lower()
+    return any(word in lower for word in SECRET_WORDS)

@@ -64,7 +64,10 @@ def append(view: View, kept: int, entry: Callable[[int], AuditEntry]) -> None:
         last = rows.get(key)
         break
     seq, previous = (1, BEGINNING) if last is None else (last.seq + 1, last.digest)
-    body = _encode(_bounded(entry(seq)))
+    said = entry(seq)
+    body = _encode(said)
+    if len(body) > BODY_BYTES_MAX:
+        body = _encode(_shortened(said))
     rows.put(AuditLink(seq=seq, previous=previous, digest=digest_of(previous, body), body=body))
     if seq > kept:
         rows.remove_keys([key_of(seq - kept)])
@@ -178,11 +181,12 @@ def _fields(record: Record | None, names: list[str]) -> dict[str, Any] | None:
     if record is None:
         return None
     found = {name: value for name in names if (value := getattr(record, name)) is not None}
-    return _readable(found)
+    written: dict[str, Any] = masked(msgspec.to_builtins(found, str_keys=True))
+    return written
 
 
 def _readable(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what JSON can say of a value, without the secrets in it."""
+    """Return what JSON can say of arguments, whatever they are, without the secrets in them."""
     try:
         found: dict[str, Any] = masked(msgspec.to_builtins(dict(value), str_keys=True))
         _encode(found)
@@ -191,10 +195,8 @@ def _readable(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _bounded(entry: AuditEntry) -> AuditEntry:
-    """Return the entry, without contents that would make it too long."""
-    if len(_encode(entry)) <= BODY_BYTES_MAX:
-        return entry
+def _shortened(entry: AuditEntry) -> AuditEntry:
+    """Return the entry without the contents that make it too long."""
     return msgspec.structs.replace(
         entry,
         arguments=None if entry.arguments is None else _summary(entry.arguments),

@@ -23,7 +23,7 @@ from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
-from controlplane.records.principals import Caller, Who
+from controlplane.records.principals import Caller, Invitation, Who
 from controlplane.records.types import Instant, Oid, Record, to_wire
 from controlplane.records.workers import Report
 from controlplane.services.admission import Admission
@@ -213,6 +213,8 @@ class Pipeline:
         self._limits = limits
         self._admission = Admission(clock.seconds, limits)
         self._room = Room(clock.seconds)
+        self._identities: dict[tuple[str, str], Identity] = {}
+        self._identified_at = -1
 
     async def invoke(self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the reply in its wire form; raises nothing but `ControlPlaneError`."""
@@ -304,7 +306,7 @@ class Pipeline:
     async def _look(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Any:
         with self._store.read() as view:
             now = self._chance.now()
-            identity = identify(view, caller, now)
+            identity = self._identify(view, caller, now)
             require_right(view, identity, caller, declared, bound)
             call = Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
             result = declared.function(call, **declared.parse(bound, view))
@@ -327,6 +329,19 @@ class Pipeline:
         if isinstance(outcome, ControlPlaneError):
             raise outcome
         return outcome.wire
+
+    def _identify(self, view: View, caller: Caller, now: Instant) -> Identity:
+        """Return whom a session speaks for, remembered as long as nothing at all is written."""
+        if self._store.commits != self._identified_at:
+            self._identities.clear()
+            self._identified_at = self._store.commits
+        key = caller.authid, caller.authrole
+        found = self._identities.get(key)
+        if found is None:
+            found = identify(view, caller, now)
+            if not isinstance(found.record, Invitation):  # That expires without being written.
+                self._identities[key] = found
+        return found
 
     def _permit(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Identity:
         identity = identify(change, caller, self._chance.now())

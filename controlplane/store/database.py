@@ -131,6 +131,9 @@ class Store:
         self._queue: list[_Job[Any]] = []
         self._flushing = False
         self._closed = False
+        self.commits = 0
+        """Grows whenever anything is about to be written: what was read before may be out of date."""
+
         engine.attach([COUNTS, *(space for table in TABLES for space in table.spaces())])
         self.epoch = _prepare(engine, new_oid, migrations, only_existing=only_existing)
 
@@ -152,6 +155,7 @@ class Store:
 
     def write_now(self, work: Callable[[Change], T]) -> T:
         """Make one change at once, for start-up and for tools; raises what `work` raises."""
+        self.commits += 1
         with self._engine.write() as transaction:
             change = Change(transaction)
             result = work(change)
@@ -178,6 +182,7 @@ class Store:
             self._clock.callLater(0, self._flush)
         else:
             self._flushing = False
+        self.commits += 1
         try:
             with self._engine.write() as transaction:
                 for job in jobs:
