@@ -32,7 +32,7 @@ TEXT_LENGTH_MAX = 2_000
 
 
 def masked(value: Any, depth: int = 0) -> Any:
-    """Return a value without the secrets in it; long text is cut."""
+    """Return a value without the secrets in it, and without what is too long to be sent."""
     if isinstance(value, Mapping):
         if depth >= DEPTH_MAX:
             return MASK
@@ -42,13 +42,13 @@ def masked(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         text = IN_URL.sub(MASK, value) if "://" in value else value
         return text if len(text) <= TEXT_LENGTH_MAX else text[:TEXT_LENGTH_MAX] + "..."
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return f"an integer of {value.bit_length()} bits"  # No serializer carries it.
     return value
 
 
 def _member(name: str, value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, int | float):
-        return MASK if value is not None and _is_secret(name) else value
-    if not isinstance(value, Mapping) and _is_secret(name):
+    if value is not None and not isinstance(value, Mapping) and _is_secret(name):
         return MASK
     return masked(value, depth)
 

@@ -134,9 +134,9 @@ class Plane:
         try:
             return self._authenticate(realm, details, authid)
         except ControlPlaneError as problem:
-            peer = host_of((details.get("transport") or {}).get("peer"))
+            extra, transport = details.get("authextra"), details.get("transport")
+            peer = host_of(transport.get("peer")) if isinstance(transport, Mapping) else ""
             asked = {"realm": realm, "authid": authid, "authrole": details.get("authrole")}
-            extra = details.get("authextra")
             asked["pubkey"] = extra.get("pubkey") if isinstance(extra, Mapping) else None
             nobody = Caller(session=0, authid="", authrole="")
             self.pipeline.note_refusal(nobody, "login", asked, problem, peer)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +18,8 @@ from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError
 from controlplane.keys import ensure_key, public_key, read_key
 from controlplane.master.layout import StateDirectory
+from controlplane.store import lmdb as stores
+from controlplane.store.catalog import AUDIT
 from controlplane.wamp import Login, Session, join_once
 from tests.fuzz.calls import World
 
@@ -102,13 +105,17 @@ class Target:
         return json.loads(self.neighbour.stdout.readline())
 
     def contents(self) -> dict[bytes, bytes]:
-        """Return everything that the master has stored, read beside it."""
+        """Return what is stored, read beside the master; the audit is left out: it tells also of what was refused."""
         env = lmdb.open(str(self.state.store), readonly=True, map_size=MAP_BYTES)
         try:
             with env.begin() as transaction:
-                return {bytes(key): bytes(data) for key, data in transaction.cursor()}
+                found = {bytes(key): bytes(data) for key, data in transaction.cursor()}
         finally:
             env.close()
+        sealed = found[stores.DIRECTORY_KEY]
+        slots = json.loads(stores._unsealed(stores.DIRECTORY, stores.DIRECTORY_KEY, sealed))
+        audit = struct.pack(">H", slots[str(AUDIT.space.uuid)])
+        return {key: data for key, data in found.items() if not key.startswith(audit)}
 
     def processes(self) -> list[psutil.Process]:
         found = []

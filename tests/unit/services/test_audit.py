@@ -85,6 +85,8 @@ def test_what_a_secret_is():
         "seeds": ["x"],
         "name": "kept",
         "token": None,
+        "pin_ticket": 1234,
+        "huge": 2**200,
     }
     assert masked(given) == {
         "password": MASK,
@@ -93,6 +95,8 @@ def test_what_a_secret_is():
         "seeds": MASK,
         "name": "kept",
         "token": None,
+        "pin_ticket": MASK,
+        "huge": "an integer of 201 bits",
     }
     deep = {}
     for _ in range(2000):
