@@ -46,8 +46,20 @@ from controlplane.store.database import Store
 from controlplane.store.engine import Engine
 
 PROCEDURES = collect(
-    clusters, groups, memberships, workers, nodes, events, agents, users, teams, grants, invitations, tunnels, crossbar,
-    audits
+    clusters,
+    groups,
+    memberships,
+    workers,
+    nodes,
+    events,
+    agents,
+    users,
+    teams,
+    grants,
+    invitations,
+    tunnels,
+    crossbar,
+    audits,
 )
 
 HEARD_BY = {"read": (), "administer": tuple(role for role in USER_ROLES if allowed(role, "administer"))}
