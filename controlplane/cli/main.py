@@ -292,7 +292,7 @@ def renew_certificate(
     state_dir: StateDir = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Also change to the next key.")] = False,
 ) -> None:
-    """Issue the router's certificate anew; it is served within a minute."""
+    """Issue the router's certificate anew, and return when the router serves it."""
     from controlplane.cli.setup import renew_certificate as renew
 
     renew(state_dir, new_key)

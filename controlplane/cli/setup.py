@@ -1,17 +1,22 @@
 """The first start of a master, and the certificate of its router."""
 
+import ssl
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import task
 
-from controlplane.certificates import Description, read_certificate, today
+from controlplane.certificates import Description, describe, read_certificate, today
 from controlplane.cli.render import print_json
 from controlplane.config import default_state_dir
 from controlplane.core.addresses import is_loopback
-from controlplane.errors import InvalidConfiguration
+from controlplane.errors import InvalidConfiguration, NoAnswer
 from controlplane.master.certificates import Listening
 from controlplane.master.layout import StateDirectory, initialise, public_endpoint, router_url, save_connection
+
+SERVED_WITHIN_S = 90.0
+ANSWER_WITHIN_S = 5.0
 
 
 def initialise_master(
@@ -84,11 +89,17 @@ def renew_certificate(state_dir: str | None, new_key: bool) -> None:
     if not _is_ours(state):
         raise InvalidConfiguration(
             f"{_served(state)} is a certificate that somebody else issues",
-            next_step="replace the file; the router serves the new one within a minute",
+            next_step="replace the file; the router serves the new one within seconds",
         )
+    is_running = _serial_served(state) is not None
     state.certificates.renew(today(), new_key=new_key)
+    made = state.certificates.describe()
+    print(f"good until {made.ends:%Y-%m-%d}")
+    if is_running:
+        print("the router is started anew with it ...", flush=True)
+        _wait_until_served(state, made.serial)
+    # Only now: until here the router has had the former key.
     save_connection(state)
-    print(f"good until {state.certificates.describe().ends:%Y-%m-%d}; the router serves it within a minute")
     if new_key:
         print(
             "give agents and consoles the fingerprints of 'controlplane certificate fingerprint' before the next time"
@@ -102,6 +113,28 @@ def print_fingerprints(state_dir: str | None) -> None:
         print(",".join(state.certificates.fingerprints()))
     else:
         print(read_certificate(_served(state)).fingerprint)
+
+
+def _wait_until_served(state: StateDirectory, serial: int) -> None:
+    end = time.monotonic() + SERVED_WITHIN_S
+    while _serial_served(state) != serial:
+        if time.monotonic() > end:
+            raise NoAnswer(
+                f"the router did not serve the new certificate within {SERVED_WITHIN_S:g} s",
+                next_step="see that 'controlplane router' runs; Crossbar.io alone does not read certificates again",
+            )
+        time.sleep(0.2)
+
+
+def _serial_served(state: StateDirectory) -> int | None:
+    """Return which certificate the router serves now; None when it does not run."""
+    endpoint = public_endpoint(state.config() or {})
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint["interface"], endpoint["interface"])
+    try:
+        served = ssl.get_server_certificate((host, endpoint["port"]), timeout=ANSWER_WITHIN_S)
+    except OSError:
+        return None
+    return describe(served.encode()).serial
 
 
 def _renewal(state: StateDirectory, found: Description) -> str:

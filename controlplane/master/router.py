@@ -15,7 +15,7 @@ from controlplane.master.layout import StateDirectory, public_endpoint, write_ro
 from controlplane.paths import crossbar_executable
 from controlplane.process import end_with_parent
 
-LOOK_EVERY_S = 60.0
+LOOK_EVERY_S = 5.0
 END_WITHIN_S = 30.0
 
 

@@ -11,6 +11,7 @@ class ManInTheMiddle:
 
     def __init__(self, certificate: Path, key: Path, port: int, version: ssl.TLSVersion) -> None:
         self.heard = b""
+        self._open: list[socket.socket] = []
         self._to = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate, key)
@@ -20,8 +21,12 @@ class ManInTheMiddle:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        for each in (self._listening, *self._open):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            each.close()
 
     def _accept(self) -> None:
         while True:
@@ -40,6 +45,7 @@ class ManInTheMiddle:
             fooled.settimeout(30)
             router = careless.wrap_socket(socket.create_connection(("127.0.0.1", self._to), 10))
             router.settimeout(30)
+            self._open += [fooled, router]
         except OSError:
             client.close()
             return

@@ -20,7 +20,7 @@ def test_every_command_of_the_page_about_security_works(tmp_path):
             if line.strip().startswith("$ "):
                 command = line.strip()[2:]
                 script.append(command)
-                if "controlplane master" in command:
+                if "controlplane master" in command or "certificate renew" in command:
                     script.append(f"until {answers}; do sleep 0.5; done")
     # The agent is there by now, and stays there with another key of the router.
     script.append('until [ "$(controlplane call get_node_by_name edge1 --field status)" = online ]; do sleep 0.5; done')

@@ -60,7 +60,7 @@ class Installed:
     def run(self, *arguments, fails: bool = False) -> str:
         """Run a command of ours; "@" stands for the state directory."""
         command = [*PROGRAM, *(str(self.directory) if a == "@" else str(a) for a in arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return done.stderr if fails else done.stdout
 
@@ -227,19 +227,13 @@ async def test_a_renewed_certificate_is_served_and_nobody_is_locked_out(installe
     profile = installed.by_key
     before = installed.served()
     said = installed.run("certificate", "renew", "--new-key", "--state-dir", "@")
-    assert "within a minute" in said
-
+    assert "good until" in said
     shown = json.loads(installed.run("certificate", "show", "--json", "--state-dir", "@"))
     assert shown["fingerprint"] == profile["server_keys"][1] != before.fingerprint
-    end = reactor.seconds() + 60
-    while True:
-        try:
-            if installed.served().fingerprint == shown["fingerprint"]:
-                break
-        except OSError:
-            pass
-        assert reactor.seconds() < end, (installed.directory / "router.log").read_text()
-        await sleep(reactor, 0.2)
+    # The command has returned, so it is served; the saved connection knows it and the next one.
+    assert installed.served().fingerprint == shown["fingerprint"]
+    saved = json.loads(installed.state.connection.read_text())
+    assert saved["server_keys"] == [shown["fingerprint"], shown["next_fingerprint"]]
     # What was handed out before knows the new key as the next one.
     await installed.join_in_time(installed.login(**profile))
     assert "edge1" in installed.run("status", "--connection", installed.state.connection)
