@@ -125,7 +125,7 @@ def _member(call: Call, cluster: Cluster, node: Node) -> Membership:
 
 
 def _require_link(call: Call, cluster: Cluster, node: Node) -> None:
-    """Refuse a node that the cluster's other nodes have no protected link to; they have such links to each other."""
+    """Refuse a node that the cluster's other nodes have no protected link to."""
     for member in call.rows(MEMBERSHIPS).all(cluster.oid):
         other = call.rows(NODES).find(member.node_oid)
         if other is None or other.facts is None or node.facts is None:
@@ -138,4 +138,3 @@ def _require_link(call: Call, cluster: Cluster, node: Node) -> None:
                 subject={"type": "node", "oid": str(node.oid), "name": node.authid},
                 next_step="install stunnel on both nodes, give their agents an --address, and start them again",
             )
-        return

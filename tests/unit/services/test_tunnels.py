@@ -268,6 +268,19 @@ def test_a_machine_that_cannot_be_connected_is_refused_with_the_reason(wide, stu
     assert plane.call("get_node", third.oid)["stunnel"] == stunnel
 
 
+def test_every_other_machine_counts_and_not_only_the_first_member(plane):
+    """Two nodes of one machine need no tunnels between them; a node of another machine needs them to both."""
+    members = [Machine(plane, number, stunnel) for number, stunnel in ((1, "5.68"), (2, None))]
+    members[1].facts["machine"] = "machine1"
+    report = {"boot": str(UUID(int=2)), "sequence": 2}
+    plane.call("attach_agent", facts=members[1].facts, report=report, caller=members[1].caller)
+    cluster = plane.call("create_routercluster", {"name": "wide", "config": {"allow_anonymous": True}})["oid"]
+    for machine in members:
+        plane.call("add_routercluster_node", cluster, machine.oid)
+    with pytest.raises(NodesNotConnected, match="stunnel is not installed on node node2"):
+        plane.call("add_routercluster_node", cluster, Machine(plane, 3).oid)
+
+
 def revoked(plane) -> set[int]:
     (authority,) = plane.stored(AUTHORITIES)
     found = x509.load_pem_x509_crl(authority.revocations.encode())
