@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 from uuid import UUID
 
-from controlplane.core.placement import Candidate, Placement
+from controlplane.core.placement import Candidate, Placement, Site
 from controlplane.core.planning import plan_cluster
 from controlplane.records.types import NANOSECONDS
 from tests.bench.harness import Figure, at_least, at_most, median
@@ -61,7 +61,7 @@ def _place(nodes: int, workers: int, *, limits: bool) -> tuple[dict[UUID, Candid
     candidates = _candidates(nodes, workers, limits=limits)
     begun = time.perf_counter()
     placement = Placement(candidates, "router")
-    placement.bind("here")
+    placement.bind(Site("here", None))
     placed = sum(placement.place() is not None for _ in range(workers))
     taken = time.perf_counter() - begun
     assert placed == workers
