@@ -25,7 +25,7 @@ from controlplane.errors import (
 from controlplane.master.plane import PROCEDURES
 from controlplane.master.realm_roles import router_config
 from controlplane.paths import crossbar_config
-from controlplane.records import audit, clusters, events, nodes, outcomes, principals, protocol, workers
+from controlplane.records import audit, clusters, events, imports, nodes, outcomes, principals, protocol, workers
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
 from controlplane.services.procedures import Definition, Lookup, Parameter, Procedure
 from controlplane.services.workers import GroupStatistics, RealmStatistics, Statistics
@@ -151,7 +151,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _record_kinds() -> list[Any]:
-    modules = (audit, clusters, events, nodes, outcomes, principals, protocol, workers)
+    modules = (audit, clusters, events, imports, nodes, outcomes, principals, protocol, workers)
     found = {
         value.__name__: value
         for module in modules

@@ -303,7 +303,11 @@ class Agent:
 
     async def _answer(self, question: Question) -> None:
         link = self._link
-        answer = await self._supervisor.statistics(question.workers) if question.kind == "statistics" else {}
+        answer: dict[str, Any] = {}
+        if question.kind == "statistics":
+            answer = await self._supervisor.statistics(question.workers)
+        elif question.passed is not None:
+            answer = await self._supervisor.pass_on(question.passed)
         if link is None or link is not self._link:
             return
         try:

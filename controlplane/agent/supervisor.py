@@ -7,16 +7,17 @@ listens which workers changed.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
-from controlplane.drivers.driver import Driver, Unit
-from controlplane.errors import ControlPlaneError, WorkerFailed
+from controlplane.drivers.driver import Driver, LooksThrough, Unit
+from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.types import NANOSECONDS, Oid, Seconds
-from controlplane.records.workers import REASON_LENGTH_MAX, Entry, WorkerReport, WorkerSpec, WorkerStatus
+from controlplane.records.workers import REASON_LENGTH_MAX, Entry, PassedOn, WorkerReport, WorkerSpec, WorkerStatus
 
 log = Logger()
 
@@ -108,6 +109,19 @@ class Supervisor:
                 asked.append((oid, ensureDeferred(self._drivers[worker.driver].statistics(oid))))
         answers = await DeferredList([answer for _, answer in asked], consumeErrors=True)
         return {str(oid): figures for (oid, _), (good, figures) in zip(asked, answers, strict=True) if good}
+
+    async def pass_on(self, passed: PassedOn) -> dict[str, Any]:
+        """Return the answer of the Crossbar.io node of this machine to a call, or its error."""
+        through = next((driver for driver in self._drivers.values() if isinstance(driver, LooksThrough)), None)
+        try:
+            if through is None:
+                raise WorkerFailed("this node has no driver through which a Crossbar.io node can be reached")
+            return {"result": await through.forward(passed.procedure, passed.arguments, passed.keywords, passed.within)}
+        except ControlPlaneError as problem:
+            return {"error": problem.uri, "message": problem.message}
+        except ApplicationError as problem:
+            said = str(problem.args[0]) if problem.args else problem.error
+            return {"error": problem.error, "message": said[:MESSAGE_LENGTH_MAX]}
 
     async def close(self, keep: bool) -> None:
         """Do nothing more; without `keep` stop every worker."""

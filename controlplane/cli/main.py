@@ -306,6 +306,37 @@ def print_fingerprint(state_dir: StateDir = None) -> None:
     print_fingerprints(state_dir)
 
 
+imports = typer.Typer(no_args_is_help=True, help="Take over what another master keeps.")
+app.add_typer(imports, name="import")
+
+
+@imports.callback()
+def _of_another_master() -> None:
+    """Keep the name of the other master a command of its own."""
+
+
+@imports.command("crossbar-master")
+def import_crossbar_master(
+    path: Annotated[str, typer.Argument(help="Directory of the node that Crossbar.io's master was run in.")],
+    realm: Annotated[str, typer.Option(help="Its management realm.")] = "default",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is.")] = False,
+    connection: ConnectionFile = None,
+) -> None:
+    """Create the users, nodes, router clusters, worker groups and memberships of Crossbar.io's master here.
+
+    Its database is only read. Oids and names stay; every cluster is stopped at first. A second time changes nothing.
+    """
+    from controlplane.cli.client import one_shot
+    from controlplane.cli.imports import Line, print_report, read_objects, take_over
+    from controlplane.records.imports import noun_of
+
+    found = read_objects(path, realm)
+    if dry_run:
+        print_report([*(Line(noun_of(each), name, "found") for name, each in found.objects), *found.refused])
+    else:
+        print_report(one_shot(connection, lambda session: take_over(session, found)))
+
+
 def main() -> NoReturn:
     """Run the command line; what goes wrong is said in words."""
     leave_out_bjdata()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from controlplane.core.edge_rights import EDGE_ROLE
+from controlplane.core.edge_rights import EDGE_PREFIX, EDGE_ROLE
 
 Action = Literal["call", "register", "publish", "subscribe"]
 Right = Literal["read", "operate", "manage", "administer", "self", "agent", "join", "greet"]
@@ -129,6 +129,8 @@ def permissions(role: str, procedures: Mapping[str, Needs]) -> list[Permission]:
     found = [Permission(topic, match, frozenset({"subscribe"})) for topic, match in TOPICS.get(role, ())]
     if role in USER_ROLES:
         found.extend(Permission(prefix, "prefix", frozenset()) for prefix in RESERVED)
+        # What nodes without an agent offer is there, and for the master alone.
+        found.append(Permission(EDGE_PREFIX, "prefix", frozenset({"subscribe"})))
     by_noun: dict[str, list[str]] = {}
     for uri in procedures:
         by_noun.setdefault(uri.rpartition(".")[0] + ".", []).append(uri)

@@ -5,9 +5,9 @@ Every coroutine runs on the agent's reactor, may be cancelled, and must leave th
 again. At most one call for one worker is under way at a time; calls for different workers overlap.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from controlplane.records.types import Instant, Oid, Record
 from controlplane.records.workers import Address, WorkerSpec
@@ -79,4 +79,13 @@ class Driver(Protocol):
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; with `keep`, workers stay and can be adopted later, else they are stopped first."""
+        ...
+
+
+@runtime_checkable
+class LooksThrough(Protocol):
+    """A driver through which the management procedures of a Crossbar.io node can be called."""
+
+    async def forward(self, procedure: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
+        """Return the node's answer; raises autobahn's `ApplicationError` with its error, or `NoAnswer`."""
         ...

@@ -24,6 +24,9 @@ from controlplane.store.tables import Written
 ADMIN_AUTHID = "admin"
 ADMIN_ROLE = "owner"
 MASTER_AUTHID = "master"
+SUPERUSER_AUTHID = "superuser"
+"""Of Crossbar.io's master, the owner of everything."""
+
 SOCKET_NAME = "master.sock"
 LOOPBACK = Listening()
 """Where the router of a first try listens: for this machine alone, without TLS."""
@@ -77,7 +80,7 @@ def initialise(
     lock = lock_directory(state.master, "master")
     try:
         store = Store(LmdbEngine(state.store), clock, real_chance().new_oid)
-        store.write_now(lambda change: _ensure_administrator(change, public_key(key)))
+        store.write_now(lambda change: ensure_owner(change, ADMIN_AUTHID, public_key(key)))
         store.close()
     finally:
         os.close(lock)
@@ -158,17 +161,15 @@ def _transports(config: dict[str, Any]) -> dict[str, Any]:
     return {transport["id"]: transport for transport in config["workers"][0]["transports"]}
 
 
-def _ensure_administrator(change: Change, pubkey: str) -> None:
-    """Have an owner with the key in the administrator's file: the first start, and the way back in after a mishap."""
+def ensure_owner(change: Change, authid: str, pubkey: str) -> None:
+    """Have an owner with the key in a file: the first start, and the way back in after a mishap."""
     written: list[Written] = []
     rows = change.recorded_rows(PRINCIPALS, written)
     chance = real_chance()
-    known = rows.find_by("authid", ADMIN_AUTHID)
+    known = rows.find_by("authid", authid)
     now = chance.now()
     if known is None:
-        rows.add(
-            Principal(oid=chance.new_oid(), authid=ADMIN_AUTHID, pubkey=pubkey, role="owner", created=now, changed=now)
-        )
+        rows.add(Principal(oid=chance.new_oid(), authid=authid, pubkey=pubkey, role="owner", created=now, changed=now))
     elif known.pubkey != pubkey or known.disabled or known.role != "owner":
         rows.put(
             msgspec.structs.replace(known, pubkey=pubkey, next_pubkey=None, role="owner", disabled=False, changed=now),

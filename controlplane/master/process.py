@@ -1,5 +1,6 @@
 """The master as a process: LMDB, the reactor, and a session with the router."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,21 @@ from twisted.logger import Logger
 from controlplane import __version__
 from controlplane.config import MasterSettings
 from controlplane.connection import Connection
-from controlplane.errors import ControlPlaneError, NotAuthorized
+from controlplane.errors import ControlPlaneError, InvalidConfiguration, NotAuthorized
 from controlplane.keys import ensure_key
 from controlplane.master.audience import Audience
 from controlplane.master.crossbar_events import GLOBAL_TOPICS
 from controlplane.master.edge_watch import EdgeWatch
 from controlplane.master.edges import EdgeSettings
-from controlplane.master.layout import ADMIN_AUTHID, ADMIN_ROLE, MASTER_AUTHID, StateDirectory
-from controlplane.master.pairing import PairingFolder
+from controlplane.master.layout import (
+    ADMIN_AUTHID,
+    ADMIN_ROLE,
+    MASTER_AUTHID,
+    SUPERUSER_AUTHID,
+    StateDirectory,
+    ensure_owner,
+)
+from controlplane.master.pairing import KEY_TAG, PairingFolder, read_tags
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.limits import Limits
@@ -34,6 +42,7 @@ SESSIONS_ASKED_AT_ONCE = 50
 AUTHENTICATE = "controlplane.master.authenticate"
 
 GLOBAL_AUTHID = "master-global"
+KEY_PATTERN = r"[0-9a-f]{64}"
 PAIR_NODE = "crossbarfabriccenter.mrealm.pair_node"
 CROSSBAR_PREFIX = "crossbarfabriccenter."
 
@@ -123,6 +132,7 @@ class Master:
         require_protected(login)
         key = ensure_key(self._state.master_key)
         self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
+        self._superuser = settings.superuser
         self._edges = EdgeWatch(self._plane)
         self._pairing: PairingFolder | None = None
         if settings.watch_to_pair:
@@ -140,6 +150,14 @@ class Master:
 
     async def begin(self) -> None:
         """Converge, and connect; returns never, and raises when the store cannot be used any more."""
+        if self._superuser:
+            key = read_tags(Path(self._superuser)).get(KEY_TAG, "")
+            if not re.fullmatch(KEY_PATTERN, key):
+                raise InvalidConfiguration(
+                    f"there is no public key in {self._superuser}",
+                    next_step="name the file default.pub that 'crossbar shell init' made",
+                )
+            await self._plane.store.write(lambda change: ensure_owner(change, SUPERUSER_AUTHID, key))
         self._plane.start()
         self._connection.start()
         # Only another process can open it again: to end, and be started anew, is the way out.

@@ -20,7 +20,7 @@ from controlplane.loop import Loop
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC, Tick
 from controlplane.records.types import Oid, Seconds, from_wire, to_wire
-from controlplane.records.workers import Assignment, Question, Report, Worker
+from controlplane.records.workers import Assignment, PassedOn, Question, Report, Worker
 from controlplane.services.agents import assignment_epoch, mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
 from controlplane.services.procedures import Ask
@@ -267,9 +267,11 @@ class Uplinks:
         oid = self._new_oid()
         waiting: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._forget_question(oid))
         self._questions[oid] = (node, waiting)
-        self._messenger.send(
-            QUESTION_TOPIC, session, to_wire(Question(oid=oid, kind="statistics", workers=tuple(question["workers"])))
-        )
+        if "passed" in question:
+            asked = Question(oid=oid, kind="pass_on", passed=from_wire(question["passed"], PassedOn))
+        else:
+            asked = Question(oid=oid, kind="statistics", workers=tuple(question["workers"]))
+        self._messenger.send(QUESTION_TOPIC, session, to_wire(asked))
         return limit(self._clock, waiting, within, f"node {node}")
 
     def _forget_question(self, oid: Oid) -> None:

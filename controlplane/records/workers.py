@@ -98,9 +98,22 @@ class Question(Record, frozen=True, kw_only=True):
 
     oid: Oid
     kind: str
-    """`statistics`; or `rotate_key`, which is no question: the agent makes a new key and logs in with it."""
+    """`statistics`; `pass_on`, a call of the Crossbar.io node; or `rotate_key`, which is no question: the agent makes a
+    new key and logs in with it."""
 
     workers: tuple[Oid, ...] = ()
+    passed: "PassedOn | None" = None
+
+
+class PassedOn(Record, frozen=True, kw_only=True):
+    """A call that the Crossbar.io node of a machine is to answer."""
+
+    procedure: str
+    """The part of its name that comes after the node's own."""
+
+    arguments: list[Any] = msgspec.field(default_factory=list)
+    keywords: dict[str, Any] = msgspec.field(default_factory=dict)
+    within: float
 
 
 class Report(Record, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ tenant there; here there is one, and it has the name of Crossbar.io's first.
 """
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -26,10 +27,13 @@ from controlplane.services.lists import oid_text
 from controlplane.services.nodes import add_node, remove_node
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import ExistingNode, Lookup, NodeByName, procedure
-from controlplane.store.catalog import NODES
+from controlplane.store.catalog import CLUSTERS, NODES
 
 MREALM = "crossbarfabriccenter.mrealm."
 DOMAIN = "crossbarfabriccenter.domain."
+
+SHOWN_MAX = 1_000
+"""Router clusters of an overview."""
 
 AuthExtra = dict[str, Any]
 NodeByKey = Annotated[Node, Lookup(NODES, "pubkey")]
@@ -163,6 +167,31 @@ def unpair_node_by_pubkey(call: WritingCall, pubkey: PublicKey) -> CrossbarNode:
             next_step="list the nodes",
         )
     return _unpair(call, node)
+
+
+@procedure(MREALM + "unpair_node_by_name", needs="administer", writes=True, raises=(NoSuchObject,))
+def unpair_node_by_name(call: WritingCall, realm_name: str, node_authid: NodeByName) -> CrossbarNode:
+    """Take a node out, by its name."""
+    _require_realm(realm_name)
+    return _unpair(call, node_authid)
+
+
+@procedure(MREALM + "get_node_by_name", needs="read", raises=(NoSuchObject,))
+def get_node_by_realm_and_name(call: Call, mrealm_name: str, node_authid: NodeByName) -> CrossbarNode:
+    """Return a node, by the names of its management realm and its own."""
+    _require_realm(mrealm_name)
+    return _node(call, node_authid)
+
+
+@procedure("crossbarfabriccenter.show_fabric", needs="read")
+def show_fabric(call: Call) -> dict[str, Any]:
+    """Return an overview, for `crossbar shell show fabric`: management realms, nodes and router clusters by name."""
+    clusters = (call.rows(CLUSTERS).get(key) for _, key in call.rows(CLUSTERS).keys_by("name"))
+    return {
+        "mrealms": [MANAGEMENT_REALM],
+        "nodes": {node.authid: "online" if node.online else "offline" for node in call.rows(NODES).all()},
+        "routerclusters": {each.name: each.status.value for each in islice(clusters, SHOWN_MAX)},
+    }
 
 
 def _unpair(call: WritingCall, node: Node) -> CrossbarNode:

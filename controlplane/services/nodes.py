@@ -3,7 +3,7 @@
 from functools import partial
 
 from controlplane.core.edge_rights import edge_authid
-from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject, NotAttached
+from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject, NotAttached, NotOffered
 from controlplane.records import events
 from controlplane.records.nodes import Departure, Node, NodeStatus, NodeView
 from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
@@ -102,7 +102,7 @@ def remove_node(call: WritingCall, node: Node) -> None:
         call.ledger.change.after_commit(partial(sessions.end, authid, "the node was unpaired"))
 
 
-@procedure(NODE + "rotate_node_key", needs="administer", writes=True, raises=(NoSuchObject, NotAttached))
+@procedure(NODE + "rotate_node_key", needs="administer", writes=True, raises=(NoSuchObject, NotAttached, NotOffered))
 def rotate_node_key(call: WritingCall, node_oid: ExistingNode) -> NodeView:
     """Have a node's agent make a new key and log in with it; returns at once, and its workers go on.
 
@@ -114,6 +114,12 @@ def rotate_node_key(call: WritingCall, node_oid: ExistingNode) -> NodeView:
             f"node {node.authid} is offline",
             subject={"type": "node", "oid": str(node.oid), "name": node.authid},
             next_step="try again when it is online",
+        )
+    if node.facts is not None and node.facts.agentless:
+        raise NotOffered(
+            f"node {node.authid} has no agent, and Crossbar.io does not change the key of a node",
+            subject={"type": "node", "oid": str(node.oid), "name": node.authid},
+            next_step="remove key.pub and key.priv from its directory, start it, and pair it anew",
         )
     agents = call.agents
     call.ledger.change.after_commit(lambda: agents.rotate(node.oid))

@@ -140,7 +140,7 @@ class Procedure:
             for parameter in self.parameters
             if parameter.required and parameter.name not in bound
         )
-        problems.extend(_unreadable(bound, limits))
+        problems.extend(unreadable(bound, limits))
         if problems:
             raise self.refuse(problems)
         return bound
@@ -217,10 +217,10 @@ def procedure(
 
 
 def collect(*modules: Any) -> dict[str, Procedure]:
-    """Return the procedures that these modules declare, by every name they have."""
+    """Return the procedures that these modules declare, by every name they have; `GENERATED` are from a table."""
     found: dict[str, Procedure] = {}
     for module in modules:
-        for value in vars(module).values():
+        for value in (*vars(module).values(), *getattr(module, "GENERATED", ())):
             declared = getattr(value, "__procedure__", None)
             if isinstance(declared, Procedure) and value.__module__ == module.__name__:
                 for name in (declared.uri, *declared.aliases):
@@ -298,7 +298,7 @@ def unknown_names(path: str, unknown: list[Any], known: list[str], noun: str) ->
     return problems
 
 
-def _unreadable(bound: Mapping[str, Any], limits: Limits) -> list[Problem]:
+def unreadable(bound: Mapping[str, Any], limits: Limits) -> list[Problem]:
     """Return the arguments that are too large, too deep, or no text that can be stored."""
     problems = []
     for name, value in bound.items():

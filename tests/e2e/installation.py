@@ -49,11 +49,11 @@ class Installation:
     async def join(self) -> Session:
         """Join as administrator, as soon as that works."""
         key = read_key(self.children.state.admin_key)
-        for attempt in range(300):
+        for attempt in range(1200):
             try:
                 return await join_once(reactor, self.login(), key)
             except ControlPlaneError:
-                if attempt == 299:
+                if attempt == 1199:
                     raise
                 await sleep(reactor, 0.1)
         raise AssertionError

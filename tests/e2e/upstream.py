@@ -85,19 +85,20 @@ class EdgeNode:
 class Shell:
     """`crossbar shell` with a profile of its own."""
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path) -> None:
         self.dotdir = directory / "dotdir"
-        self._url = url
         self._home = directory
 
-    async def init(self) -> str:
-        """Make a profile and a key, as a new user does; returns the public key."""
+    async def init(self) -> Path:
+        """Make a profile and a key, as a new user does; returns the file with the public key."""
         await self.run("init", "--yes")
+        return self.dotdir / "default.pub"
+
+    def use(self, url: str) -> None:
+        """Have the profile lead to a router."""
         config = (self.dotdir / "config.ini").read_text()
-        lines = [f"url={self._url}" if line.startswith("url=") else line for line in config.splitlines()]
+        lines = [f"url={url}" if line.startswith("url=") else line for line in config.splitlines()]
         (self.dotdir / "config.ini").write_text("\n".join(lines) + "\n")
-        lines = (self.dotdir / "default.pub").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(KEY_TAG))
 
     async def run(self, *arguments: str) -> "Outcome":
         """Run a command and wait until it ends."""

@@ -7,7 +7,7 @@ the new one takes its address.
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -150,6 +150,11 @@ class RouterDriver:
         asked = ensureDeferred(self._figures(running.worker_id, running.note))
         found: dict[str, Any] = await limit(self._reactor, asked, STATISTICS_LIMIT_S, "the worker")
         return found
+
+    async def forward(self, procedure: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
+        """Call a management procedure of the node by the part of its name that comes after the node's prefix."""
+        await self._node.ready()
+        return await self._node.session.forward(self._node.prefix + procedure, args, kwargs, timeout)
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""

@@ -6,7 +6,7 @@ the time. Workers that were started by others are left alone.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -169,9 +169,9 @@ class EdgeDriver:
         found: dict[str, Any] = await limit(self._clock, asked, STATISTICS_LIMIT_S, "the worker")
         return {"kind": worker.kind, **found}
 
-    async def forward(self, procedure: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Any:
+    async def forward(self, procedure: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
         """Call a management procedure of the node by the part of its name that comes after the node's prefix."""
-        return await self._node.forward(self._prefix + procedure, args, kwargs, timeout)
+        return await self._node.forward(self._prefix + procedure, tuple(args), kwargs, timeout)
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""

@@ -11,7 +11,7 @@ The node asks for the master's status when it has registered everything; from th
 import enum
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from autobahn.twisted.rawsocket import WampRawSocketServerFactory, WampRawSocketServerProtocol
@@ -109,9 +109,13 @@ class Uplink:
 
     async def call(self, uri: str, *args: Any, timeout: float = CALL_LIMIT_S) -> Any:
         """Call a procedure of the node; see `ManagementSession`."""
+        return await self.forward(uri, args, {}, timeout)
+
+    async def forward(self, uri: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
+        """Call a procedure of the node with keyword arguments; raises as `call` does."""
         if self._peer is None or not self.is_ready:
             raise ApplicationError(CANCELED, "the node is not connected")
-        return await limit(self.clock, self._peer.invoke(uri, args), timeout, uri)
+        return await limit(self.clock, self._peer.invoke(uri, args, kwargs), timeout, uri)
 
     def close(self) -> None:
         """Drop the node; it comes back by itself when somebody listens again."""
@@ -185,7 +189,7 @@ class Peer:
             case _:
                 self._refuse("sent {kind} before it had logged in", kind=type(msg).__name__)
 
-    def invoke(self, uri: str, args: tuple[Any, ...]) -> Deferred[Any]:
+    def invoke(self, uri: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Deferred[Any]:
         """Call a procedure that the node has registered."""
         registration = self._procedures.get(uri)
         request = next(self._requests)
@@ -195,7 +199,9 @@ class Peer:
             return answer
         self._calls[request] = answer
         try:
-            self._transport.send(message.Invocation(request, registration, args=list(args)))
+            self._transport.send(
+                message.Invocation(request, registration, args=list(args), kwargs=dict(kwargs) or None)
+            )
         except Exception as error:  # A message too large or not to be encoded: autobahn has a class for each.
             self._calls.pop(request, None)
             answer.errback(ApplicationError(ApplicationError.INVALID_ARGUMENT, str(error)))
