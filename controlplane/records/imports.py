@@ -1,7 +1,5 @@
 """What is taken over from another master: one object at a time, under the oid that it has there."""
 
-from typing import Any
-
 from controlplane.records.clusters import Limit
 from controlplane.records.principals import Role
 from controlplane.records.types import Authid, Description, Label, Name, Oid, PublicKey, Record, Tags
@@ -28,7 +26,7 @@ class ImportedNode(Record, frozen=True, kw_only=True, tag="node", tag_field="nou
     description: Description | None = None
     tags: Tags | None = None
     cluster_ip: str | None = None
-    authextra: dict[str, Any] | None = None
+    authextra: dict[str, str | int | float | bool | None] | None = None
 
 
 class ImportedCluster(Record, frozen=True, kw_only=True, tag="router cluster", tag_field="noun"):

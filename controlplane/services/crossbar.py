@@ -35,7 +35,9 @@ DOMAIN = "crossbarfabriccenter.domain."
 SHOWN_MAX = 1_000
 """Router clusters of an overview."""
 
-AuthExtra = dict[str, Any]
+AuthExtra = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=64)], str | int | float | bool | None], msgspec.Meta(max_length=64)
+]
 NodeByKey = Annotated[Node, Lookup(NODES, "pubkey")]
 
 

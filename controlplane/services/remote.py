@@ -14,7 +14,8 @@ import msgspec
 from controlplane.errors import InvalidArgument, NoAnswer, NoSuchObject, NotAttached, NotOffered, Problem, RemoteError
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import Node
-from controlplane.records.types import Oid
+from controlplane.records.types import Oid, from_wire, to_wire
+from controlplane.records.workers import PassedOn
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import Ask, Procedure, procedure, unreadable
 from controlplane.store.catalog import NODES
@@ -195,9 +196,20 @@ class Forwarding(Procedure):
                 problems.append(Problem(f"$.{parameter.name}", "is missing"))
         bound |= {"arguments": given, "keywords": named}
         problems.extend(unreadable(bound, limits))
+        problems.extend(_not_to_be_sent(bound))
         if problems:
             raise self.refuse(problems)
         return bound
+
+
+def _not_to_be_sent(bound: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what no message can carry on, such as an object with a key that is no text."""
+    for name in ("arguments", "keywords"):
+        try:
+            passed = from_wire({"procedure": "", "within": 0.0, name: bound[name]}, PassedOn)
+            msgspec.msgpack.encode(to_wire(passed))
+        except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+            yield Problem(f"$.{name}", f"cannot be passed on: {problem}")
 
 
 def _declare(forward: Forward, uri: str) -> Any:

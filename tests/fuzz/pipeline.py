@@ -48,6 +48,10 @@ FACTS = {
 }
 
 
+STEPS_MAX = 150
+"""Half seconds of the test's clock that a call may take: one that is passed on to a node waits for a minute at most."""
+
+
 class Found(AssertionError):
     """An input that did not end as it should."""
 
@@ -143,7 +147,7 @@ class Bench:
         while not found:
             self.clock.advance(0 if steps < 3 else 0.5)
             steps += 1
-            if steps > 20:
+            if steps > STEPS_MAX:
                 raise Found("no answer")
         if hasattr(found[0], "raiseException"):
             found[0].raiseException()
