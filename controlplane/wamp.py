@@ -29,14 +29,12 @@ from controlplane.core.addresses import is_loopback
 from controlplane.errors import (
     ControlPlaneError,
     InvalidConfiguration,
-    LoginRefused,
     NoAnswer,
-    Problem,
-    RemoteError,
     UntrustedRouter,
 )
 from controlplane.records.principals import Caller
 from controlplane.records.types import Record, Seconds
+from controlplane.wire_errors import LINE_LOST, from_wire_error, refusal, to_wire_error
 
 CONNECT_WITHIN_S = 6.0
 """Long enough for a slow line; a longer attempt would only sleep between packets that ask ever more seldom."""
@@ -56,8 +54,6 @@ PING_WITHIN_S = 4
 NO_LINE = (TransportLost, Disconnected)
 """What sending raises between the end of a line and the end of its session; which one depends on the transport."""
 
-LINE_LOST = ("wamp.close.transport_lost", "the line was lost")
-NOBODY_THERE = frozenset({"wamp.error.no_such_procedure", "wamp.error.canceled", "wamp.error.no_eligible_callee"})
 
 log = Logger()
 
@@ -100,7 +96,7 @@ class Session:
         except NO_LINE:
             answer = Deferred()
             answer.errback(NoAnswer("the session is gone", next_step="try again"))
-        answer.addErrback(_translate, uri)
+        answer.addErrback(from_wire_error, uri)
         return limit(self.clock, answer, within, uri)
 
     def ask(self, uri: str, within: Seconds, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Deferred[Any]:
@@ -199,45 +195,10 @@ def endpoint(function: Callable[..., Coroutine[Any, Any, Any]]) -> Endpoint:
             session=details.caller or 0, authid=details.caller_authid or "", authrole=details.caller_authrole or ""
         )
         answer = ensureDeferred(function(caller, args, kwargs))
-        answer.addErrback(_wire_error)
+        answer.addErrback(to_wire_error)
         return answer
 
     return call
-
-
-def _wire_error(failure: Any) -> None:
-    problem = failure.value
-    if isinstance(problem, ControlPlaneError):
-        raise ApplicationError(problem.uri, str(problem), **problem.details())
-    raise ApplicationError("controlplane.error.internal_error", "the control plane failed")
-
-
-def _translate(failure: Any, uri: str) -> None:
-    problem = failure.value
-    if isinstance(problem, ControlPlaneError | CancelledError):
-        raise problem
-    if isinstance(problem, ApplicationError):
-        raise from_application_error(problem, uri)
-    raise NoAnswer(f"the line was lost before {uri} was answered", next_step="try again") from problem
-
-
-def from_application_error(problem: ApplicationError, uri: str) -> ControlPlaneError:
-    """Return the typed error that another side raised."""
-    details = problem.kwargs or {}
-    message = str(problem.args[0]) if problem.args else problem.error
-    if problem.error in NOBODY_THERE:
-        return NoAnswer(f"nobody answers {uri}: {message}", next_step="see that the master runs, and try again")
-    kind = ControlPlaneError.known.get(problem.error, RemoteError)
-    hint = details.get("next_step")
-    error = kind(
-        message.removesuffix(f" ({hint})") if hint else message,
-        subject=details.get("object"),
-        problems=[Problem(p.get("path", "$"), p.get("message", "")) for p in details.get("problems", [])],
-        next_step=hint,
-    )
-    if kind is RemoteError:
-        error.uri = problem.error
-    return error
 
 
 class Inner(ApplicationSession):
@@ -436,13 +397,3 @@ async def join_once(reactor: Any, login: Login, key: CryptosignKey | None) -> Se
             f"no router answers at {login.url}: {problem}", next_step="see that the router runs, and where"
         ) from problem
     return await limit(reactor, waiting, JOIN_WITHIN_S, f"the router at {login.url}")  # type: ignore[no-any-return]
-
-
-def refusal(reason: str, message: str) -> ControlPlaneError:
-    """Return why a login did not succeed, as an error of its own."""
-    if reason in NOBODY_THERE:
-        return NoAnswer("the router cannot ask the master who we are", next_step="see that the master runs")
-    if reason == LINE_LOST[0]:
-        return NoAnswer("the line was lost during the login", next_step="try again")
-    kind = ControlPlaneError.known.get(reason)
-    return kind(message) if kind is not None else LoginRefused(f"{message} [{reason}]")

@@ -24,10 +24,10 @@ from twisted.logger import Logger
 from controlplane.clock import Clock, limit, sleep
 from controlplane.drivers.driver import Unit
 from controlplane.drivers.router import plans
-from controlplane.drivers.router.edge_notes import EdgeNotes, EdgeWorker
+from controlplane.drivers.router.edge_notes import EdgeNotes, EdgeWorker, edge_worker
 from controlplane.drivers.router.plans import Backend, Frontend, Plan, ProxyPlan
 from controlplane.drivers.router.sessions import CALL_LIMIT_S, ManagementSession
-from controlplane.drivers.router.workers import Description, Workers
+from controlplane.drivers.router.workers import Workers
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.types import Oid
 from controlplane.records.workers import Address, WorkerSpec
@@ -204,7 +204,7 @@ class EdgeDriver:
             await self._kill(worker_id)
             raise
         old = self._retire(spec.oid)
-        worker = _worker(spec, config, worker_id, described, port, addresses)
+        worker = edge_worker(spec, config, worker_id, described, port, addresses)
         self._running[spec.oid] = worker
         self._notes.note(worker)
         if old is not None:
@@ -390,35 +390,6 @@ class EdgeDriver:
             self._retire(oid)
             if not stale:
                 self._lost(oid, reason)
-
-
-def _worker(
-    spec: WorkerSpec,
-    config: Backend | Frontend,
-    worker_id: str,
-    described: Description,
-    port: int | None,
-    addresses: tuple[Address, ...],
-) -> EdgeWorker:
-    unit = Unit(
-        oid=spec.oid,
-        digest=spec.digest,
-        started=described.started,
-        pid=described.pid,
-        realms=plans.realm_names(config),
-        addresses=addresses,
-    )
-    is_router = isinstance(config, Backend)
-    return EdgeWorker(
-        unit=unit,
-        kind="router" if is_router else "proxy",
-        worker_id=worker_id,
-        cluster=config.cluster,
-        process_started=described.started,
-        port=port,
-        socket=config.socket if isinstance(config, Backend) else None,
-        leans_on=() if isinstance(config, Backend) else tuple(sorted(plans.leaned_on(config))),
-    )
 
 
 def _ended(failure: Any) -> None:

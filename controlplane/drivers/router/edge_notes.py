@@ -9,8 +9,12 @@ import msgspec
 from twisted.logger import Logger
 
 from controlplane.drivers.driver import Unit
+from controlplane.drivers.router import plans
 from controlplane.drivers.router.files import write_whole
+from controlplane.drivers.router.plans import Backend, Frontend
+from controlplane.drivers.router.workers import Description
 from controlplane.records.types import Instant, Oid, Record
+from controlplane.records.workers import Address, WorkerSpec
 
 log = Logger()
 
@@ -33,6 +37,36 @@ class EdgeWorker(Record, frozen=True, kw_only=True):
 
     leans_on: tuple[str, ...] = ()
     """Sockets of routers to which a proxy has sessions of its own."""
+
+
+def edge_worker(
+    spec: WorkerSpec,
+    config: Backend | Frontend,
+    worker_id: str,
+    described: Description,
+    port: int | None,
+    addresses: tuple[Address, ...],
+) -> EdgeWorker:
+    """Return what is written down of a worker that serves with this configuration."""
+    unit = Unit(
+        oid=spec.oid,
+        digest=spec.digest,
+        started=described.started,
+        pid=described.pid,
+        realms=plans.realm_names(config),
+        addresses=addresses,
+    )
+    is_router = isinstance(config, Backend)
+    return EdgeWorker(
+        unit=unit,
+        kind="router" if is_router else "proxy",
+        worker_id=worker_id,
+        cluster=config.cluster,
+        process_started=described.started,
+        port=port,
+        socket=config.socket if isinstance(config, Backend) else None,
+        leans_on=() if isinstance(config, Backend) else tuple(sorted(plans.leaned_on(config))),
+    )
 
 
 class _Written(Record, frozen=True, kw_only=True):
