@@ -198,11 +198,11 @@ class _Run:
         world, witness = self.world, self.witness
         world.run(SETTLED_S)
         self._require_converged("some seconds after it was so")
-        before = witness.commits, witness.starts_seen, len(world.events)
+        before = witness.changes, witness.starts_seen, len(world.events)
         world.run(CALM_S)
-        after = witness.commits, witness.starts_seen, len(world.events)
+        after = witness.changes, witness.starts_seen, len(world.events)
         if before != after:
-            world.broken.append(f"something went on in the calm: commits, starts and events {before}, then {after}")
+            world.broken.append(f"something went on in the calm: changes, starts and events {before}, then {after}")
         self._raise()
 
     # 4. Epilogue

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from controlplane.errors import ControlPlaneError, InternalError
 from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerSpec
-from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
+from controlplane.store.catalog import AUDIT, MEMBERSHIPS, NODES, WORKERS
 from tests.simulation.clock import Killed
 from tests.simulation.commits import check_events, check_numbers, check_silence, check_statuses, check_versions
 from tests.simulation.disk import Disk, Step
@@ -37,6 +37,9 @@ class Witness(Observer):
         self.handling = Handling()
         self.history = History()
         self.commits = 0
+        self.changes = 0
+        """Commits that did more than to write down a refusal, as of an agent that was taken out and keeps trying."""
+
         self.starts_seen = 0
         self._offline_since: dict[str, float] = {}
         self._published = 0
@@ -58,6 +61,7 @@ class Witness(Observer):
 
     def committed(self, steps: list[Step]) -> None:
         self.commits += 1
+        self.changes += any(step.space != AUDIT.space for step in steps)
         last = self.mirror.last_event
         changes = []
         for step in steps:
