@@ -64,15 +64,19 @@ class Messenger(Protocol):
 class _Uplink:
     """What is known of one attached agent."""
 
-    __slots__ = ("acknowledged", "boot", "pending", "sent", "sequence", "session")
+    __slots__ = ("acknowledged", "boot", "pending", "sent", "sequence", "session", "since")
 
-    def __init__(self, session: int, report: Report, acknowledged: int | None) -> None:
+    def __init__(self, session: int, report: Report, assignment: int, acknowledged: int | None) -> None:
         self.session = session
         self.boot = report.boot
         self.sequence = report.sequence
         self.acknowledged = acknowledged
         self.sent: int | None = None
         self.pending: dict[Oid, int] = {}
+        """Workers that changed since, with the version in which they did."""
+
+        self.since = assignment
+        """What changed before this version is not in `pending`, so no difference can be made to an older one."""
 
 
 class Uplinks:
@@ -156,7 +160,7 @@ class Uplinks:
             self._presences.wake(node_oid)
             return
         current = report.epoch == self._epoch(node_oid) and report.version == assignment
-        self._uplinks[node_oid] = _Uplink(session, report, assignment if current else None)
+        self._uplinks[node_oid] = _Uplink(session, report, assignment, assignment if current else None)
         self._nodes[session] = node_oid
         self._presences.wake(node_oid)
         self._pushes.wake(node_oid)
@@ -179,7 +183,9 @@ class Uplinks:
         if uplink is None or uplink.boot != report.boot:
             return
         uplink.sequence = max(uplink.sequence, report.sequence)
-        if report.epoch == self._epoch(node_oid) and report.version > (uplink.acknowledged or -1):
+        if report.epoch != self._epoch(node_oid) or report.version < uplink.since:
+            return
+        if uplink.acknowledged is None or report.version > uplink.acknowledged:
             uplink.acknowledged = report.version
             uplink.pending = {oid: version for oid, version in uplink.pending.items() if version > report.version}
 

@@ -4,6 +4,7 @@ import pytest
 from twisted.logger import globalLogPublisher
 
 from controlplane.errors import StoreFull
+from controlplane.records.protocol import ASSIGNMENT_TOPIC
 from controlplane.records.types import NANOSECONDS
 from controlplane.store.database import renew_epoch
 from tests.simulation.disk import no_bytes_more
@@ -183,3 +184,37 @@ def test_a_node_whose_absence_and_return_are_written_together_is_online(world):
     world.run(10)
     assert node_status(world, machine) == "online"
     assert {worker["status"] for worker in world.workers(cluster)} == {"RUNNING"}
+
+
+def test_no_difference_is_made_to_an_assignment_from_before_the_agent_attached(world, monkeypatch):
+    """What changed while the agent was away was left out of it: the workers that were taken away went on for ever."""
+    cluster = start_cluster(world, scale=5)
+    (group,) = world.call("list_routercluster_workergroups", cluster)
+    machine = world.machines[0]
+    machine.kill_agent()
+    for oid in list(machine.units):
+        machine.kill_worker(oid)
+    world.run(15)
+    world.call("scale_routercluster_workergroup", cluster, group, 1)
+    world.run(1)
+    messenger = world.plane.uplinks._messenger
+    lost = []
+    send = messenger.send
+
+    def lose_the_first(topic, session, payload):
+        if topic == ASSIGNMENT_TOPIC and not lost:
+            lost.append(payload)
+        else:
+            send(topic, session, payload)
+
+    monkeypatch.setattr(messenger, "send", lose_the_first)
+    machine.start_agent()
+    # Its workers are back, which it reports with the assignment that it has; and the next change is made.
+    world.run(0.2)
+    assert len(lost) == 1
+    assert lost[0]["base"] is None
+    world.call("scale_routercluster_workergroup", cluster, group, 3)
+    world.run(10)
+    known = {worker["oid"] for worker in world.workers(cluster)}
+    assert {str(oid) for oid in machine.units} <= known
+    assert len(known) == 4

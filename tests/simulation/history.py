@@ -30,6 +30,7 @@ class History:
 
     def __init__(self) -> None:
         self._registers: dict[Key, list[Write]] = {}
+        self._anew = float("-inf")
 
     def begin(self, values: Mapping[Key, Any], now: float) -> list[tuple[Key, Write]]:
         """Take note that somebody is about to write; returns what is told of the outcome."""
@@ -47,9 +48,10 @@ class History:
                 self._registers[key].remove(write)
 
     def acknowledge(self, attempt: list[tuple[Key, Write]], now: float) -> None:
-        """Take note that everything was written."""
+        """Take note that everything was written, unless the answer may be from a store that was replaced since."""
         for _, write in attempt:
-            write.acknowledged = now
+            if write.begun >= self._anew:
+                write.acknowledged = now
 
     def check(self, mirror: Mirror, keys: list[Key] | None = None) -> Iterator[str]:
         """Yield what was acknowledged and is not there."""
@@ -65,6 +67,7 @@ class History:
 
     def begin_anew(self, mirror: Mirror, now: float) -> None:
         """Take note that the store was replaced by a backup: what is in it counts from now on."""
+        self._anew = now
         for key, writes in self._registers.items():
             late = [write for write in writes if write.acknowledged is None and write.begun > now - LATE_S]
             present = Write(_found(mirror, key), now)

@@ -261,8 +261,13 @@ class Network:
         if session.open:
             session.open = False
             session.break_off("the line was lost")
-            session._clock.hand(session.agent.left)
+            session._clock.hand(self._left, session)
         self._over(session.machine.line, UP, lambda: self.world.clock.callLater(notice_after, self._forget, session))
+
+    def _left(self, session: Session) -> None:
+        """Tell an agent that its session is over, unless it has another one by now: so does its connection."""
+        if session.agent._link in (session, None):
+            session.agent.left()
 
     def close_at_router(self, session: Session) -> None:
         """End a session at the router's side; the agent is told over the line."""
@@ -273,7 +278,7 @@ class Network:
         if session.open:
             session.open = False
             session.break_off("the router ended the session")
-            session._clock.hand(session.agent.left)
+            session._clock.hand(self._left, session)
         if session is session.machine.session:
             session.machine.lost(session)
 

@@ -117,20 +117,22 @@ class Users:
             "grace_period": self._random.choice([0.5, 2, 5]),
             "routers": self._random.choice([1, 1, 2]),
         }
+        begun = self._world.clock.now
         answer = await self._call(caller, "create_routercluster", definition)
         if answer is not None:
             oid = answer["oid"]
             self.clusters[oid] = name
-            self._witness.told({("cluster", oid): True, ("run", oid): False, ("label", oid): None})
+            self._witness.told({("cluster", oid): True, ("run", oid): False, ("label", oid): None}, begun)
 
     async def _add_group(self, caller: Caller, cluster: str) -> None:
         if sum(home == cluster for home in self.groups.values()) >= GROUPS_MAX:
             return
         scale = self._random.randrange(1, SCALE_MAX)
+        begun = self._world.clock.now
         answer = await self._call(caller, "add_routercluster_workergroup", cluster, {"scale": scale})
         if answer is not None:
             self.groups[answer["oid"]] = cluster
-            self._witness.told({("scale", cluster, answer["oid"]): scale})
+            self._witness.told({("scale", cluster, answer["oid"]): scale}, begun)
 
     async def _add_node(self, caller: Caller, cluster: str, machine: Machine) -> None:
         limits = {}
@@ -166,9 +168,10 @@ class Users:
             await sleep(self._world.clock, self._random.random() * 3)
         while self._active:
             name = f"{machine.name}-{self._random.getrandbits(32)}"
+            begun = self._world.clock.now
             answer = await self._call(caller, "pair_node", pubkey=machine.pubkey, authid=name)
             if answer is not None:
-                self._witness.told({("node", answer["oid"]): True})
+                self._witness.told({("node", answer["oid"]): True}, begun)
                 return
             if machine.pubkey in self._witness.paired():
                 return

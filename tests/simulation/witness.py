@@ -144,9 +144,9 @@ class Witness(Observer):
         """Take note that a user was told that nothing was written."""
         self.history.refused(attempt)
 
-    def told(self, values: Mapping[Key, Any]) -> None:
-        """Take note of what a user was told of something new."""
-        attempt = self.history.begin(values, self._now())
+    def told(self, values: Mapping[Key, Any], begun: float | None = None) -> None:
+        """Take note of what a user was told of something new, by a call that was made at this time."""
+        attempt = self.history.begin(values, self._now() if begun is None else begun)
         self.history.acknowledge(attempt, self._now())
 
     def paired(self) -> set[str]:
