@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import reprlib
 import sys
 import tempfile
 from collections import Counter
@@ -32,6 +33,9 @@ from tests.fuzz.values import bent, value
 
 BATCH_LENGTH = 500
 REPLY_BYTES_MAX = 8 * 1024 * 1024
+SHORT = reprlib.Repr()
+"""Shows values that are nested more deeply than Python can show."""
+
 NOW = 1_700_000_000_000_000_000
 PEOPLE = [
     Principal(oid=UUID(int=n), authid=role, pubkey=f"{1_000 + n:064x}", role=role, created=0)
@@ -235,7 +239,7 @@ class Run:
         if call.uri.endswith("stat_routercluster") and random.random() < 0.3:
             self._answer(bench, random)
         if show is not None:
-            sys.stdout.write(f"{show} {caller} {call!r}\n")
+            sys.stdout.write(f"{show} {caller} {call.uri} {SHORT.repr(call.args)} {SHORT.repr(call.kwargs)}\n")
         before = bench.writes()
         try:
             reply = bench.outcome(caller, call.uri, call.args, call.kwargs)
