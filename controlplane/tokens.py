@@ -13,7 +13,7 @@ import cbor2
 import msgspec
 from autobahn.wamp.cryptosign import CryptosignKey
 
-from controlplane.errors import InvalidArgument
+from controlplane.errors import InvalidArgument, UnknownKey
 from controlplane.records.types import Record, from_bytes, to_bytes
 
 PREFIX = "cpjoin-"
@@ -71,3 +71,10 @@ def read_token(text: str) -> Token:
 
 def _checksum(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:CHECKSUM_LENGTH]
+
+
+def void() -> UnknownKey:
+    """Return what to say when nobody knows the key of a token."""
+    return UnknownKey(
+        "the token is void: it was used, it is too old, or it was taken back", next_step="ask for another one"
+    )

@@ -14,11 +14,11 @@ import msgspec
 from autobahn.wamp.cryptosign import CryptosignKey
 from twisted.logger import Logger
 
-from controlplane.errors import ControlPlaneError, InvalidConfiguration
+from controlplane.errors import ControlPlaneError, InvalidConfiguration, UnknownKey
 from controlplane.keys import KEY_FILE, ensure_key, make_key, public_key, read_key
 from controlplane.records.protocol import JOIN_NODE, ROTATE_KEY
 from controlplane.records.types import Record
-from controlplane.tokens import Token
+from controlplane.tokens import Token, void
 from controlplane.wamp import Login, Session, join_once, require_protected
 
 JOINED_FILE = "joined.json"
@@ -94,7 +94,10 @@ async def join(reactor: Any, token: Token, directory: Path, key: CryptosignKey, 
         return
     login = Login(url=token.url, realm=token.realm, authrole=JOINING_ROLE, server_keys=token.server_keys)
     require_protected(login)
-    session = await join_once(reactor, login, token.key())
+    try:
+        session = await join_once(reactor, login, token.key())
+    except UnknownKey:
+        raise void() from None
     try:
         paired = await session.call(JOIN_NODE, JOIN_WITHIN_S, pubkey=public_key(key), node_name=name)
     finally:

@@ -65,7 +65,7 @@ class Tunnels:
         self._reactor = reactor
         self._directory = directory
         self._sockets = sockets
-        self._range = ports
+        self._ports = Ports(directory / "ports.json", ports)
         self._name = name
         self._stunnel = stunnel
         self._plan = TunnelPlan()
@@ -79,7 +79,6 @@ class Tunnels:
         """Adopt the ends that run, and start those that were kept and do not."""
         for each in (self._directory, self._directory / "keys", self._directory / "ends"):
             each.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        self._ports = Ports(self._directory / "ports.json", self._range)
         try:
             self._plan = msgspec.json.decode((self._directory / "plan.json").read_bytes(), type=TunnelPlan)
         except FileNotFoundError:

@@ -23,7 +23,7 @@ from controlplane.errors import (
 )
 from controlplane.keys import make_key, public_key, read_key
 from controlplane.records.protocol import REGISTER_KEY
-from controlplane.tokens import Token, new_secret, read_token
+from controlplane.tokens import Token, new_secret, read_token, void
 from controlplane.wamp import Login, Session, join_once, require_protected
 
 ROTATED_WITHIN_S = 30.0
@@ -80,7 +80,10 @@ def register_user(connection: str | None, text: str) -> Path:
     async def work(reactor: Any) -> Any:
         login = Login(url=token.url, realm=token.realm, authrole=JOINING_ROLE, server_keys=token.server_keys)
         require_protected(login)
-        session = await join_once(reactor, login, token.key())
+        try:
+            session = await join_once(reactor, login, token.key())
+        except UnknownKey:
+            raise void() from None
         try:
             return await session.call(REGISTER_KEY, CALL_WITHIN_S, pubkey=public_key(key))
         finally:
