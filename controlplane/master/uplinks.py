@@ -170,19 +170,25 @@ class Uplinks:
         uplink = self._uplinks.get(node_oid)
         return uplink.session if uplink else None
 
-    def is_news(self, node_oid: Oid, session: int, report: Report) -> bool:
-        """Say whether a report is newer than the last one; raises `NotAttached` for another session's."""
+    def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
+        """Say whether a report is newer than all that were accepted; raises `NotAttached` for another session's.
+
+        It counts at once: two reports may be written in one commit. One that cannot be written is said again by its
+        agent, with a number of its own.
+        """
         uplink = self._uplinks.get(node_oid)
         if uplink is None or uplink.session != session or uplink.boot != report.boot:
             raise NotAttached("this session is not attached for its node", next_step="attach again")
-        return report.sequence > uplink.sequence
+        if report.sequence <= uplink.sequence:
+            return False
+        uplink.sequence = report.sequence
+        return True
 
     def acknowledge(self, node_oid: Oid, report: Report) -> None:
         """Take note of a report that is stored, and of the assignment that the agent holds."""
         uplink = self._uplinks.get(node_oid)
         if uplink is None or uplink.boot != report.boot:
             return
-        uplink.sequence = max(uplink.sequence, report.sequence)
         if report.epoch != self._epoch(node_oid) or report.version < uplink.since:
             return
         if uplink.acknowledged is None or report.version > uplink.acknowledged:

@@ -58,7 +58,7 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
 def report_workers(call: WritingCall, report: Report) -> Receipt:
     """Say what changed on a node since the last report."""
     node = own_node(call)
-    if call.agents.is_news(node.oid, call.caller.session, report):
+    if call.agents.accept(node.oid, call.caller.session, report):
         apply_report(call.ledger, node, report)
     agents, oid = call.agents, node.oid
     call.ledger.change.after_commit(lambda: agents.acknowledge(oid, report))

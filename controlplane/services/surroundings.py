@@ -27,7 +27,7 @@ class Agents(Protocol):
         """Return the session that a node is reached by."""
         ...
 
-    def is_news(self, node_oid: Oid, session: int, report: Report) -> bool:
+    def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
         """Say whether a report is newer than the last one; raises `NotAttached` for another session's."""
         ...
 

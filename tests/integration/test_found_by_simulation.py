@@ -1,11 +1,13 @@
 """Defects that the simulation found, each as a story of its own."""
 
+import msgspec
 import pytest
 from twisted.logger import globalLogPublisher
 
 from controlplane.errors import StoreFull
-from controlplane.records.protocol import ASSIGNMENT_TOPIC
-from controlplane.records.types import NANOSECONDS
+from controlplane.records.principals import Caller
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, REPORT_WORKERS
+from controlplane.records.types import NANOSECONDS, to_wire
 from controlplane.store.database import renew_epoch
 from tests.simulation.disk import no_bytes_more
 from tests.simulation.world import World
@@ -218,3 +220,20 @@ def test_no_difference_is_made_to_an_assignment_from_before_the_agent_attached(w
     known = {worker["oid"] for worker in world.workers(cluster)}
     assert {str(oid) for oid in machine.units} <= known
     assert len(known) == 4
+
+
+def test_of_two_reports_in_one_commit_the_newer_one_counts(world):
+    """The older one came later, and both were taken for news: what it said stayed, and nobody said it again."""
+    cluster = start_cluster(world)
+    machine = next(machine for machine in world.machines if machine.units)
+    report = machine.agent._build(True, {})
+    older = msgspec.structs.replace(
+        report,
+        sequence=report.sequence + 1,
+        workers=tuple(msgspec.structs.replace(said, digest="before", pid=1) for said in report.workers),
+    )
+    newer = msgspec.structs.replace(report, sequence=report.sequence + 2)
+    caller = Caller(session=machine.session.id, authid=str(machine.oid), authrole="agent")
+    answers = [world.ask(REPORT_WORKERS, caller=caller, report=to_wire(said)) for said in (newer, older)]
+    world.run_until(lambda: all(answer.called for answer in answers), 5)
+    assert 1 not in {worker["pid"] for worker in world.workers(cluster)}

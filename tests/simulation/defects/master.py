@@ -42,9 +42,9 @@ def _accept_old_sessions(self: Uplinks, node_oid: Any, _session: int, report: An
     return bool(report.sequence > uplink.sequence or uplink.boot != report.boot)
 
 
-def _accept_duplicates(is_news: Any) -> Any:
+def _accept_duplicates(accept: Any) -> Any:
     def other(self: Uplinks, node_oid: Any, session: int, report: Any) -> bool:
-        is_news(self, node_oid, session, report)
+        accept(self, node_oid, session, report)
         return True
 
     return other
@@ -227,12 +227,12 @@ DEFECTS = (
         around(Drafts, "of", _remember_undone),
     ),
     Defect(
-        "old-session-accepted", "reports of any session are taken", replaced((Uplinks, "is_news", _accept_old_sessions))
+        "old-session-accepted", "reports of any session are taken", replaced((Uplinks, "accept", _accept_old_sessions))
     ),
     Defect(
         "duplicate-applied",
         "a report that arrives late or twice is applied",
-        around(Uplinks, "is_news", _accept_duplicates),
+        around(Uplinks, "accept", _accept_duplicates),
     ),
     Defect("sent-once", "an assignment that was lost is not sent again", around(Uplinks, "_push", _send_once)),
     Defect(
