@@ -28,7 +28,10 @@ class Agents(Protocol):
         ...
 
     def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
-        """Say whether a report is newer than the last one; raises `NotAttached` for another session's."""
+        """Say whether a report is newer than all that were accepted, and count it among them.
+
+        Raises `NotAttached` for another session's.
+        """
         ...
 
     def acknowledge(self, node_oid: Oid, report: Report) -> None:
