@@ -1,9 +1,13 @@
 """A man in the middle: ends TLS with a certificate of his own, reads everything, and passes it on to the router."""
 
+import select
 import socket
 import ssl
 import threading
 from pathlib import Path
+
+SILENT_S = 30
+"""Someone in the middle has no reason to be slow, or to wait for ever."""
 
 
 class ManInTheMiddle:
@@ -41,27 +45,43 @@ class ManInTheMiddle:
         careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
         try:
             fooled = self._context.wrap_socket(client, server_side=True)
-            # Someone in the middle has no reason to be slow, or to wait for ever.
-            fooled.settimeout(30)
+            fooled.settimeout(SILENT_S)
             router = careless.wrap_socket(socket.create_connection(("127.0.0.1", self._to), 10))
-            router.settimeout(30)
+            router.settimeout(SILENT_S)
             self._open += [fooled, router]
         except OSError:
             client.close()
             return
-        threading.Thread(target=self._pass_on, args=(router, fooled), daemon=True).start()
-        self._pass_on(fooled, router, remember=True)
-
-    def _pass_on(self, source: ssl.SSLSocket, sink: ssl.SSLSocket, *, remember: bool = False) -> None:
         try:
-            while data := source.recv(65536):
-                if remember:
-                    self.heard += data
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
+            self._pass_on(fooled, router)
+        except (OSError, ValueError):
+            pass  # One of them has gone, or `close` was called.
+        for end in (fooled, router):
             try:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def _pass_on(self, fooled: ssl.SSLSocket, router: ssl.SSLSocket) -> None:
+        """Pass on in both directions until one of them ends.
+
+        In one thread: OpenSSL does not allow that one thread reads from a connection while another one writes to it.
+        """
+        other = {fooled: router, router: fooled}
+        while True:
+            waiting = [end for end in other if end.pending()] or select.select(list(other), [], [], SILENT_S)[0]
+            if not waiting:
+                return
+            for source in waiting:
+                source.setblocking(False)
+                try:
+                    data = source.recv(65536)
+                except ssl.SSLWantReadError:
+                    continue  # Something of TLS itself.
+                finally:
+                    source.settimeout(SILENT_S)
+                if not data:
+                    return
+                if source is fooled:
+                    self.heard += data
+                other[source].sendall(data)

@@ -56,8 +56,9 @@ def scenario(*, suite: bool = False, restarts: tuple[str, ...] = ()) -> Callable
 
 @scenario(suite=True)
 async def cut_short(world: World) -> None:
-    """One agent cut off for 3 s, which nobody notices."""
+    """One agent cut off for 3 s, in which it is to do something; nobody notices."""
     world.network.cut("node1")
+    await world.probe()
     await sleep(reactor, SHORT_S)
 
 
@@ -129,9 +130,10 @@ async def cut_console(world: World) -> None:
 
 @scenario(suite=True)
 async def flapping_fast(world: World) -> None:
-    """A line that comes and goes twice a second."""
+    """A line that comes and goes twice a second, with a change each time that it is away."""
     for _ in range(12):
         world.network.cut("node1", "node2")
+        await world.probe()
         await sleep(reactor, 0.3)
         world.network.heal()
         await sleep(reactor, 0.2)
@@ -287,6 +289,7 @@ async def resets(world: World) -> None:
 async def one_reset(world: World) -> None:
     """Every connection is ended once, at the next packet."""
     world.network.spoil_both(*world.edges, reset=1.0)
+    await world.probe()
     await sleep(reactor, 4.5)
 
 
