@@ -11,10 +11,10 @@ import msgspec
 from twisted.logger import Logger
 
 from controlplane.agent.stunnel import AUTHORITY, CERTIFICATE, KEY, REVOCATIONS, Stunnel, configuration
-from controlplane.drivers.router.files import write_whole
+from controlplane.drivers.files import write_whole
+from controlplane.drivers.ports import Ports
+from controlplane.drivers.processes import Identity, Process, boot, identify, spawn
 from controlplane.drivers.router.outputs import OutputFile
-from controlplane.drivers.router.ports import Ports
-from controlplane.drivers.router.processes import Identity, Process, boot, identify, spawn
 from controlplane.records.tunnels import Tunnel, TunnelLine
 from controlplane.records.types import Record, Seconds
 

@@ -19,8 +19,8 @@ from twisted.logger import Logger
 
 from controlplane.agent.ends import End, Surroundings
 from controlplane.agent.stunnel import Stunnel, is_usable
-from controlplane.drivers.router.files import write_whole
-from controlplane.drivers.router.ports import Ports
+from controlplane.drivers.files import write_whole
+from controlplane.drivers.ports import Ports
 from controlplane.errors import ControlPlaneError, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, SYNC_TUNNELS, TUNNELS_TOPIC

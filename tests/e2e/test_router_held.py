@@ -12,8 +12,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from controlplane.drivers.processes import identify, kill
 from controlplane.drivers.router.held import ANSWER_LIMIT_S, HeldSocket
-from controlplane.drivers.router.processes import identify, kill
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 from twisted.internet.task import Clock
 
+from controlplane.drivers.processes import Identity
 from controlplane.drivers.router import notes as notes_module
 from controlplane.drivers.router.notes import Notes, WorkerNote
 from controlplane.drivers.router.outputs import KEPT_LENGTH, LENGTH_MAX, LOOK_EVERY_S, OutputFile
-from controlplane.drivers.router.processes import Identity
 from controlplane.records.workers import Address
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from controlplane.drivers.router.ports import Ports
+from controlplane.drivers.ports import Ports
 from controlplane.errors import WorkerFailed
 
 HOST = "127.0.0.1"

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from controlplane.clock import limit
+from controlplane.drivers.processes import Glance, State
 from controlplane.drivers.router.probes import (
     ANSWER_LIMIT_S,
     BUSY_MISSES_MAX,
@@ -16,7 +17,6 @@ from controlplane.drivers.router.probes import (
     Probe,
     guilt_through,
 )
-from controlplane.drivers.router.processes import Glance, State
 
 SECOND = 1_000_000_000
 IDLE = (Glance(State.OTHER, 0), Glance(State.OTHER, SECOND // 100))

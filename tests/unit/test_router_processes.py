@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from controlplane.drivers.router.processes import (
+from controlplane.drivers.processes import (
     Identity,
     Process,
     State,

@@ -10,8 +10,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
+from controlplane.drivers.processes import identify, kill, spawn
 from controlplane.drivers.router.notes import WorkerNote
-from controlplane.drivers.router.processes import identify, kill, spawn
 from controlplane.drivers.router.running import LEAVE_LIMIT_S, STALE_LIMIT_S, Phase, Running
 from controlplane.drivers.router.workers import Description
 from controlplane.errors import WorkerFailed

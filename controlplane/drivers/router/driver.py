@@ -18,13 +18,13 @@ from twisted.logger import Logger
 
 from controlplane.clock import limit
 from controlplane.drivers.driver import Surroundings, Unit
+from controlplane.drivers.endings import Endings
+from controlplane.drivers.ports import Ports
+from controlplane.drivers.processes import Identity, connections
 from controlplane.drivers.router import plans, workerpath
-from controlplane.drivers.router.endings import Endings
 from controlplane.drivers.router.node import LocalNode, NodeReactor
 from controlplane.drivers.router.notes import Notes, WorkerNote
 from controlplane.drivers.router.plans import Backend, Frontend, Plan
-from controlplane.drivers.router.ports import Ports
-from controlplane.drivers.router.processes import Identity, connections
 from controlplane.drivers.router.reach import reach_all
 from controlplane.drivers.router.running import Phase, Running
 from controlplane.drivers.router.workers import Workers

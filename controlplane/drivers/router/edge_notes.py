@@ -9,8 +9,8 @@ import msgspec
 from twisted.logger import Logger
 
 from controlplane.drivers.driver import Unit
+from controlplane.drivers.files import write_whole
 from controlplane.drivers.router import plans
-from controlplane.drivers.router.files import write_whole
 from controlplane.drivers.router.plans import Backend, Frontend
 from controlplane.drivers.router.workers import Description
 from controlplane.records.types import Instant, Oid, Record

@@ -15,8 +15,8 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from controlplane.clock import DelayedCall, sleep
+from controlplane.drivers.processes import DescriptorReactor, Identity, Process, identify, kill, spawn
 from controlplane.drivers.router import holder
-from controlplane.drivers.router.processes import DescriptorReactor, Identity, Process, identify, kill, spawn
 from controlplane.errors import WorkerFailed
 
 LOOPBACK = "127.0.0.1"

@@ -20,12 +20,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import DelayedCall, limit
-from controlplane.drivers.router.files import write_whole
-from controlplane.drivers.router.held import LOOPBACK, HeldSocket
-from controlplane.drivers.router.notes import Notes
-from controlplane.drivers.router.outputs import OutputFile
-from controlplane.drivers.router.probes import ANSWER_LIMIT_S, Probe
-from controlplane.drivers.router.processes import (
+from controlplane.drivers.files import write_whole
+from controlplane.drivers.processes import (
     DescriptorReactor,
     Identity,
     Process,
@@ -34,6 +30,10 @@ from controlplane.drivers.router.processes import (
     output_of,
     spawn,
 )
+from controlplane.drivers.router.held import LOOPBACK, HeldSocket
+from controlplane.drivers.router.notes import Notes
+from controlplane.drivers.router.outputs import OutputFile
+from controlplane.drivers.router.probes import ANSWER_LIMIT_S, Probe
 from controlplane.drivers.router.sessions import node_prefix
 from controlplane.drivers.router.uplink import Uplink
 from controlplane.errors import NoAnswer, WorkerFailed

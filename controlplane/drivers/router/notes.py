@@ -10,8 +10,8 @@ import msgspec
 from twisted.logger import Logger
 
 from controlplane.drivers.driver import Unit
-from controlplane.drivers.router.files import write_whole
-from controlplane.drivers.router.processes import Identity, boot
+from controlplane.drivers.files import write_whole
+from controlplane.drivers.processes import Identity, boot
 from controlplane.records.types import Instant, Oid, Record
 from controlplane.records.workers import Address
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import Clock, sleep
-from controlplane.drivers.router.processes import Glance, State, glance
+from controlplane.drivers.processes import Glance, State, glance
 from controlplane.errors import NoAnswer
 
 PERIOD_S = 1.0

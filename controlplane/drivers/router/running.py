@@ -14,9 +14,9 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import DelayedCall, limit
+from controlplane.drivers.processes import DescriptorReactor, Identity, Process, State, glance, identify
 from controlplane.drivers.router.notes import WorkerNote
 from controlplane.drivers.router.probes import ANSWER_LIMIT_S, Probe
-from controlplane.drivers.router.processes import DescriptorReactor, Identity, Process, State, glance, identify
 from controlplane.drivers.router.workers import Description, Workers
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.types import Oid

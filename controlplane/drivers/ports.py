@@ -1,4 +1,4 @@
-"""The TCP port of each cluster on this node: one for all its frontends, kept over restarts, and never anybody else's.
+"""The TCP ports of this node's workers: one for all frontends of a cluster, kept over restarts, never anybody else's.
 
 Which port a cluster has is written down; whether it is ours right now is a lock that the kernel takes back by itself,
 an unbound name on which no other agent of this machine can listen meanwhile. Nothing is said by a name about programs
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from controlplane.drivers.router.files import write_whole
+from controlplane.drivers.files import write_whole
 from controlplane.errors import WorkerFailed
 
 LOCK_NAME = "\0controlplane.port.{port}"
@@ -25,8 +25,10 @@ log = Logger()
 class Ports:
     """Who listens where on this node."""
 
-    def __init__(self, file: Path, allowed: tuple[int, int]) -> None:
+    def __init__(self, file: Path, allowed: tuple[int, int], noun: str = "cluster") -> None:
+        """`noun` says in messages for whom ports are taken."""
         self._file = file
+        self._noun = noun
         self._first, self._last = allowed
         self._clusters: dict[str, int] = _read(file)
         self._users: dict[str, tuple[str, int]] = {}
@@ -72,13 +74,13 @@ class Ports:
         if not self._first <= port <= self._last:
             raise WorkerFailed(
                 f"port {port} is not one that workers of this node may listen on: {self._first} to {self._last}",
-                next_step="leave the port out of the cluster's transport, or change the agent's settings",
+                next_step="leave the port out of the configuration, or change the agent's settings",
             )
         obstacle = self._obstacle(cluster, port, interface)
         if obstacle is not None:
             raise WorkerFailed(
-                f"port {port} of cluster {cluster} cannot be used on this node: {obstacle}",
-                next_step="leave the port out of one cluster's transport, or give it another",
+                f"port {port} of {self._noun} {cluster} cannot be used on this node: {obstacle}",
+                next_step="leave the port out of one configuration, or give it another",
             )
         return port
 
@@ -110,7 +112,7 @@ class Ports:
         if cluster in users:
             return None
         if users:
-            return f"cluster {min(users)} listens there"
+            return f"{self._noun} {min(users)} listens there"
         if not self._lock(port):
             return "another agent of this machine has reserved it"
         if not _is_free(interface, port):
