@@ -64,12 +64,11 @@ class Messenger(Protocol):
 class _Uplink:
     """What is known of one attached agent."""
 
-    __slots__ = ("acknowledged", "boot", "pending", "sent", "sequence", "session", "since")
+    __slots__ = ("acknowledged", "boot", "pending", "sent", "session", "since")
 
     def __init__(self, session: int, report: Report, assignment: int, acknowledged: int | None) -> None:
         self.session = session
         self.boot = report.boot
-        self.sequence = report.sequence
         self.acknowledged = acknowledged
         self.sent: int | None = None
         self.pending: dict[Oid, int] = {}
@@ -100,6 +99,9 @@ class Uplinks:
         self._change = change
         self._uplinks: dict[Oid, _Uplink] = {}
         self._nodes: dict[int, Oid] = {}
+        self._newest: dict[Oid, tuple[Oid, int]] = {}
+        """Run of the agent and number of the newest report that was taken, by node; it outlives sessions."""
+
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
         self._presences: Loop[Oid] = Loop("presences", clock, self._note_presence)
@@ -170,19 +172,21 @@ class Uplinks:
         uplink = self._uplinks.get(node_oid)
         return uplink.session if uplink else None
 
-    def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
-        """Say whether a report is newer than all that were accepted; raises `NotAttached` for another session's.
+    def admit(self, node_oid: Oid, report: Report) -> None:
+        """Count the report of an agent that attaches; raises `NotAttached` when a newer one was heard before.
 
-        It counts at once: two reports may be written in one commit. One that cannot be written is said again by its
-        agent, with a number of its own.
+        What a line held back arrives after what was said since: it must neither undo that nor end the session that the
+        agent has by now. An agent that still waits for this answer attaches again.
         """
+        if not self._is_news(node_oid, report):
+            raise NotAttached("something newer was heard of this agent", next_step="attach again")
+
+    def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
+        """Say whether a report is newer than all that were taken; raises `NotAttached` for another session's."""
         uplink = self._uplinks.get(node_oid)
         if uplink is None or uplink.session != session or uplink.boot != report.boot:
             raise NotAttached("this session is not attached for its node", next_step="attach again")
-        if report.sequence <= uplink.sequence:
-            return False
-        uplink.sequence = report.sequence
-        return True
+        return self._is_news(node_oid, report)
 
     def acknowledge(self, node_oid: Oid, report: Report) -> None:
         """Take note of a report that is stored, and of the assignment that the agent holds."""
@@ -198,6 +202,7 @@ class Uplinks:
     def detach(self, node_oid: Oid, assignment: int, reason: str) -> None:
         """Have a node that was taken out stop everything, and end its session; `assignment` was its last version."""
         uplink = self._uplinks.pop(node_oid, None)
+        self._newest.pop(node_oid, None)
         if uplink is not None:
             self._nodes.pop(uplink.session, None)
             nothing = Assignment(epoch=self._epoch(node_oid), version=assignment + 1)
@@ -272,6 +277,18 @@ class Uplinks:
             self._messenger.send(QUESTION_TOPIC, uplink.session, to_wire(asked))
 
     # Inside
+
+    def _is_news(self, node_oid: Oid, report: Report) -> bool:
+        """Say whether a report is newer than all before, and count it.
+
+        It counts at once: two reports may be written in one commit. One that cannot be written is said again by its
+        agent, with a number of its own.
+        """
+        boot, newest = self._newest.get(node_oid, (None, 0))
+        if boot == report.boot and report.sequence <= newest:
+            return False
+        self._newest[node_oid] = report.boot, report.sequence
+        return True
 
     def _put_question(
         self, session: int, node: Oid, question: Mapping[str, Any], within: Seconds

@@ -24,11 +24,12 @@ EPOCHS_KEPT = 20_000
 """Nodes whose identity of versions is not computed anew for every report."""
 
 
-@procedure(ATTACH_AGENT, needs="agent", writes=True, raises=(NotAuthorized,))
+@procedure(ATTACH_AGENT, needs="agent", writes=True, raises=(NotAuthorized, NotAttached))
 def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachment:
     """Say that a node's agent is there, what its machine is, and what runs on it now."""
     node = own_node(call)
     _require_usable(facts)
+    call.agents.admit(node.oid, report)
     ledger = call.ledger
     if node.capacity_max is not None:
         stated = node.capacity_max if facts.capacity is None else facts.capacity

@@ -27,6 +27,10 @@ class Agents(Protocol):
         """Return the session that a node is reached by."""
         ...
 
+    def admit(self, node_oid: Oid, report: Report) -> None:
+        """Count the report of an agent that attaches; raises `NotAttached` when a newer one was heard before."""
+        ...
+
     def accept(self, node_oid: Oid, session: int, report: Report) -> bool:
         """Say whether a report is newer than all that were accepted, and count it among them.
 

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 from twisted.logger import globalLogPublisher
 
-from controlplane.errors import StoreFull
+from controlplane.errors import NotAttached, StoreFull
 from controlplane.records.principals import Caller
-from controlplane.records.protocol import ASSIGNMENT_TOPIC, REPORT_WORKERS
+from controlplane.records.protocol import ASSIGNMENT_TOPIC, ATTACH_AGENT, REPORT_WORKERS
 from controlplane.records.types import NANOSECONDS, to_wire
 from controlplane.store.database import renew_epoch
 from tests.simulation.disk import no_bytes_more
@@ -237,3 +237,39 @@ def test_of_two_reports_in_one_commit_the_newer_one_counts(world):
     answers = [world.ask(REPORT_WORKERS, caller=caller, report=to_wire(said)) for said in (newer, older)]
     world.run_until(lambda: all(answer.called for answer in answers), 5)
     assert 1 not in {worker["pid"] for worker in world.workers(cluster)}
+
+
+@pytest.mark.parametrize("former", [0, 1])
+def test_what_an_agent_said_when_it_attached_does_not_undo_what_it_said_since(world, former):
+    """A line had held it back: workers ran with an older configuration for ever, because nobody said otherwise again."""
+    cluster = start_cluster(world)
+    machine = next(machine for machine in world.machines if machine.units)
+    late = machine.agent._build(True, {})
+    late = msgspec.structs.replace(
+        late, workers=tuple(msgspec.structs.replace(said, digest="before", pid=1) for said in late.workers)
+    )
+    world.call("update_routercluster", cluster, {"config": config("staff")})
+    world.run(5)
+    before = world.workers(cluster)
+    session = machine.session
+    caller = Caller(session=session.id - former, authid=str(machine.oid), authrole="agent")
+    with pytest.raises(NotAttached):
+        world.call(ATTACH_AGENT, caller=caller, facts=to_wire(machine.facts), report=to_wire(late))
+    world.run(1)
+    assert world.workers(cluster) == before
+    assert machine.session is session
+    assert session.open
+
+
+def test_an_agent_that_starts_anew_is_believed_whatever_the_one_before_it_said(world):
+    cluster = start_cluster(world)
+    machine = next(machine for machine in world.machines if machine.units)
+    for _ in range(20):
+        machine.agent._build(True, {})  # Its numbers are far ahead of those of the next one.
+    world.call("update_routercluster", cluster, {"config": config("staff")})
+    world.run(5)
+    machine.power_cut()
+    machine.start_agent()
+    world.run(5)
+    assert {worker["status"] for worker in world.workers(cluster)} == {"RUNNING"}
+    assert node_status(world, machine) == "online"

@@ -39,7 +39,7 @@ def _accept_old_sessions(self: Uplinks, node_oid: Any, _session: int, report: An
     uplink = self._uplinks.get(node_oid)
     if uplink is None:
         raise NotAttached("nobody is attached")
-    return bool(report.sequence > uplink.sequence or uplink.boot != report.boot)
+    return self._is_news(node_oid, report)
 
 
 def _accept_duplicates(accept: Any) -> Any:
