@@ -241,7 +241,7 @@ def test_of_two_reports_in_one_commit_the_newer_one_counts(world):
 
 @pytest.mark.parametrize("former", [0, 1])
 def test_what_an_agent_said_when_it_attached_does_not_undo_what_it_said_since(world, former):
-    """A line had held it back: workers ran with an older configuration for ever, because nobody said otherwise again."""
+    """A line had held it back: workers seemed to run an older configuration, and nobody said otherwise again."""
     cluster = start_cluster(world)
     machine = next(machine for machine in world.machines if machine.units)
     late = machine.agent._build(True, {})
