@@ -277,8 +277,8 @@ def test_an_agent_cannot_take_more_than_its_invitation_admits(plane):
     paired = plane.call("join_node", pubkey=KEY, caller=joined(plane, 70, login(plane, TOKEN_KEY)))
     facts = {"version": "1", "machine": "m", "address": "127.0.0.1", "sockets": "/x", "drivers": [], "ports": [1, 2]}
     agent = joined(plane, 71, login(plane, KEY))
-    for stated, taken in ((None, 3), (2, 2), (100, 3)):
-        report = {"boot": paired["node_oid"], "sequence": 1}
+    for number, (stated, taken) in enumerate(((None, 3), (2, 2), (100, 3))):
+        report = {"boot": paired["node_oid"], "sequence": number}
         plane.call("attach_agent", facts={**facts, "capacity": stated}, report=report, caller=agent)
         assert plane.call("get_node", paired["node_oid"])["capacity"] == taken
 
