@@ -19,10 +19,14 @@ def commands_of(document: Path) -> list[str]:
     return commands
 
 
-def run_commands(commands: list[str], directory: Path) -> str:
-    """Run commands one after the other in a directory, end what is left of them, and return what they said."""
+def run_commands(commands: list[str], directory: Path, *programs: Path) -> str:
+    """Run commands one after the other in a directory, end what is left of them, and return what they said.
+
+    `programs` are directories to look for programs in first.
+    """
     # Those that run on are put into the background in the text already; they are to be up before the next one.
-    script = ["set -eu", f"export PATH={Path(sys.executable).parent}:$PATH"]
+    path = [*programs, Path(sys.executable).parent]
+    script = ["set -eu", f"export PATH={':'.join(map(str, path))}:$PATH"]
     asked = "controlplane call list_nodes --connection state/connection.json >/dev/null 2>&1"
     for command in commands:
         script.append(f"echo '+ {command.replace(chr(39), '')}'")

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,28 @@ class Installation:
             await self.call("stop_routercluster", cluster)
         await self.until_status(cluster, "STOPPED")
         await self.call("delete_routercluster", cluster)
+
+
+@asynccontextmanager
+async def running(made: Installation, directory: Path | None = None) -> AsyncIterator[Installation]:
+    """Start an installation, and stop it whatever happens; nothing that knows its directory may be left then.
+
+    `directory` is given when there is more in it that is stopped first.
+    """
+    try:
+        await made.start()
+        yield made
+    finally:
+        made.stop()
+        end_what_is_left(directory or made.directory)
+
+
+def end_what_is_left(directory: Path) -> None:
+    """Fail when processes are left that have to do with a directory, and end them."""
+    left = processes_of(directory)
+    for process in left:
+        process.kill()
+    assert not left, f"left running: {left}"
 
 
 class Client:

@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 
 from tests.bench.__main__ import MODULES
-from tests.e2e.installation import Installation, processes_of
+from tests.e2e.installation import Installation, running
 
 SMALL = {
     "writes": {"rounds": 1, "single": 5, "group": 250},
@@ -29,16 +29,8 @@ SMALL_ON_REAL_PARTS = {
 @pytest_twisted.async_yield_fixture(scope="module")
 async def one_node(tmp_path_factory):
     """Router, master and one agent."""
-    made = Installation(tmp_path_factory.mktemp("bench"), nodes=1)
-    try:
-        await made.start()
+    async with running(Installation(tmp_path_factory.mktemp("bench"), nodes=1)) as made:
         yield made
-    finally:
-        made.stop()
-        left = processes_of(made.directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
 
 
 def test_every_benchmark_is_tried_here():

@@ -1,6 +1,6 @@
 """Unmodified edge nodes of Crossbar.io under our master: paired, carrying workers, failing, and coming back.
 
-The `crossbar` that is run is the one of the `router` extra, as it comes from PyPI.
+The `crossbar` that is run comes from PyPI, in an environment of its own.
 """
 
 import os
@@ -16,7 +16,7 @@ from twisted.internet import reactor
 from controlplane.errors import NoSuchObject
 from controlplane.keys import make_key
 from controlplane.wamp import Login, join_once
-from tests.e2e.installation import Client, Installation, processes_of, url_of
+from tests.e2e.installation import Client, Installation, end_what_is_left, url_of
 from tests.e2e.upstream import EdgeNode
 
 ensureDeferred = pytest_twisted.ensureDeferred
@@ -41,10 +41,7 @@ async def plane(tmp_path_factory):
     finally:
         del os.environ["CROSSBAR_WATCH_TO_PAIR"]
         made.stop()
-        left = processes_of(directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(directory)
 
 
 async def listen(plane):
@@ -56,9 +53,9 @@ async def listen(plane):
 
 
 @pytest_twisted.async_yield_fixture(scope="module")
-async def edge(plane, tmp_path_factory):
+async def edge(plane, crossbar, tmp_path_factory):
     """A node that was paired by its key and carries the cluster `shop`."""
-    node = EdgeNode(tmp_path_factory.mktemp("edge"), plane.login().url)
+    node = EdgeNode(crossbar, tmp_path_factory.mktemp("edge"), plane.login().url)
     (node.cbdir / "config.json").write_text(f'{{"version": 2, "controller": {{{HEARTBEATS}}}, "workers": []}}')
     try:
         node.start()
@@ -112,6 +109,10 @@ async def test_an_unmodified_node_is_paired_by_its_key_and_carries_workers(plane
     workers = await serving(plane, edge, 3)
     assert {w["node_oid"] for w in workers} == {edge.oid}
     assert {w["pid"] for w in workers} <= {process.pid for process in edge.workers()}
+    # Nothing of this program is in them: they are Crossbar.io's own.
+    libraries = str(edge.crossbar.parents[1] / "lib")
+    for process in edge.workers():
+        assert any(each.path.startswith(libraries) for each in process.memory_maps())
     assert ("on_node_ready", edge.oid) in [told[:2] for told in plane.told]
     statistics = await plane.call("stat_routercluster", edge.cluster)
     assert statistics["silent"] == []
@@ -218,8 +219,9 @@ async def test_a_key_of_a_node_opens_nothing_but_this_node(plane, edge, tmp_path
 
 
 @ensureDeferred
-async def test_a_node_in_the_folder_is_paired_and_told_its_master(plane):
-    node = EdgeNode(plane.folder / "found", CROSSBAR_NODE_ID="found", CROSSBAR_NODE_CLUSTER_IP="127.0.0.1").start()
+async def test_a_node_in_the_folder_is_paired_and_told_its_master(plane, crossbar):
+    settings = {"CROSSBAR_NODE_ID": "found", "CROSSBAR_NODE_CLUSTER_IP": "127.0.0.1"}
+    node = EdgeNode(crossbar, plane.folder / "found", **settings).start()
     try:
         activation = node.cbdir / "key.activate"
 

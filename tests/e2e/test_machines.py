@@ -23,7 +23,7 @@ from controlplane.services.tunnels import name_of
 from controlplane.store.catalog import AUTHORITIES
 from controlplane.store.database import Store
 from controlplane.store.lmdb import LmdbEngine
-from tests.e2e.installation import Client, processes_of, url_of
+from tests.e2e.installation import Client, end_what_is_left, url_of
 from tests.e2e.machines import address_of, installation_of_machines, missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
@@ -95,10 +95,7 @@ async def plane(tmp_path_factory):
         yield made
     finally:
         made.i.stop()
-        left = processes_of(made.i.directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(made.i.directory)
 
 
 @ensureDeferred

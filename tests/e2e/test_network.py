@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from tests.e2e.installation import processes_of
+from tests.e2e.installation import end_what_is_left
 from tests.netns.lines import CUT, GOOD, Conditions, Line, resets
 from tests.netns.machines import why_not
 from tests.netns.running import run_scenario
@@ -28,10 +28,7 @@ async def world(tmp_path_factory):
         yield made
     finally:
         await made.stop()
-        left = processes_of(made.directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(made.directory)
 
 
 @needs_namespaces

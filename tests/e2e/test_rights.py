@@ -33,7 +33,7 @@ from controlplane.records.events import EVENT_TYPES
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
 from controlplane.services.identity import needs_of
 from controlplane.wamp import Login, join_once
-from tests.e2e.installation import Installation, processes_of
+from tests.e2e.installation import Installation, end_what_is_left
 
 NUMBERS = itertools.count()
 AT_ONCE = 200
@@ -80,10 +80,7 @@ async def plane(tmp_path_factory):
         for agent in made.agents.values():
             agent.wait(30)
         made.stop()
-        left = processes_of(made.directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(made.directory)
 
 
 async def start_agent(plane, name, *arguments):

@@ -1,6 +1,6 @@
 """Crossbar.io's own shell, unmodified, drives our master and an unmodified edge node from pairing to unpairing.
 
-The `crossbar` that is run is the one of the `router` extra, as it comes from PyPI.
+The `crossbar` that is run comes from PyPI, in an environment of its own.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 import pytest_twisted
 from twisted.internet import defer
 
-from tests.e2e.installation import Client, Installation, processes_of, url_of
+from tests.e2e.installation import Client, Installation, end_what_is_left, url_of
 from tests.e2e.upstream import EdgeNode, Shell
 
 ensureDeferred = pytest_twisted.ensureDeferred
@@ -44,33 +44,30 @@ class Console:
 
 
 @pytest_twisted.async_yield_fixture(scope="module")
-async def plane(tmp_path_factory):
+async def plane(crossbar, tmp_path_factory):
     """Router and master, whose superuser is whoever has the shell's key, and one edge node that nobody knows yet."""
     directory = tmp_path_factory.mktemp("shell")
     made = Installation(directory / "p", nodes=0)
-    node = None
+    edge = None
     try:
-        shell = Shell(directory)
+        shell = Shell(crossbar, directory)
         os.environ["CROSSBAR_FABRIC_SUPERUSER"] = str(await shell.init())
         await made.start()
         shell.use(made.login().url)
         made.console = Console(shell)
-        node = made.edge = EdgeNode(directory / "edge", made.login().url).start()
+        edge = made.edge = EdgeNode(crossbar, directory / "edge", made.login().url).start()
 
         async def has_key():
-            return node.pubkey()
+            return edge.pubkey()
 
         await made.until(has_key, what="a key")
         yield made
     finally:
         os.environ.pop("CROSSBAR_FABRIC_SUPERUSER", None)
-        if node is not None:
-            node.stop()
+        if edge is not None:
+            edge.stop()
         made.stop()
-        left = processes_of(directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(directory)
 
 
 @ensureDeferred
@@ -92,13 +89,13 @@ async def test_the_shell_looks_around_in_both_realms(plane):
 
 @ensureDeferred
 async def test_the_shell_takes_a_cluster_through_its_whole_life(plane):
+    """Pair, create, add the node, add a group, start, a client, scale, kill the node, repair, stop, delete, unpair.
+
+    The shell does it where it has a command; it has none to scale.
+    """
     shell, edge = plane.console, plane.edge
     await shell.does("pair", "node", str(edge.cbdir / "key.pub"), "default", "edge1")
-
-    async def online():
-        return "edge1" in await plane.call("crossbarfabriccenter.mrealm.get_nodes", "online", return_names=True)
-
-    await plane.until(online, what="node online")
+    await until_status(plane, "online")
     names, node, created = await shell.at_once(
         (*MREALM, "list", "nodes", "--names", "--online"),
         (*MREALM, "show", "node", "edge1"),
@@ -113,24 +110,33 @@ async def test_the_shell_takes_a_cluster_through_its_whole_life(plane):
     )
     await shell.does(*MREALM, "start", "routercluster", "shop")
     cluster = (await plane.call("get_routercluster_by_name", "shop"))["oid"]
-    await plane.until_status(cluster, "RUNNING")
-    (frontend,) = await plane.frontends(cluster)
-    client = await Client(url_of(frontend), "shop").join()
-    await client.register("app.double", lambda x: 2 * x)
-    assert await client.call("app.double", 21) == 42
-    client.leave()
+    group = (await plane.call("get_routercluster_workergroup_by_name", "shop", "web"))["oid"]
+    await serving(plane, cluster, 1)
+    await plane.call("scale_routercluster_workergroup", cluster, group, 2)
+    router = await serving(plane, cluster, 2)
 
-    router = await router_of(plane)
-    shown, workers, realms, group, members, refused = await shell_mix(plane, router)
+    shown, workers, realms, web, members, refused = await look(plane, router)
     assert "RUNNING" in shown
     assert router in workers
     assert "realm000" in realms
-    assert '"scale": 1' in group.replace("scale: 1", '"scale": 1')
+    assert "scale: 2" in web.replace('"', "")
     assert "edge1" in members
     assert "only a STOPPED one can be deleted" in refused
 
+    edge.kill()
+    await until_status(plane, "offline")
+    offline, shown = await shell.at_once(
+        (*MREALM, "list", "nodes", "--names", "--offline"), (*MREALM, "show", "routercluster", "shop")
+    )
+    assert "edge1" in offline
+    assert "RUNNING" not in shown
+    edge.start()
+    await until_status(plane, "online")
+    assert await serving(plane, cluster, 2) != router
+
     await shell.does(*MREALM, "stop", "routercluster", "shop")
     await plane.until_status(cluster, "STOPPED")
+    assert edge.workers() == []
     await shell.at_once(
         (*MREALM, "remove", "routercluster-workergroup", "shop", "web"),
         (*MREALM, "remove", "routercluster-node", "shop", "edge1"),
@@ -140,14 +146,35 @@ async def test_the_shell_takes_a_cluster_through_its_whole_life(plane):
     assert await plane.call("controlplane.node.list_nodes") == []
 
 
-async def router_of(plane):
-    """The router worker on the node, by the name that Crossbar.io knows it under."""
-    workers = await plane.call("crossbarfabriccenter.remote.node.get_workers", "edge1", filter_types=["router"])
-    assert len(workers) == 1
-    return workers[0]
+async def until_status(plane, status):
+    async def reached():
+        return "edge1" in await plane.call("crossbarfabriccenter.mrealm.get_nodes", status, return_names=True)
+
+    await plane.until(reached, what=f"node {status}")
 
 
-async def shell_mix(plane, router):
+async def serving(plane, cluster, frontends):
+    """Wait for so many frontends, and for a client's call through each of them.
+
+    Returns the router worker by the name that Crossbar.io knows it under.
+    """
+
+    async def all_run():
+        workers = await plane.workers(cluster)
+        return len(workers) == frontends + 1 and all(worker["status"] == "RUNNING" for worker in workers)
+
+    await plane.until(all_run, what="serving")
+    await plane.until_status(cluster, "RUNNING")
+    for frontend in await plane.frontends(cluster):
+        client = await Client(url_of(frontend), "shop").join()
+        await client.register("app.double", lambda x: 2 * x, force_reregister=True)
+        assert await client.call("app.double", 21) == 42
+        client.leave()
+    (router,) = await plane.call("crossbarfabriccenter.remote.node.get_workers", "edge1", filter_types=["router"])
+    return router
+
+
+async def look(plane, router):
     """Look at the cluster in every way, and try what is not to be done."""
     shell = plane.console
     refusal = start(shell.is_refused(*MREALM, "delete", "routercluster", "shop"))

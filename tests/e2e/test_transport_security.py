@@ -25,7 +25,7 @@ from controlplane.master.layout import StateDirectory
 from controlplane.paths import free_port
 from controlplane.wamp import Login, join_once
 from tests.e2e.between import ManInTheMiddle
-from tests.e2e.installation import processes_of
+from tests.e2e.installation import end_what_is_left, processes_of
 
 PROGRAM = [sys.executable, "-m", "controlplane"]
 ROUTER = (
@@ -113,10 +113,7 @@ async def installed(tmp_path_factory):
         yield made
     finally:
         made.stop()
-        left = processes_of(made.directory)
-        for process in left:
-            process.kill()
-        assert not left, f"left running: {left}"
+        end_what_is_left(made.directory)
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
-"""Crossbar.io's own programs, unmodified, as processes: its edge nodes and its shell."""
+"""Crossbar.io's own programs, unmodified, as processes: its edge nodes and its shell.
 
+They come from PyPI into an environment of their own, which has nothing of ours in it: see `scripts/setup-crossbar`.
+"""
+
+import fcntl
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +16,47 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from controlplane.clock import limit
-from controlplane.paths import crossbar_executable
 
 KEY_TAG = "public-key-ed25519:"
 END_WITHIN_S = 10.0
 SHELL_WITHIN_S = 90.0
+INSTALLED_WITHIN_S = 300.0
+ENVIRONMENT = Path(__file__).parents[2] / ".venv-crossbar"
+
+
+def installed_crossbar() -> Path | str:
+    """Return the program in its own environment, once it is installed, or why it is not."""
+    end = time.monotonic() + INSTALLED_WITHIN_S
+    while _being_installed():
+        if time.monotonic() > end:
+            return f"crossbar is not installed after {INSTALLED_WITHIN_S:g} s"
+        time.sleep(0.5)
+    if list(ENVIRONMENT.glob(".installed-*")):
+        return ENVIRONMENT / "bin" / "crossbar"
+    try:
+        said = ENVIRONMENT.with_suffix(".log").read_text().strip()
+    except FileNotFoundError:
+        return "crossbar has no environment of its own; scripts/test makes one"
+    return f"crossbar could not be installed from PyPI: {said[-500:]}"
+
+
+def _being_installed() -> bool:
+    try:
+        with open(ENVIRONMENT.with_suffix(".lock"), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 class EdgeNode:
     """`crossbar edge start` in a directory of its own, as it comes from PyPI."""
 
-    def __init__(self, directory: Path, url: str | None = None, **settings: str) -> None:
+    def __init__(self, crossbar: Path, directory: Path, url: str | None = None, **settings: str) -> None:
         """`settings` are environment variables; without a url the node waits to be told one by a file."""
+        self.crossbar = crossbar
         self.directory = directory
         self.cbdir = directory / ".crossbar"
         self.cbdir.mkdir(parents=True)
@@ -34,7 +68,7 @@ class EdgeNode:
         (self.cbdir / "node.pid").unlink(missing_ok=True)
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [crossbar_executable(), "edge", "start", "--cbdir", str(self.cbdir), "--loglevel", "info"],
+                [str(self.crossbar), "edge", "start", "--cbdir", str(self.cbdir), "--loglevel", "info"],
                 env={**environment, **self._settings, "PYTHONUNBUFFERED": "1"},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -85,7 +119,8 @@ class EdgeNode:
 class Shell:
     """`crossbar shell` with a profile of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, crossbar: Path, directory: Path) -> None:
+        self.crossbar = crossbar
         self.dotdir = directory / "dotdir"
         self._home = directory
 
@@ -102,7 +137,7 @@ class Shell:
 
     async def run(self, *arguments: str) -> "Outcome":
         """Run a command and wait until it ends."""
-        command = [crossbar_executable(), "shell", "--dotdir", str(self.dotdir), *arguments]
+        command = [str(self.crossbar), "shell", "--dotdir", str(self.dotdir), *arguments]
         environment = {**os.environ, "HOME": str(self._home)}
 
         def run() -> Outcome:

@@ -3,6 +3,9 @@
 Those that need real routers (1, 3 and 10) are also seen end to end, in `tests/e2e/test_story.py`.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 
 from controlplane.errors import AlreadyExists, NoSuchObject, NotAuthorized, NotStopped
@@ -90,18 +93,20 @@ def test_5_a_cluster_knows_its_own_nodes_only(world):
 def test_6_every_procedure_asks_for_a_right(world):
     cluster, group = create(world)
     node = Caller(session=50, authid=str(world.machines[0].oid), authrole="agent")
-    for verb, arguments in (
+    world.call("controlplane.user.create_user", authid="ann", role="viewer", pubkey="12" * 32)
+    viewer = Caller(session=51, authid="ann", authrole="viewer")
+    changes = (
+        ("start_routercluster", [cluster]),
         ("stop_routercluster", [cluster]),
         ("add_routercluster_node", [cluster, str(world.machines[0].oid)]),
         ("remove_routercluster_node", [cluster, str(world.machines[0].oid)]),
         ("add_routercluster_workergroup", [cluster, {"name": "more"}]),
-        ("list_routerclusters", []),
-        ("get_routercluster_workergroup", [cluster, group]),
-    ):
-        answer = world.ask(PREFIX + verb, *arguments, caller=node)
-        failures = []
-        answer.addErrback(failures.append)
-        assert failures[0].check(NotAuthorized), verb
+    )
+    reads = (("list_routerclusters", []), ("get_routercluster_workergroup", [cluster, group]))
+    for caller, asked in ((node, (*changes, *reads)), (viewer, changes)):
+        for verb, arguments in asked:
+            with pytest.raises(NotAuthorized):
+                world.call(PREFIX + verb, *arguments, caller=caller)
 
 
 def test_7_running_is_taken_back_when_nodes_die(world):
@@ -186,3 +191,10 @@ def test_errors_always_carry_a_message(world):
     with pytest.raises(NotStopped) as caught:
         world.call(PREFIX + "delete_routercluster", cluster)
     assert "only a STOPPED one can be deleted" in str(caught.value)
+
+
+def test_the_table_in_the_documents_names_these_tests():
+    page = (Path(__file__).parents[2] / "docs" / "coming-from-crossbar.rst").read_text()
+    named = re.findall(r"``(test_[0-9]+_\w+)``", page)
+    assert named == [name for name in globals() if re.match("test_[0-9]", name)]
+    assert len(named) == 12
