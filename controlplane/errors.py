@@ -166,6 +166,22 @@ class NodesNotConnected(ControlPlaneError, uri="controlplane.error.nodes_not_con
     """Workers of the cluster would be on machines between which there is no protected link."""
 
 
+class ActionConflict(ControlPlaneError, uri="controlplane.error.action_conflict"):
+    """Another action is changing the cluster, and it does not admit a second one."""
+
+
+class ActionEnded(ControlPlaneError, uri="controlplane.error.action_ended"):
+    """The action has ended already."""
+
+
+class Ambiguous(ControlPlaneError, uri="controlplane.error.ambiguous"):
+    """The beginning of an oid fits more than one object."""
+
+
+class InUse(ControlPlaneError, uri="controlplane.error.in_use"):
+    """Something else needs the object as it is."""
+
+
 class StoreFull(ControlPlaneError, uri="controlplane.error.store_full"):
     """There is no room to write; nothing was changed, and reading goes on."""
 

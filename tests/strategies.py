@@ -87,6 +87,7 @@ def situation(
         ),
         groups=tuple(groups),
         workers=tuple(workers),
+        driver="router",
         candidates=candidates,
         nodes=nodes,
         router_socket=lambda w, n: f"{n.oid}/{w.oid}",

@@ -81,15 +81,17 @@ class Supervisor:
         unit = worker.unit
         if worker.spec is None:
             return WorkerReport(oid=oid, status=WorkerStatus.STOPPING)
+        failed = worker.failures.count if worker.failures and worker.failures.digest == worker.spec.digest else 0
         if unit is None:
             status = WorkerStatus.ERROR if worker.failures is not None else WorkerStatus.STARTING
-            return WorkerReport(oid=oid, status=status, reason=worker.reason, restarts=worker.restarts)
+            return WorkerReport(oid=oid, status=status, reason=worker.reason, restarts=worker.restarts, failures=failed)
         return WorkerReport(
             oid=oid,
             status=WorkerStatus.RUNNING,
             digest=unit.digest,
             reason=worker.reason,
             restarts=worker.restarts,
+            failures=failed,
             started=unit.started,
             pid=unit.pid,
             realms=unit.realms,

@@ -23,7 +23,6 @@ from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
-DRIVER = "router"
 SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
 NOWHERE = frozenset({WorkerStatus.PENDING, WorkerStatus.STOPPED})
 WAITS_FOR_ROUTER = "waits for the router workers of its cluster to get a place"
@@ -42,6 +41,9 @@ class Situation:
     cluster: Cluster
     groups: tuple[Group, ...]
     workers: tuple[Worker, ...]
+    driver: str
+    """What a node has to have to carry workers of the cluster."""
+
     candidates: Mapping[Oid, Candidate]
     """Members of the cluster by node, with what they carry; the pass counts on in them."""
 
@@ -83,23 +85,24 @@ class Plan:
 
 
 def plan_cluster(situation: Situation) -> Plan:
-    """Return what brings a cluster nearer to what is wanted of it."""
-    return _Pass(situation).run()
+    """Return what brings a router cluster nearer to what is wanted of it."""
+    return Pass(situation).run()
 
 
-class _Pass:
+class Pass:
     """One pass: the workers as they become, beside the workers as they were."""
 
     def __init__(self, situation: Situation) -> None:
         self.s = situation
         self.plan = Plan()
-        self.placement = Placement(situation.candidates, DRIVER)
+        self.placement = Placement(situation.candidates, situation.driver)
         self.were = {worker.oid: worker for worker in situation.workers}
         self.become = dict(self.were)
         self._sites: dict[Oid, Site] | None = None
         """Of every worker that shall run on a member node; None until somebody asks."""
 
     def run(self) -> Plan:
+        """Return what is to be stored."""
         kept = self._choose()
         if self.s.cluster.run:
             self._place(kept)
@@ -133,7 +136,7 @@ class _Pass:
         """Choose who stays, add what is missing, and have the surplus stopped; return who stays, routers first."""
         scales: dict[Oid | None, int] = {group.oid: group.scale for group in self.s.groups}
         order: dict[Oid | None, int] = {group.oid: group.created for group in self.s.groups}
-        scales[None] = self.s.cluster.routers if any(scales.values()) else 0
+        scales[None] = self._routers(scales)
         order[None] = 0
         members: dict[Oid | None, list[Worker]] = {group: [] for group in scales}
         for worker in self.s.workers:
@@ -154,6 +157,9 @@ class _Pass:
             kept.extend(worker.oid for worker in sorted(chosen, key=_by_index))
         return kept
 
+    def _routers(self, scales: Mapping[Oid | None, int]) -> int:
+        return self.s.cluster.routers if any(scales.values()) else 0
+
     def _add(self, group: Oid | None, index: int) -> Worker:
         worker = Worker(
             oid=self.s.new_oid(),
@@ -168,10 +174,8 @@ class _Pass:
 
     def _stop(self, oid: Oid, want: Want) -> None:
         worker = self.become[oid]
-        if worker.want is want:
-            return
-        nowhere = worker.node_oid is None or worker.status in NOWHERE
-        self._set(oid, want=want, status=WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, reason=None)
+        if worker.want is not want:
+            self._set(oid, **leaving(worker, want))
 
     def _give_up_on_silent_nodes(self) -> None:
         """Take a worker for stopped when its node is lost: the agent is told on its return."""
@@ -325,7 +329,7 @@ class _Pass:
         for router in (self.become[oid] for oid in routers):
             home = self._node_of(router)
             if home.oid != node.oid:
-                if _machine(home) != _machine(node):
+                if home.facts is None or node.facts is None or home.facts.machine != node.facts.machine:
                     found[str(router.index)] = self.s.tunnel_socket(router, node)
                     found[f"{router.index}{TUNNEL}"] = f"{router.oid}/{home.oid}"
                 if self.s.lean:  # On a router's own node the driver sees to it.
@@ -370,8 +374,10 @@ _NOT_RUNNING: Mapping[str, Any] = {
 }
 
 
-def _machine(node: Node) -> str | None:
-    return node.facts.machine if node.facts is not None else None
+def leaving(worker: Worker, want: Want) -> dict[str, Any]:
+    """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so."""
+    nowhere = worker.node_oid is None or worker.status in NOWHERE
+    return {"want": want, "status": WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, "reason": None}
 
 
 def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:

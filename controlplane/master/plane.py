@@ -22,18 +22,22 @@ from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
 from controlplane.services import (
+    actions,
     agents,
     audits,
+    cluster_actions,
     clusters,
     crossbar,
     events,
     foreign,
+    generic_clusters,
     grants,
     groups,
     imports,
     invitations,
     memberships,
     nodes,
+    profiles,
     remote,
     teams,
     tunnels,
@@ -50,6 +54,10 @@ from controlplane.store.engine import Engine
 
 PROCEDURES = collect(
     clusters,
+    generic_clusters,
+    cluster_actions,
+    actions,
+    profiles,
     groups,
     memberships,
     workers,

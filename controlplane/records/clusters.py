@@ -1,21 +1,32 @@
-"""Router clusters, their groups and their memberships."""
+"""Clusters, their groups and their memberships."""
 
 import enum
 from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.records.definitions import Labels
 from controlplane.records.principals import Who
-from controlplane.records.types import Description, Instant, Label, Name, Oid, Record, Seconds, Tags
+from controlplane.records.types import Description, Instant, Label, Line, Name, Oid, Record, Seconds, Tags
 from controlplane.records.workers import Scale
 
 GRACE_PERIOD_DEFAULT_S = 10.0
 ROUTERS_MAX = 64
 LIMIT_MAX = 10_000
 
+ACTION_TIMEOUT_DEFAULT_S = 3600.0
+STEADY_DEFAULT_S = 1.0
+
 GracePeriod = Annotated[Seconds, msgspec.Meta(ge=0, le=86_400)]
 Routers = Annotated[int, msgspec.Meta(ge=1, le=ROUTERS_MAX)]
 Limit = Annotated[int, msgspec.Meta(ge=0, le=LIMIT_MAX)]
+Timeout = Annotated[Seconds, msgspec.Meta(ge=1, le=30 * 86_400)]
+Steady = Annotated[Seconds, msgspec.Meta(ge=0, le=3_600)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+SizeMax = Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)]
+Naming = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]|\$[0-9]?[IRr]){1,64}$")]
+"""`$I` stands for the index of a worker, `$3I` for the index with three digits, `$R` and `$8R` for some letters."""
 
 
 class ClusterStatus(enum.Enum):
@@ -27,13 +38,26 @@ class ClusterStatus(enum.Enum):
     DEGRADED = "DEGRADED"
     STOPPING = "STOPPING"
     ERROR = "ERROR"
+    DELETING = "DELETING"
+    """Its workers are being stopped, and then it is no more."""
+
+
+class ClusterType(enum.Enum):
+    """What a cluster is made of."""
+
+    ROUTER = "router"
+    """Frontends and the routers behind them."""
+
+    GENERIC = "generic"
+    """Workers of one profile that know nothing of each other."""
 
 
 class Cluster(Record, frozen=True, kw_only=True):
-    """What runs: frontends and the routers behind them."""
+    """What runs: workers in groups, in a router cluster with routers behind them."""
 
     oid: Oid
     name: str
+    type: ClusterType = ClusterType.ROUTER
     label: Label | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -58,6 +82,27 @@ class Cluster(Record, frozen=True, kw_only=True):
     grace_period: GracePeriod = GRACE_PERIOD_DEFAULT_S
     """How long a worker on a silent node is waited for before it is placed elsewhere, in seconds."""
 
+    action_oid: Oid | None = None
+    """The action that is changing it; there is no other one before this one has ended."""
+
+    deleting: bool = False
+    timeout: Seconds = ACTION_TIMEOUT_DEFAULT_S
+    """How long an action may take, in seconds."""
+
+    profile_oid: Oid | None = None
+    """Where the configuration of a generic cluster was taken from."""
+
+    naming: str | None = None
+    """How workers are called; None for the name of the cluster and the index."""
+
+    batch: Batch = 1
+    """How many workers of a generic cluster that serve are given another configuration at a time."""
+
+    steady: Steady = STEADY_DEFAULT_S
+    """How long a worker of a generic cluster has to run with another configuration before the next one is changed."""
+
+    metadata: Labels = msgspec.field(default_factory=dict)
+
 
 class ClusterRevision(Record, frozen=True, kw_only=True):
     """One configuration that a cluster has had and that workers may still run."""
@@ -65,14 +110,14 @@ class ClusterRevision(Record, frozen=True, kw_only=True):
     cluster_oid: Oid
     revision: int
     config: dict[str, Any] | None
-    """As the user gave it; None for the default."""
+    """As the user gave it; None for the default. Of a generic cluster the spec of its profile."""
 
     homes: dict[str, int]
     """Which router worker, by index, holds which realm."""
 
 
 class Group(Record, frozen=True, kw_only=True):
-    """How many frontends a cluster wants; Crossbar.io's "worker group"."""
+    """How many workers of one kind a cluster wants; Crossbar.io's "worker group", which are frontends."""
 
     oid: Oid
     cluster_oid: Oid
@@ -80,7 +125,11 @@ class Group(Record, frozen=True, kw_only=True):
     label: Label | None = None
     description: Description | None = None
     tags: Tags | None = None
-    scale: Scale = 1
+    scale: Size = 1
+    min_size: int = 0
+    max_size: int | None = None
+    """Bounds of `scale` for who resizes the cluster; None for no bound."""
+
     created: Instant
     changed: Instant
 
@@ -218,3 +267,86 @@ class MembershipView(Record, frozen=True, kw_only=True):
     node_oid: Oid
     softlimit: int | None
     hardlimit: int | None
+
+
+class GenericClusterInput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a cluster of processes or containers, as a caller gives them."""
+
+    name: Name
+    profile: Line
+    """Name, oid or beginning of the oid of a profile."""
+
+    desired: Size | None = None
+    """How many workers; `min_size` when it is not given."""
+
+    min_size: Size = 0
+    max_size: SizeMax = -1
+    """-1 for no bound."""
+
+    timeout: Timeout = ACTION_TIMEOUT_DEFAULT_S
+    grace_period: GracePeriod = GRACE_PERIOD_DEFAULT_S
+    naming: Naming | None = None
+    batch: Batch = 1
+    steady: Steady = STEADY_DEFAULT_S
+    metadata: Labels = msgspec.field(default_factory=dict)
+    label: Label | None = None
+    description: Description | None = None
+    tags: Tags | None = None
+
+
+class GenericClusterUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a cluster to change; what is not mentioned stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    profile: Line | msgspec.UnsetType = msgspec.UNSET
+    """Another profile of the same type: workers are changed over, as many at a time as `batch` says."""
+
+    timeout: Timeout | msgspec.UnsetType = msgspec.UNSET
+    grace_period: GracePeriod | msgspec.UnsetType = msgspec.UNSET
+    batch: Batch | msgspec.UnsetType = msgspec.UNSET
+    steady: Steady | msgspec.UnsetType = msgspec.UNSET
+    metadata: Labels | msgspec.UnsetType = msgspec.UNSET
+    label: Label | None | msgspec.UnsetType = msgspec.UNSET
+    description: Description | None | msgspec.UnsetType = msgspec.UNSET
+    tags: Tags | None | msgspec.UnsetType = msgspec.UNSET
+
+
+class GroupSize(Record, frozen=True, kw_only=True):
+    """How many workers of one group are wanted."""
+
+    name: str
+    desired: int
+    min_size: int
+    max_size: int | None
+
+
+class AnyClusterView(Record, frozen=True, kw_only=True):
+    """A cluster of any type as callers see it."""
+
+    oid: Oid
+    name: str
+    type: ClusterType
+    status: ClusterStatus
+    reason: str | None
+    action_oid: Oid | None
+    """The action that is changing it."""
+
+    profile_oid: Oid | None
+    desired: int
+    """Workers wanted in all groups."""
+
+    groups: tuple[GroupSize, ...]
+    workers_by_status: dict[str, int]
+    timeout: Seconds
+    grace_period: Seconds
+    naming: str | None
+    batch: int
+    steady: Seconds
+    metadata: Labels
+    revision: int
+    label: str | None
+    description: str | None
+    tags: Tags | None
+    owner_oid: Oid | None
+    created: Instant
+    changed: Instant

@@ -7,7 +7,16 @@ that transaction is durable. The payload is one positional argument: the record 
 
 from typing import Any, Literal, NamedTuple
 
-from controlplane.records.clusters import ClusterChange, ClusterTransition, ClusterView, GroupView, MembershipView
+from controlplane.records.actions import ActionView
+from controlplane.records.clusters import (
+    AnyClusterView,
+    ClusterChange,
+    ClusterTransition,
+    ClusterView,
+    GroupView,
+    MembershipView,
+)
+from controlplane.records.definitions import DefinitionView
 from controlplane.records.nodes import NodeChange, NodeView
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
 from controlplane.records.types import Instant, Record
@@ -103,6 +112,23 @@ GROUP_REMOVED = _cluster(
 GROUP_SCALED = _cluster(
     "on_routercluster_workergroup_scaled", GroupView, "A worker group wants another number.", "on_workergroup_scaled"
 )
+
+ANY_CLUSTER_CREATED = _own("cluster", "created", AnyClusterView, "A generic cluster was created.")
+ANY_CLUSTER_UPDATED = _own("cluster", "updated", AnyClusterView, "Settings of such a cluster were changed.")
+ANY_CLUSTER_RESIZED = _own("cluster", "resized", AnyClusterView, "A cluster wants another number of workers.")
+ANY_CLUSTER_STARTED = _own("cluster", "started", ClusterTransition, "All workers of a new cluster run.")
+ANY_CLUSTER_DEGRADED = _own("cluster", "degraded", ClusterTransition, "Some workers of a cluster do not run.")
+ANY_CLUSTER_FAILED = _own("cluster", "failed", ClusterTransition, "No worker of a cluster runs, and some failed.")
+ANY_CLUSTER_RECOVERED = _own("cluster", "recovered", ClusterTransition, "All workers of a cluster run again.")
+ANY_CLUSTER_STOPPED = _own("cluster", "stopped", ClusterTransition, "No worker of a cluster is left.")
+ANY_CLUSTER_DELETED = _own("cluster", "deleted", AnyClusterView, "A cluster of processes or containers is no more.")
+
+ACTION_STARTED = _own("action", "started", ActionView, "A change that takes its time was begun.")
+ACTION_ENDED = _own("action", "ended", ActionView, "It succeeded, failed or was cancelled.")
+
+PROFILE_CREATED = _guarded("profile", "created", DefinitionView, "A profile was created.")
+PROFILE_UPDATED = _guarded("profile", "updated", DefinitionView, "A profile has another name or other metadata.")
+PROFILE_DELETED = _guarded("profile", "deleted", DefinitionView, "A profile is no more.")
 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.")
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")

@@ -36,7 +36,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Paired nodes."""
 
     clusters_max: Count = 100_000
-    """Router clusters."""
+    """Clusters."""
+
+    profiles_max: Count = 10_000
+    """Profiles."""
 
     groups_max: Count = 1_000
     """Worker groups of one cluster."""

@@ -70,6 +70,9 @@ class WorkerReport(Record, frozen=True, kw_only=True):
 
     reason: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH_MAX)] | None = None
     restarts: Natural = 0
+    failures: Natural = 0
+    """How often in a row it failed with the configuration that it is to have."""
+
     started: Natural | None = None
     pid: Natural | None = None
     realms: Annotated[tuple[Line, ...], msgspec.Meta(max_length=64)] = ()
@@ -171,6 +174,12 @@ class Worker(Record, frozen=True, kw_only=True):
     seen_digest: str | None = None
     restarts: int = 0
     """In all, on all nodes."""
+
+    failures: int = 0
+    """As last reported: in a row, with the configuration that it is to have."""
+
+    generation: int = 0
+    """Grows when somebody wants it restarted."""
 
     renewals: int = 0
     """How often another process took the place of its first one, for whatever reason."""

@@ -43,6 +43,7 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
             ledger.publish(events.NODE_ONLINE, node_change(changed))
         for membership in call.rows(MEMBERSHIPS).all_by("node", node.oid):
             ledger.wake(membership.cluster_oid)
+        ledger.wake_wanting()
     apply_report(ledger, node, msgspec.structs.replace(report, full=True))
     agents, session, oid, assignment = call.agents, call.caller.session, node.oid, node.assignment
     ledger.change.after_commit(lambda: agents.attach(oid, session, report, assignment))
@@ -155,7 +156,12 @@ def own_node(call: Call) -> Node:
 
 def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
     again = said.restarts - worker.restarts_seen if said.restarts >= worker.restarts_seen else said.restarts
-    common = {"restarts": worker.restarts + again, "restarts_seen": said.restarts, "reason": said.reason}
+    common = {
+        "restarts": worker.restarts + again,
+        "restarts_seen": said.restarts,
+        "reason": said.reason,
+        "failures": said.failures,
+    }
     match said.status:
         case WorkerStatus.RUNNING:
             kept_running = worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)

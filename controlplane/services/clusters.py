@@ -28,23 +28,18 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.principals import Possession
 from controlplane.records.types import Oid
+from controlplane.services.arguments import ClusterByName, ClusterChanges, ClusterDefinition, ExistingCluster
+from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import groups_of, whole_tally
 from controlplane.services.lists import Limit, oid_text, page, page_start
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import (
-    ClusterByName,
-    ClusterChanges,
-    ClusterDefinition,
-    ExistingCluster,
-    procedure,
-)
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import keep_revision, new_revision, revision_of
-from controlplane.services.tunnels import forget_tunnels
 from controlplane.services.views import cluster_view
-from controlplane.store.catalog import CLUSTERS, GRANTS, GROUPS, MEMBERSHIPS, NODES, POSSESSIONS, REVISIONS, WORKERS
+from controlplane.store.catalog import CLUSTERS, MEMBERSHIPS, NODES, POSSESSIONS, REVISIONS
 
 LOOPBACK = "127.0.0.1"
 
@@ -58,10 +53,12 @@ def list_routerclusters(
     With `limit` one page; `marker` is the last entry of the page before.
     """
     rows = call.rows(CLUSTERS)
+    others = {key for _, key in rows.keys_by("generic")}
     if return_names:
         start = b"" if marker is None else marker.encode() + b"\0"
-        return page((key.decode() for key, _ in rows.keys_by("name", start=start)), limit)
-    return page((oid_text(key) for key in rows.scan_keys(page_start(_oid(marker)))), limit)
+        return page((name.decode() for name, key in rows.keys_by("name", start=start) if key not in others), limit)
+    keys = rows.scan_keys(page_start(_oid(marker)))
+    return page((oid_text(key) for key in keys if not others or key not in others), limit)
 
 
 @procedure(
@@ -230,18 +227,7 @@ def delete_routercluster(call: WritingCall, routercluster_oid: ExistingCluster) 
             subject=_subject(cluster),
             next_step="stop it and wait until it is STOPPED",
         )
-    for worker in list(call.rows(WORKERS).all(cluster.oid)):
-        call.ledger.remove_worker(worker)
-    forget_tunnels(call, cluster.oid)
-    if cluster.owner_oid is not None:
-        call.rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
-    for table in (MEMBERSHIPS, REVISIONS, GRANTS):
-        for record in list(call.rows(table).all(cluster.oid)):
-            call.rows(table).remove(record)
-    for group in list(call.rows(GROUPS).all_by("name", cluster.oid)):
-        call.rows(GROUPS).remove(group)
-    call.rows(CLUSTERS).remove(cluster)
-    call.ledger.compositions.forget(cluster.oid)
+    forget_cluster(call.rows, call.ledger, cluster)
     view = cluster_view(msgspec.structs.replace(cluster, changed=call.now), {}, 0)
     call.publish(events.CLUSTER_DELETED, view)
     return view

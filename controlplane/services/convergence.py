@@ -1,17 +1,19 @@
 """One pass of the monitor over one cluster: read the situation, plan, and store what the plan says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from twisted.logger import Logger
 
+from controlplane.core.generic_clusters import plan_generic_cluster
 from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import Plan, Situation, plan_cluster
 from controlplane.core.router_clusters import socket_path, tunnel_path
 from controlplane.records import events
-from controlplane.records.clusters import Cluster
+from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
+from controlplane.services.acting import advance, sooner
 from controlplane.services.ledger import Ledger, count_workers, groups_of
 from controlplane.services.specs import Compositions
 from controlplane.services.views import worker_view
@@ -37,8 +39,8 @@ def needs_pass(view: View, cluster_oid: Oid, compositions: Compositions, now: In
     cluster = view.rows(CLUSTERS).find(cluster_oid)
     if cluster is None:
         return False
-    plan = plan_cluster(_situation(view, cluster, compositions, now, new_oid))
-    return bool(plan) or plan.look_again_after is not None
+    plan = _planned(_situation(view, cluster, compositions, now, new_oid))
+    return cluster.action_oid is not None or bool(plan) or plan.look_again_after is not None
 
 
 def converge_at_once(ledger: Ledger) -> None:
@@ -60,11 +62,18 @@ def converge_at_once(ledger: Ledger) -> None:
 
 def _plan(ledger: Ledger, cluster: Cluster) -> Plan:
     situation = _situation(ledger.change, cluster, ledger.compositions, ledger.now, ledger.new_oid)
-    return plan_cluster(situation)
+    return _planned(situation)
+
+
+def _planned(situation: Situation) -> Plan:
+    router = situation.cluster.type is ClusterType.ROUTER
+    return plan_cluster(situation) if router else plan_generic_cluster(situation)
 
 
 def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     _store(ledger, plan)
+    if cluster.action_oid is not None:
+        return sooner(plan.look_again_after, advance(ledger, cluster, plan))
     if plan.rolled:
         _forget_old_revisions(ledger, cluster)
     return plan.look_again_after
@@ -73,14 +82,7 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
 def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
     workers = tuple(view.rows(WORKERS).all(cluster.oid))
     nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
-    candidates: dict[Oid, Candidate] = {}
-    for member in view.rows(MEMBERSHIPS).all(cluster.oid):
-        node = nodes.get(member.node_oid) or _node(view, member.node_oid)
-        if node is not None:
-            load = view.rows(LOADS).find(node.oid)
-            candidates[node.oid] = Candidate(
-                node, member.softlimit, member.hardlimit, in_all=load.workers if load else 0
-            )
+    candidates = {candidate.node.oid: candidate for candidate in _candidates(view, cluster, nodes)}
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
@@ -89,6 +91,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         cluster=cluster,
         groups=tuple(groups_of(view, cluster.oid)),
         workers=workers,
+        driver=revision.driver,
         candidates=candidates,
         nodes=nodes,
         router_socket=_router_socket,
@@ -98,6 +101,25 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         now=now,
         new_oid=new_oid,
     )
+
+
+def _candidates(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iterator[Candidate]:
+    """Yield the nodes that may carry a cluster: its members, or all nodes when a generic one has none."""
+    rows = view.rows(MEMBERSHIPS)
+    anywhere = cluster.type is ClusterType.GENERIC and not rows.count(cluster.oid)
+    if anywhere:
+        for node in view.rows(NODES).all():
+            yield Candidate(node, None, None, in_all=_load(view, node.oid))
+        return
+    for member in rows.all(cluster.oid):
+        found = known.get(member.node_oid) or _node(view, member.node_oid)
+        if found is not None:
+            yield Candidate(found, member.softlimit, member.hardlimit, in_all=_load(view, found.oid))
+
+
+def _load(view: View, node_oid: Oid) -> int:
+    load = view.rows(LOADS).find(node_oid)
+    return load.workers if load else 0
 
 
 def _node(view: View, oid: Oid) -> Node | None:

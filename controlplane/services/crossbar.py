@@ -23,10 +23,11 @@ from controlplane.records.types import (
     Oid,
     PublicKey,
 )
+from controlplane.services.arguments import ExistingNode, NodeByName
 from controlplane.services.lists import oid_text
 from controlplane.services.nodes import add_node, remove_node
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingNode, Lookup, NodeByName, procedure
+from controlplane.services.procedures import Lookup, procedure
 from controlplane.store.catalog import CLUSTERS, NODES
 
 MREALM = "crossbarfabriccenter.mrealm."

@@ -17,6 +17,7 @@ from controlplane.records.clusters import Cluster, ClusterChange, ClusterStatus,
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import NodeStatus
 from controlplane.records.types import Instant, Oid, Record
+from controlplane.services.arguments import ClusterByName, ExistingCluster
 from controlplane.services.clusters import (
     get_routercluster,
     list_routerclusters,
@@ -26,7 +27,7 @@ from controlplane.services.clusters import (
 )
 from controlplane.services.memberships import list_routercluster_nodes
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ClusterByName, ExistingCluster, Procedure, procedure
+from controlplane.services.procedures import Procedure, procedure
 from controlplane.services.specs import revision_of
 from controlplane.store.catalog import CLUSTERS
 

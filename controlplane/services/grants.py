@@ -7,11 +7,12 @@ from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterView
 from controlplane.records.principals import Grant, GrantedRight, GrantView, Possession
 from controlplane.records.types import Oid
+from controlplane.services.arguments import ExistingCluster, ExistingUser
 from controlplane.services.clusters import view_cluster
 from controlplane.services.names import ROUTERCLUSTER
 from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingCluster, ExistingUser, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.store.catalog import CLUSTERS, GRANTS, POSSESSIONS, PRINCIPALS, TEAMS
 

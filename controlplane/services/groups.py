@@ -8,18 +8,13 @@ from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReache
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterStatus, Group, GroupView
 from controlplane.records.workers import Scale
+from controlplane.services.arguments import ClusterByName, ExistingCluster, ExistingGroup, GroupDefinition
 from controlplane.services.clusters import require_workers
 from controlplane.services.ledger import groups_of
 from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import (
-    ClusterByName,
-    ExistingCluster,
-    ExistingGroup,
-    GroupDefinition,
-    procedure,
-)
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.views import group_view
 from controlplane.store.catalog import GROUPS, TALLIES

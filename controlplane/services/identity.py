@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from controlplane.core.access import Decision, Needs, allowed, covers, decide_needs, grants
 from controlplane.core.edge_rights import EDGE_ROLE
-from controlplane.errors import NotAuthorized
+from controlplane.errors import Ambiguous, NoSuchObject, NotAuthorized
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Caller, Invitation, Principal
 from controlplane.records.types import Instant, Oid
+from controlplane.services.finding import resolve
 from controlplane.services.procedures import Procedure
 from controlplane.store.catalog import CLUSTERS, GRANTS, INVITATIONS, NODES, PRINCIPALS, TEAM_MEMBERS
 from controlplane.store.database import View
@@ -93,10 +94,14 @@ def _refusal(caller: Caller, declared: Procedure) -> NotAuthorized:
 
 
 def _cluster_of(view: View, declared: Procedure, bound: Mapping[str, Any]) -> Cluster | None:
-    try:
-        return view.rows(CLUSTERS).find(Oid(bound[declared.cluster_argument or ""]))
-    except (ValueError, TypeError, AttributeError, KeyError):
+    named = bound.get(declared.cluster_argument or "")
+    if not isinstance(named, str | Oid):
         return None
+    try:
+        found: Cluster = resolve(view, CLUSTERS, str(named), str.encode)
+    except (NoSuchObject, Ambiguous, ValueError):
+        return None
+    return found
 
 
 def _find_user(view: View, caller: Caller, _now: Instant) -> Identity | None:

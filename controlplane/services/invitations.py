@@ -21,10 +21,11 @@ from controlplane.records.principals import (
 )
 from controlplane.records.protocol import JOIN_NODE, REGISTER_KEY
 from controlplane.records.types import MANAGEMENT_REALM, NANOSECONDS, Authid, PublicKey, Seconds, Tags
+from controlplane.services.arguments import ExistingInvitation, ExistingUser
 from controlplane.services.logins import require_free_key
 from controlplane.services.nodes import add_node
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingInvitation, ExistingUser, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.users import replace_user, require_rank, view_user
 from controlplane.store.catalog import INVITATIONS, NODES, PRINCIPALS

@@ -14,14 +14,25 @@ import msgspec
 from controlplane.core.health import cluster_reason, cluster_status, state_of
 from controlplane.core.placement import occupies
 from controlplane.records import events
-from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransition, Group, Tally
+from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransition, ClusterType, Group, Tally
 from controlplane.records.events import EventType, StoredEvent
 from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.specs import Compositions, Drafts
 from controlplane.services.views import worker_view
-from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
+from controlplane.store.catalog import (
+    CLUSTERS,
+    EVENTS,
+    GROUPS,
+    LOADS,
+    MEMBERSHIPS,
+    NODES,
+    TALLIES,
+    UNSETTLED,
+    WORKERS,
+    oid_of,
+)
 from controlplane.store.database import Change
 from controlplane.store.tables import key_of
 
@@ -88,6 +99,11 @@ class Ledger:
     def woken(self) -> list[Oid]:
         """Return the clusters that the monitor is to look at."""
         return list(self._woken)
+
+    def wake_wanting(self) -> None:
+        """Have the monitor look at clusters that may run anywhere and do not wholly run: there is room somewhere."""
+        for _, key in self.rows(CLUSTERS).keys_by("generic", UNSETTLED):
+            self.wake(oid_of(key))
 
     def let_sleep(self, cluster_oid: Oid, look_again_after: Seconds | None) -> None:
         """Take back that the monitor is to look at a cluster, or put it off."""
@@ -182,6 +198,8 @@ class Ledger:
         cluster = self.rows(CLUSTERS).find(cluster_oid)
         if cluster is None:
             return
+        if cluster.action_oid is not None:
+            self.wake(cluster_oid)
         counts, desired = whole_tally(self.change, cluster)
         status = cluster_status(cluster.run, cluster.ready, counts, desired)
         if status is cluster.status:
@@ -207,6 +225,7 @@ class Ledger:
         for membership in self.rows(MEMBERSHIPS).all_by("node", node_oid):
             if any(tally.counts.get("PENDING") for tally in self.rows(TALLIES).all(membership.cluster_oid)):
                 self.wake(membership.cluster_oid)
+        self.wake_wanting()
 
     def _next_version(self, node_oid: Oid) -> int:
         node = self.rows(NODES).find(node_oid)
@@ -242,6 +261,8 @@ def groups_of(view: Any, cluster_oid: Oid) -> list[Group]:
 
 def desired_routers(cluster: Cluster, groups: list[Group]) -> int:
     """Return how many router workers a cluster wants: none as long as it has no frontend to serve."""
+    if cluster.type is not ClusterType.ROUTER:
+        return 0
     return cluster.routers if any(group.scale for group in groups) else 0
 
 
@@ -261,6 +282,8 @@ def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
 
 
 def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
+    if cluster.type is not ClusterType.ROUTER:
+        return _generic_transition(cluster, status)
     match status:
         case ClusterStatus.RUNNING:
             return events.CLUSTER_STARTED if cluster.ready is None else events.CLUSTER_RECOVERED
@@ -273,3 +296,17 @@ def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
         case ClusterStatus.STARTING | ClusterStatus.STOPPING:
             # Somebody's call: the procedure says who, in an event of its own.
             return None
+    return None
+
+
+def _generic_transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
+    match status:
+        case ClusterStatus.RUNNING:
+            return events.ANY_CLUSTER_STARTED if cluster.ready is None else events.ANY_CLUSTER_RECOVERED
+        case ClusterStatus.DEGRADED:
+            return events.ANY_CLUSTER_DEGRADED
+        case ClusterStatus.ERROR:
+            return events.ANY_CLUSTER_FAILED
+        case ClusterStatus.STOPPED:
+            return events.ANY_CLUSTER_STOPPED
+    return None

@@ -1,11 +1,16 @@
 """Listing, the same for every noun: in the order of the key, whole or in pages, reading only what is asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
+
+from controlplane.errors import InvalidArgument, Problem
+
+T = TypeVar("T")
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
@@ -29,3 +34,69 @@ def page(items: Iterable[str], limit: int | None) -> list[str]:
 def after_name(names: Iterable[str], marker: str | None) -> Iterator[str]:
     """Yield the names that come after the one that the last page ended with."""
     return (name for name in names if marker is None or name > marker)
+
+
+def select(
+    records: Iterable[T],
+    *,
+    filters: Mapping[str, Any] | None,
+    sort: str | None,
+    limit: int | None,
+    marker: str | None,
+    fields: Mapping[str, Callable[[T], Any]],
+    oid: Callable[[T], str],
+) -> list[T]:
+    """Return the records that a caller asked for, the same way for every noun.
+
+    `filters` names fields and the value that each is to have, or a list of values of which it is to have one. `sort`
+    is "field", "field:desc" or several of those with commas between. `marker` is the oid of the last one of the page
+    before. Raises `InvalidArgument` for a field that there is not, and for a marker that is not in the list.
+    """
+    wanted = {name: value if isinstance(value, list | tuple) else [value] for name, value in (filters or {}).items()}
+    unknown = [f"$.filters.{name}" for name in wanted if name not in fields]
+    keys = [_sort_key(part) for part in sort.split(",")] if sort else []
+    unknown += [f"$.sort: {name}" for name, _ in keys if name not in fields]
+    if unknown:
+        raise _unfit(unknown[0], f"is none of {', '.join(sorted(fields))}", "name a field that objects have")
+    found: Iterable[T] = (
+        record for record in records if all(plain(fields[name](record)) in allowed for name, allowed in wanted.items())
+    )
+    if keys:
+        ordered = list(found)
+        for name, descending in reversed(keys):
+            ordered.sort(key=lambda record, of=fields[name]: _orderable(of(record)), reverse=descending)  # type: ignore[misc]
+        found = ordered
+    if marker is not None:
+        found = _after(found, marker, oid)
+    return list(found if limit is None else islice(found, limit))
+
+
+def plain(value: Any) -> Any:
+    """Return a value as callers see it."""
+    return value.value if isinstance(value, Enum) else str(value) if isinstance(value, UUID) else value
+
+
+def _orderable(value: Any) -> tuple[bool, Any]:
+    shown = plain(value)
+    return shown is not None, "" if shown is None else shown
+
+
+def _sort_key(part: str) -> tuple[str, bool]:
+    name, _, direction = part.strip().partition(":")
+    if direction not in ("", "asc", "desc"):
+        raise _unfit("$.sort", f"{direction!r} is no direction", "sort by field, field:asc or field:desc")
+    return name, direction == "desc"
+
+
+def _after(records: Iterable[T], marker: str, oid: Callable[[T], str]) -> Iterator[T]:
+    iterator = iter(records)
+    for record in iterator:
+        if oid(record) == marker:
+            return iterator
+    raise _unfit("$.marker", "is not in the list", "pass the oid of the last object of the page before")
+
+
+def _unfit(path: str, message: str, next_step: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{path.removeprefix('$.')} {message}", problems=[Problem(path, message)], next_step=next_step
+    )

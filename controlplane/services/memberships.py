@@ -9,11 +9,12 @@ from controlplane.errors import InvalidConfiguration, LimitReached, NodesNotConn
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, Membership, MembershipInput, MembershipView
 from controlplane.records.nodes import Node, NodeStatus
+from controlplane.services.arguments import ExistingCluster, ExistingNode, MembershipDefinition
 from controlplane.services.clusters import require_protected
 from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingCluster, ExistingNode, MembershipDefinition, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.specs import revision_of
 from controlplane.services.tunnels import revoke_certificates

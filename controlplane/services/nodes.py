@@ -7,10 +7,11 @@ from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject, NotAt
 from controlplane.records import events
 from controlplane.records.nodes import Departure, Node, NodeStatus, NodeView
 from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
+from controlplane.services.arguments import ExistingNode, NodeByName
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingNode, NodeByName, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.tunnels import revoke_certificates
 from controlplane.services.views import membership_view, node_view

@@ -15,15 +15,14 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 import cbor2
 import msgspec
 
-from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, Problem
-from controlplane.records.clusters import Cluster, ClusterInput, ClusterUpdate, Group, GroupInput, MembershipInput
+from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoSuchObject, Problem
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
-from controlplane.records.nodes import Node
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
-from controlplane.records.principals import Invitation, Principal, Team, UserChanges
-from controlplane.records.types import Oid, Seconds
-from controlplane.records.workers import Worker
-from controlplane.store.catalog import CLUSTERS, GROUPS, INVITATIONS, NODES, PRINCIPALS, TEAMS, WORKERS
+from controlplane.records.types import Line, Oid, Seconds
+from controlplane.services.finding import resolve
+from controlplane.store.catalog import (
+    CLUSTERS,
+)
 from controlplane.store.database import View
 from controlplane.store.tables import Table
 
@@ -42,6 +41,16 @@ class Lookup(NamedTuple):
 
     table: Table[Any]
     by: str | None = None
+    admits: Callable[[Any], bool] | None = None
+    """Of records of several kinds in one table those that are meant."""
+
+
+class Find(NamedTuple):
+    """Reads an oid, a name, or the beginning of an oid, and gives the function the record it belongs to."""
+
+    table: Table[Any]
+    named: Callable[[str], bytes] = str.encode
+    """The key in the unique index `name` of something with this name."""
 
 
 class Definition(NamedTuple):
@@ -49,31 +58,6 @@ class Definition(NamedTuple):
 
     echoed: tuple[str, ...] = ()
     """Fields that replies carry and that are accepted and ignored, so that a reply can be sent back changed."""
-
-
-ExistingCluster = Annotated[Cluster, Lookup(CLUSTERS)]
-ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name")]
-ExistingGroup = Annotated[Group, Lookup(GROUPS)]
-ExistingNode = Annotated[Node, Lookup(NODES)]
-NodeByName = Annotated[Node, Lookup(NODES, "authid")]
-ExistingUser = Annotated[Principal, Lookup(PRINCIPALS)]
-UserByName = Annotated[Principal, Lookup(PRINCIPALS, "authid")]
-ExistingTeam = Annotated[Team, Lookup(TEAMS)]
-ExistingInvitation = Annotated[Invitation, Lookup(INVITATIONS)]
-UserDefinition = Annotated[
-    UserChanges,
-    Definition(
-        ("oid", "authid", "disabled", "pubkey", "next_pubkey", "clusters", "sessions", "teams", "created", "changed")
-    ),
-]
-ExistingWorker = Annotated[Worker, Lookup(WORKERS)]
-ClusterDefinition = Annotated[
-    ClusterInput,
-    Definition(("oid", "status", "owner_oid", "changed", "created", "reason", "revision")),
-]
-ClusterChanges = Annotated[ClusterUpdate, Definition(("oid", "status", "owner_oid", "changed", "created", "reason"))]
-GroupDefinition = Annotated[GroupInput, Definition(("oid", "status", "changed", "created"))]
-MembershipDefinition = Annotated[MembershipInput, Definition(("cluster_oid", "node_oid"))]
 
 
 class Ask(NamedTuple):
@@ -92,7 +76,7 @@ class Parameter(NamedTuple):
 
     name: str
     kind: Any
-    reader: Lookup | Definition | None
+    reader: Lookup | Find | Definition | None
     required: bool
     default: Any
 
@@ -166,7 +150,7 @@ class Procedure:
         if problems:
             raise self.refuse(problems)
         for parameter in self.parameters:
-            if isinstance(parameter.reader, Lookup) and values[parameter.name] is not None:
+            if isinstance(parameter.reader, Lookup | Find) and values[parameter.name] is not None:
                 values[parameter.name] = _look_up(parameter.reader, values[parameter.name], view)
         return values
 
@@ -208,7 +192,7 @@ def procedure(
             parameters=parameters,
             result=hints["return"],
             text=inspect.cleandoc(function.__doc__ or ""),
-            cluster_argument=next((p.name for p in parameters if p.reader == Lookup(CLUSTERS)), None),
+            cluster_argument=next((p.name for p in parameters if _is_of_cluster(p.reader)), None),
         )
         function.__procedure__ = declared  # type: ignore[attr-defined]
         return function
@@ -337,12 +321,28 @@ def _is_deep(value: Any, depth_max: int) -> bool:
     return True
 
 
-def _look_up(lookup: Lookup, value: Any, view: View) -> Any:
+def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
+    if isinstance(lookup, Find):
+        return resolve(view, lookup.table, value, lookup.named)
     rows = view.rows(lookup.table)
-    return rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
+    found = rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
+    if lookup.admits is not None and not lookup.admits(found):
+        noun = lookup.table.noun
+        raise NoSuchObject(
+            f"{noun} {found.name} is one of another type",
+            subject={"type": noun, "oid": str(found.oid)},
+            next_step="use the procedures under controlplane.cluster for it",
+        )
+    return found
+
+
+def _is_of_cluster(reader: Lookup | Find | Definition | None) -> bool:
+    return isinstance(reader, Lookup | Find) and reader.table is CLUSTERS and getattr(reader, "by", None) is None
 
 
 def _wire_kind(parameter: Parameter) -> Any:
+    if isinstance(parameter.reader, Find):
+        return Line
     if isinstance(parameter.reader, Lookup):
         return Oid if parameter.reader.by is None else str
     return parameter.kind
@@ -354,7 +354,7 @@ def _parameter(hint: Any, parameter: inspect.Parameter) -> Parameter:
     required = parameter.default is inspect.Parameter.empty
     plain = _without_none(hint)
     if get_origin(plain) is Annotated:
-        found = [note for note in get_args(plain)[1:] if isinstance(note, Lookup | Definition)]
+        found = [note for note in get_args(plain)[1:] if isinstance(note, Lookup | Find | Definition)]
         if found:
             reader = found[0]
             kind = get_args(plain)[0]

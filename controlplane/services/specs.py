@@ -4,15 +4,19 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.core.planning import DRIVER, OWN_SOCKET, Links
+from controlplane.core.generic_clusters import worker_config
+from controlplane.core.planning import OWN_SOCKET, Links
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
 from controlplane.core.router_configs import keeps_sessions, with_defaults
-from controlplane.records.clusters import Cluster, ClusterRevision
-from controlplane.records.types import Oid
+from controlplane.core.worker_types import worker_type
+from controlplane.records.clusters import Cluster, ClusterRevision, ClusterType
+from controlplane.records.definitions import Spec
+from controlplane.records.types import Oid, from_wire
 from controlplane.records.workers import Entry, Worker
 from controlplane.store.catalog import CLUSTERS, REVISIONS
 from controlplane.store.database import Change, View
 
+ROUTER_DRIVER = "router"
 COMPOSITIONS_MAX = 1_000
 
 
@@ -45,8 +49,30 @@ def keep_revision(rows: Any, revision: ClusterRevision) -> None:
         rows.add(revision)
 
 
-class Revision:
-    """One configuration of a cluster, composed for its workers as they are asked for."""
+class GenericRevision:
+    """One spec of a cluster of processes or containers; each worker has a configuration of its own."""
+
+    lean = False
+
+    def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
+        self._cluster = cluster
+        self._spec = from_wire(revision.config, Spec)
+        self.driver = worker_type(self._spec).driver
+
+    def compose(self, worker: Worker, _links: Links) -> tuple[str, dict[str, Any]]:
+        """Return the digest and the configuration of a worker."""
+        config = worker_config(self._cluster, self._spec, worker)
+        return digest_of(config), config
+
+    def digest(self, worker: Worker, links: Links) -> str:
+        """Return the digest of a worker's configuration."""
+        return self.compose(worker, links)[0]
+
+
+class RouterRevision:
+    """One configuration of a router cluster, composed for its workers as they are asked for."""
+
+    driver = ROUTER_DRIVER
 
     def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
         self._cluster = cluster
@@ -73,6 +99,8 @@ class Revision:
         return self.compose(worker, links)[0]
 
 
+Revision = RouterRevision | GenericRevision
+
 RevisionKey = tuple[Oid, int, int]
 """Cluster, number of the revision, and number of routers."""
 
@@ -92,7 +120,8 @@ class Compositions:
         key = (cluster.oid, number, cluster.routers)
         found = self._revisions.get(key)
         if found is None:
-            found = self._revisions[key] = Revision(cluster, revision_of(view, cluster, number))
+            kind = RouterRevision if cluster.type is ClusterType.ROUTER else GenericRevision
+            found = self._revisions[key] = kind(cluster, revision_of(view, cluster, number))
             if len(self._revisions) > COMPOSITIONS_MAX:
                 self._revisions.popitem(last=False)
         self._revisions.move_to_end(key)
@@ -157,4 +186,4 @@ class Specs:
         revision = self._compositions.of(self._view, cluster, worker.revision)
         digest, config = revision.compose(worker, worker.links)
         self.configs[digest] = config
-        return Entry(oid=worker.oid, driver=DRIVER, digest=digest)
+        return Entry(oid=worker.oid, driver=revision.driver, digest=digest)

@@ -4,9 +4,10 @@ from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject
 from controlplane.records import events
 from controlplane.records.principals import Team, TeamMember, TeamView
 from controlplane.records.types import Label, Name
+from controlplane.services.arguments import ExistingTeam, ExistingUser
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingTeam, ExistingUser, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.store.catalog import GRANTS, PRINCIPALS, TEAM_MEMBERS, TEAMS
 

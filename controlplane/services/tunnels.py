@@ -30,9 +30,10 @@ from controlplane.records.tunnels import (
 from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker
 from controlplane.services.agents import own_node
+from controlplane.services.arguments import ExistingCluster
 from controlplane.services.names import ROUTERCLUSTER
 from controlplane.services.pipeline import WritingCall
-from controlplane.services.procedures import ExistingCluster, procedure
+from controlplane.services.procedures import procedure
 from controlplane.store.catalog import AUTHORITIES, CERTIFICATES, MEMBERSHIPS, NODES, TUNNEL_PORTS, WORKERS
 
 LIFETIME = timedelta(days=30)
@@ -123,15 +124,6 @@ def revoke_certificates(call: WritingCall, cluster_oid: Oid, node_oid: Oid) -> N
     _put(call, _with_revocations(call, msgspec.structs.replace(authority, revoked=revoked)))
     for other in (*others, node_oid):
         _hint(call, other)
-
-
-def forget_tunnels(call: WritingCall, cluster_oid: Oid) -> None:
-    """Forget everything about the tunnels of a cluster that is deleted."""
-    for table in (AUTHORITIES, CERTIFICATES):
-        for record in list(call.rows(table).all(cluster_oid)):
-            call.rows(table).remove(record)
-    for port in list(call.rows(TUNNEL_PORTS).all_by("cluster", cluster_oid)):
-        call.rows(TUNNEL_PORTS).remove(port)
 
 
 def name_of(cluster_oid: Oid, node_oid: Oid, side: Side) -> str:

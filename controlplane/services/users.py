@@ -12,10 +12,11 @@ from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReache
 from controlplane.records import events
 from controlplane.records.principals import Bound, Principal, Role, UserView
 from controlplane.records.types import Authid, Label, PublicKey
+from controlplane.services.arguments import ExistingUser, UserByName, UserDefinition
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import ExistingUser, UserByName, UserDefinition, procedure
+from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.store.catalog import GRANTS, INVITATIONS, POSSESSIONS, PRINCIPALS, TEAM_MEMBERS, TEAMS
 

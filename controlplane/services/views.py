@@ -1,15 +1,22 @@
 """Records as callers see them."""
 
+from collections.abc import Mapping, Sequence
+
 from controlplane.core.health import cluster_reason, cluster_status
+from controlplane.records.actions import Action, ActionView
 from controlplane.records.clusters import (
+    AnyClusterView,
     Cluster,
+    ClusterStatus,
     ClusterView,
     Group,
+    GroupSize,
     GroupView,
     Membership,
     MembershipView,
     Tally,
 )
+from controlplane.records.definitions import Definition, DefinitionView
 from controlplane.records.nodes import Node, NodeView
 from controlplane.records.workers import Worker, WorkerView
 
@@ -31,6 +38,87 @@ def cluster_view(cluster: Cluster, counts: dict[str, int], desired: int) -> Clus
         routers=cluster.routers,
         grace_period=cluster.grace_period,
     )
+
+
+def any_cluster_view(cluster: Cluster, groups: Sequence[Group], counts: Mapping[str, int]) -> AnyClusterView:
+    """Return a cluster of any type as callers see it."""
+    desired = sum(group.scale for group in groups)
+    return AnyClusterView(
+        oid=cluster.oid,
+        name=cluster.name,
+        type=cluster.type,
+        status=ClusterStatus.DELETING if cluster.deleting else cluster.status,
+        reason=cluster_reason(counts, desired) if cluster.run else None,
+        action_oid=cluster.action_oid,
+        profile_oid=cluster.profile_oid,
+        desired=desired,
+        groups=tuple(
+            GroupSize(name=group.name, desired=group.scale, min_size=group.min_size, max_size=group.max_size)
+            for group in groups
+        ),
+        workers_by_status=by_status(counts),
+        timeout=cluster.timeout,
+        grace_period=cluster.grace_period,
+        naming=cluster.naming,
+        batch=cluster.batch,
+        steady=cluster.steady,
+        metadata=cluster.metadata,
+        revision=cluster.revision,
+        label=cluster.label,
+        description=cluster.description,
+        tags=cluster.tags,
+        owner_oid=cluster.owner_oid,
+        created=cluster.created,
+        changed=cluster.changed,
+    )
+
+
+def action_view(action: Action) -> ActionView:
+    """Return an action as callers see it."""
+    return ActionView(
+        oid=action.oid,
+        name=action.name,
+        action=action.kind,
+        target=action.cluster_oid,
+        cluster_oid=action.cluster_oid,
+        cluster_name=action.cluster_name,
+        cause=action.cause,
+        who=action.who,
+        inputs=action.inputs,
+        outputs=action.outputs,
+        status=action.status,
+        phase=action.phase,
+        reason=action.reason,
+        done=action.done,
+        total=action.total,
+        timeout=action.timeout,
+        created=action.created,
+        ended=action.ended,
+    )
+
+
+def definition_view(definition: Definition) -> DefinitionView:
+    """Return a definition as callers see it."""
+    return DefinitionView(
+        oid=definition.oid,
+        kind=definition.kind,
+        name=definition.name,
+        type=f"{definition.spec.type}-{definition.spec.version}",
+        spec=definition.spec,
+        metadata=definition.metadata,
+        owner_oid=definition.owner_oid,
+        created=definition.created,
+        changed=definition.changed,
+    )
+
+
+def by_status(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by the status that callers see; the tally keeps new workers apart."""
+    merged: dict[str, int] = {}
+    for state, number in counts.items():
+        shown = "STARTING" if state == "NEW" else state
+        merged[shown] = merged.get(shown, 0) + number
+    return merged
 
 
 def group_view(group: Group, cluster: Cluster, tally: Tally | None) -> GroupView:

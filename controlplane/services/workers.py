@@ -10,13 +10,14 @@ from controlplane.errors import NoSuchObject
 from controlplane.records.clusters import Cluster, ClusterStatus
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
 from controlplane.records.workers import Worker, WorkerStatus, WorkerView
+from controlplane.services.arguments import ExistingCluster, ExistingGroup, ExistingWorker
 from controlplane.services.groups import of_cluster, view_group
 from controlplane.services.ledger import groups_of, whole_tally
 from controlplane.services.lists import Limit, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call
-from controlplane.services.procedures import Ask, ExistingCluster, ExistingGroup, ExistingWorker, procedure
-from controlplane.services.views import worker_view
+from controlplane.services.procedures import Ask, procedure
+from controlplane.services.views import by_status, worker_view
 from controlplane.store.catalog import NODES, TALLIES, WORKERS
 
 STATISTICS_WITHIN_S = 2.0
@@ -134,18 +135,9 @@ def _group_statistics(call: Call, cluster: Cluster, oid: Oid | None, name: str |
         oid=oid,
         name=name,
         scale=scale,
-        workers_by_status=_by_status(tally.counts if tally else {}),
+        workers_by_status=by_status(tally.counts if tally else {}),
         restarts=tally.restarts if tally else 0,
     )
-
-
-def _by_status(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return counts by the status that callers see; the tally keeps new workers apart."""
-    merged: dict[str, int] = {}
-    for state, number in counts.items():
-        shown = "STARTING" if state == "NEW" else state
-        merged[shown] = merged.get(shown, 0) + number
-    return merged
 
 
 def _ask(

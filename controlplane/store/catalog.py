@@ -7,8 +7,10 @@ and a migration (`migrations.py`).
 from typing import Any
 from uuid import UUID
 
+from controlplane.records.actions import Action
 from controlplane.records.audit import AuditLink
-from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, Group, Membership, Tally
+from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, ClusterType, Group, Membership, Tally
+from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.outcomes import Outcome
@@ -114,15 +116,41 @@ DEPARTURES = Table(
 
 LOADS = Table("c0a7e1d0-0000-4000-8000-000000000021", Load, "load", lambda entry: entry.node_oid.bytes)
 
+UNSETTLED = b"\1"
 SETTLED = (ClusterStatus.RUNNING, ClusterStatus.STOPPED)
 
 CLUSTERS = Table(
     "c0a7e1d0-0000-4000-8000-000000000030",
     Cluster,
-    "router cluster",
+    "cluster",
     lambda c: c.oid.bytes,
     unique={"name": lambda c: c.name.encode()},
-    indexes={"unsettled": lambda c: None if c.status in SETTLED else b""},
+    indexes={
+        "unsettled": lambda c: None if c.status in SETTLED and c.action_oid is None else b"",
+        "generic": lambda c: None if c.type is not ClusterType.GENERIC else UNSETTLED * (c.status not in SETTLED),
+        "profile": lambda c: None if c.profile_oid is None else c.profile_oid.bytes,
+    },
+    counted=lambda _: b"",
+)
+
+DEFINITIONS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000070",
+    Definition,
+    "definition",
+    lambda d: key_of(d.oid),
+    unique={"name": lambda d: d.kind.value.encode() + b"\0" + d.name.encode()},
+    counted=lambda d: d.kind.value.encode(),
+)
+
+ACTIONS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000071",
+    Action,
+    "action",
+    lambda a: a.oid.bytes,
+    indexes={
+        "created": lambda a: key_of(a.created),
+        "cluster": lambda a: a.cluster_oid.bytes + key_of(a.created),
+    },
     counted=lambda _: b"",
 )
 
@@ -220,6 +248,8 @@ TABLES: tuple[Table[Any], ...] = (
     NODES,
     DEPARTURES,
     LOADS,
+    DEFINITIONS,
+    ACTIONS,
     CLUSTERS,
     REVISIONS,
     GROUPS,

@@ -67,7 +67,7 @@ class Machine:
                 "machine": "here",
                 "address": "127.0.0.1",
                 "sockets": f"/run/{self.name}",
-                "drivers": ("router",),
+                "drivers": ("router", "process"),
                 "ports": (10000, 10099),
                 **facts,
             }
@@ -90,7 +90,7 @@ class Machine:
             self.clock,
             self.world.chance(self.clock),
             self.facts,
-            {"router": self.driver},
+            {"router": self.driver, "process": SecondDriver(self, self.clock)},
             self.directory,
         )
         self.world.note(f"{self.name} starts its agent")
@@ -289,6 +289,15 @@ class PlayedDriver:
     def _die(self, oid: Oid, unit: Unit) -> None:
         if self._machine.units.get(oid) is unit:
             self._machine.kill_worker(oid, "it died young")
+
+
+class SecondDriver(PlayedDriver):
+    """Plays workers of another kind; what runs already is adopted by the first driver, once."""
+
+    name = "process"
+
+    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
+        return {}
 
 
 def _pause(clock: Any, seconds: float) -> Deferred[None]:

@@ -23,6 +23,9 @@ ALIKE = {
 }
 """Of the procedures that a table makes, one of each kind: the others differ in nothing but their names."""
 
+SECRET_READS = ("_config", "list_grants", "get_profile", "list_profiles", "validate_profile")
+"""What looks at secrets only, and therefore is not for everybody who may look."""
+
 DECLARED = PLAIN + list(ALIKE.values())
 HOSTILE: list[Any] = [
     None,
@@ -152,6 +155,9 @@ def arguments(plane, procedure) -> dict[str, Any]:
             "ports": [1, 2],
         },
     }
+    if procedure.uri.startswith(("controlplane.cluster.", "controlplane.action.", "controlplane.profile.")):
+        good.update(_of_generic_clusters(plane, procedure))
+    good["type_name"] = "process-1.0"
     if procedure.uri.endswith("unpair_node_by_pubkey"):
         good["pubkey"] = node["pubkey"]
     if procedure.uri.endswith("update_routercluster"):
@@ -161,6 +167,24 @@ def arguments(plane, procedure) -> dict[str, Any]:
     if procedure.uri.endswith("remove_team_member"):
         plane.call("add_team_member", good["team_oid"], good["user_oid"])
     return {p.name: good[p.name] for p in procedure.parameters if p.required}
+
+
+def _of_generic_clusters(plane, procedure) -> dict[str, Any]:
+    spec = {"type": "process", "properties": {"command": ["sleep", "1"]}}
+    plane.call("create_profile", {"name": "sleeper", "spec": spec})
+    plane.call("create_profile", {"name": "unused", "spec": spec})
+    made = plane.call("create_cluster", {"name": "generic_one", "profile": "sleeper", "desired": 1})
+    if not procedure.uri.endswith("cancel_action"):
+        plane.call("cancel_action", "generic_one", made["action_oid"])
+    of_cluster = procedure.uri.endswith("create_cluster")
+    return {
+        "cluster": made["oid"],
+        "action_oid": made["action_oid"],
+        "profile": "unused",
+        "definition": {"name": "generic_two", **({"profile": "sleeper"} if of_cluster else {"spec": spec})},
+        "changes": {"metadata": {"team": "red"}},
+        "workers": [plane.call("list_cluster_workers", made["oid"])[0]["oid"]],
+    }
 
 
 def refused(plane, uri, caller, *args, **kwargs) -> ControlPlaneError:
@@ -230,6 +254,9 @@ def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
     caller = caller_for(plane, procedure)
     good = arguments(plane, procedure)
     for name in good:
+        if name in ("cluster", "profile"):
+            problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
+            assert problem.uri == "crossbar.error.no_such_object"
         if name.endswith("_oid") and name not in ("question_oid",):
             problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
             assert problem.uri == "crossbar.error.no_such_object"
@@ -269,7 +296,7 @@ def test_every_procedure_is_documented_and_declares_a_right(uri, procedure):
     assert procedure.text.endswith(".")
     assert procedure.needs in ALL_RIGHTS
     if not uri.startswith("crossbarfabriccenter."):
-        assert procedure.writes or procedure.needs != "manage" or procedure.uri.endswith(("_config", "list_grants"))
+        assert procedure.writes or procedure.needs != "manage" or procedure.uri.endswith(SECRET_READS)
 
 
 @pytest.mark.parametrize(("uri", "procedure"), DECLARED)

@@ -49,7 +49,7 @@ def test_a_change_is_written_with_who_and_what_before_and_after(plane):
     ]
     assert {(e["outcome"], e["authid"], e["authrole"], e["session"]) for e in found} == {("done", "admin", "admin", 7)}
     create, update, start, _, delete = (
-        next(change for change in entry["changes"] if change["type"] == "router cluster") for entry in found
+        next(change for change in entry["changes"] if change["type"] == "cluster") for entry in found
     )
     assert (create["before"], create["after"]["name"], create["name"]) == (None, "shop", "shop")
     assert (update["before"]["label"], update["after"]["label"]) == ("old", "new")

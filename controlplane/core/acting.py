@@ -1,0 +1,82 @@
+"""How far an action has come: a pure function from what is wanted and seen of the workers that it is about.
+
+An action changes what is wanted and then watches; the monitor does the work, as always. So an action needs no process
+of its own, and a master that was killed goes on watching where it was.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from controlplane.core.generic_clusters import steady_at
+from controlplane.records.actions import Action, ActionKind, Failed, Phase
+from controlplane.records.clusters import Cluster
+from controlplane.records.types import NANOSECONDS, Instant, Oid
+from controlplane.records.workers import Want, Worker, WorkerStatus
+
+FAILURES_MAX = 3
+"""In a row: after so many a worker is not waited for."""
+
+OF_ALL = frozenset({ActionKind.CLUSTER_CREATE, ActionKind.CLUSTER_UPDATE, ActionKind.CLUSTER_DELETE})
+"""Actions that are about every worker of their cluster; the others are about new, named and leaving ones."""
+
+
+class Progress(NamedTuple):
+    """What has become of the workers that an action is about."""
+
+    done: tuple[Oid, ...]
+    failed: tuple[Failed, ...]
+    waiting: int
+    """Workers of which nobody can say yet."""
+
+    leaving: tuple[Oid, ...]
+    look_again_at: Instant | None
+
+    @property
+    def over(self) -> bool:
+        """Say whether there is nothing to wait for."""
+        return not self.waiting and not self.leaving
+
+
+def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], now: Instant) -> Progress:
+    """Return how far an action has come."""
+    done: list[Oid] = []
+    failed: list[Failed] = []
+    leaving: list[Oid] = []
+    waiting = 0
+    instants: list[Instant] = []
+    everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
+    for worker in workers:
+        if worker.want is Want.REMOVE:
+            leaving.append(worker.oid)
+            continue
+        if not everything and worker.created < action.created and worker.oid not in action.workers:
+            continue
+        if _serves(worker, cluster):
+            until = steady_at(cluster, worker)
+            if now >= until:
+                done.append(worker.oid)
+            else:
+                waiting += 1
+                instants.append(until)
+        elif worker.failures >= FAILURES_MAX:
+            failed.append(Failed(worker_oid=worker.oid, reason=worker.reason))
+        elif worker.status is WorkerStatus.PENDING:
+            until = worker.changed + int(cluster.grace_period * NANOSECONDS)
+            if now >= until:
+                failed.append(Failed(worker_oid=worker.oid, reason=worker.reason))
+            else:
+                waiting += 1
+                instants.append(until)
+        else:
+            waiting += 1
+    return Progress(tuple(done), tuple(failed), waiting, tuple(leaving), min(instants, default=None))
+
+
+def _serves(worker: Worker, cluster: Cluster) -> bool:
+    """Say whether a worker runs with the newest configuration of its cluster."""
+    return (
+        worker.status is WorkerStatus.RUNNING
+        and worker.revision == cluster.revision
+        and worker.digest is not None
+        and worker.seen_digest == worker.digest
+    )

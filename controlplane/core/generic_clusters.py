@@ -1,0 +1,97 @@
+"""Clusters of processes or containers: what their workers are configured with, and what is to become of them.
+
+Their workers know nothing of each other. So a pass is that of a router cluster (`planning.py`) without routers, links
+and machines that have to be connected, and its workers are changed over in batches.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from controlplane.core.placement import Site
+from controlplane.core.planning import Pass, Plan, Situation
+from controlplane.records.clusters import Cluster
+from controlplane.records.definitions import Spec
+from controlplane.records.types import NANOSECONDS, Instant, Oid
+from controlplane.records.workers import Want, Worker, WorkerStatus
+
+RANDOM_LENGTH = 8
+_DIRECTIVE = re.compile(r"\$([0-9]?)([IRr])")
+
+
+def worker_name(cluster: Cluster, worker: Worker) -> str:
+    """Return how a worker is called: by the pattern of its cluster, or by its cluster's name and its index.
+
+    Letters are taken from its oid, so that a name stays what it is without being stored.
+    """
+    if cluster.naming is None:
+        return f"{cluster.name}-{worker.index}"
+
+    def replaced(found: re.Match[str]) -> str:
+        digits, directive = found.groups()
+        if directive == "I":
+            return str(worker.index).zfill(int(digits or 1))
+        letters = worker.oid.hex[: int(digits or RANDOM_LENGTH)]
+        return letters.upper() if directive == "R" else letters
+
+    return _DIRECTIVE.sub(replaced, cluster.naming)
+
+
+def worker_config(cluster: Cluster, spec: Spec, worker: Worker) -> dict[str, Any]:
+    """Return what a driver is told of a worker; another `generation` makes it another configuration."""
+    return {
+        "name": worker_name(cluster, worker),
+        "index": worker.index,
+        "generation": worker.generation,
+        "properties": spec.properties,
+    }
+
+
+def steady_at(cluster: Cluster, worker: Worker) -> Instant:
+    """Return from when on a worker that runs has run for long enough, by the clock of the master."""
+    return worker.changed + int(cluster.steady * NANOSECONDS)
+
+
+def plan_generic_cluster(situation: Situation) -> Plan:
+    """Return what brings a cluster of processes or containers nearer to what is wanted of it."""
+    return _GenericPass(situation).run()
+
+
+class _GenericPass(Pass):
+    def _routers(self, _scales: Mapping[Oid | None, int]) -> int:
+        return 0
+
+    def _site(self, _worker: Worker) -> Site | None:
+        return None
+
+    def _configure(self, kept: list[Oid]) -> None:
+        targets = {oid: self.s.digest(self.become[oid], {}) for oid in kept if self.become[oid].node_oid}
+        unproven = sum(self._is_unproven(self.become[oid], target) for oid, target in targets.items())
+        for oid, target in targets.items():
+            worker = self.become[oid]
+            if worker.want is not Want.RUN:
+                continue
+            if worker.digest != target:
+                if worker.status is WorkerStatus.RUNNING:
+                    # It serves: so many at a time, and only while those before proved themselves.
+                    if unproven >= self.s.cluster.batch:
+                        continue
+                    unproven += 1
+                self._set(oid, digest=target, revision=self.s.cluster.revision)
+            elif worker.revision != self.s.cluster.revision:
+                # The revision that it was given is forgotten once all workers have the newest.
+                self._set(oid, revision=self.s.cluster.revision)
+        self.plan.rolled &= all(
+            self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
+            for oid, target in targets.items()
+        )
+
+    def _is_unproven(self, worker: Worker, target: str) -> bool:
+        """Say whether a worker was given its configuration and has not run with it for long enough yet."""
+        if super()._is_unproven(worker, target):
+            return True
+        until = steady_at(self.s.cluster, worker)
+        if worker.digest != target or worker.status is not WorkerStatus.RUNNING or self.s.now >= until:
+            return False
+        self._look_again_at(until)
+        return True

@@ -1,0 +1,131 @@
+"""Actions: every change that takes its time, as a record that survives the master."""
+
+import enum
+from typing import Any
+
+import msgspec
+
+from controlplane.records.types import Instant, Oid, Record, Seconds
+
+WORKERS_LISTED_MAX = 1_000
+"""Workers that an action names one by one; the others are counted."""
+
+
+class ActionKind(enum.Enum):
+    """What an action does."""
+
+    CLUSTER_CREATE = "CLUSTER_CREATE"
+    CLUSTER_UPDATE = "CLUSTER_UPDATE"
+    CLUSTER_RESIZE = "CLUSTER_RESIZE"
+    CLUSTER_SCALE_OUT = "CLUSTER_SCALE_OUT"
+    CLUSTER_SCALE_IN = "CLUSTER_SCALE_IN"
+    CLUSTER_CHECK = "CLUSTER_CHECK"
+    CLUSTER_RECOVER = "CLUSTER_RECOVER"
+    CLUSTER_REMOVE_WORKERS = "CLUSTER_REMOVE_WORKERS"
+    CLUSTER_REPLACE_WORKERS = "CLUSTER_REPLACE_WORKERS"
+    CLUSTER_DELETE = "CLUSTER_DELETE"
+
+
+class ActionStatus(enum.Enum):
+    """Where an action is in its life; the last three are its ends."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class Phase(enum.Enum):
+    """What a running action is about."""
+
+    CONVERGE = "converge"
+    """What is wanted is stored, and workers are on their way."""
+
+    ROLL_BACK = "roll back"
+    """It failed, and what it changed is taken back."""
+
+    OVER = "over"
+
+
+class Failed(Record, frozen=True, kw_only=True):
+    """A worker that did not become what the action wanted, and why."""
+
+    worker_oid: Oid
+    reason: str | None
+
+
+class Outputs(Record, frozen=True, kw_only=True):
+    """What became of the workers that an action was about; the first thousand of each kind by name."""
+
+    done: tuple[Oid, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    undone: tuple[Oid, ...] = ()
+    """Workers of its own that were taken back because it failed."""
+
+    removed: tuple[Oid, ...] = ()
+
+
+class Action(Record, frozen=True, kw_only=True):
+    """An intention with a result. While it runs it holds the lock of its cluster."""
+
+    oid: Oid
+    name: str
+    kind: ActionKind
+    cluster_oid: Oid
+    cluster_name: str
+    group_oid: Oid | None = None
+    cause: str = "call"
+    """Who wanted it: `call`, `receiver`, `policy`."""
+
+    who: str
+    """Login name of the caller, or name of the receiver or policy."""
+
+    inputs: dict[str, Any] = msgspec.field(default_factory=dict)
+    """As they were given, with defaults."""
+
+    before: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What it changed, as it was: what a roll back returns to."""
+
+    outputs: Outputs = Outputs()
+    status: ActionStatus = ActionStatus.RUNNING
+    phase: Phase = Phase.CONVERGE
+    reason: str | None = None
+    done: int = 0
+    total: int = 0
+    leaving: tuple[Oid, ...] = ()
+    """Workers that are on their way out."""
+
+    workers: tuple[Oid, ...] = ()
+    """Workers that were there before and that it is about."""
+
+    ending: ActionStatus | None = None
+    """What it will have been when everything is taken back; None while it goes forward."""
+
+    timeout: Seconds
+    created: Instant
+    ended: Instant | None = None
+
+
+class ActionView(Record, frozen=True, kw_only=True):
+    """An action as callers see it."""
+
+    oid: Oid
+    name: str
+    action: ActionKind
+    target: Oid
+    cluster_oid: Oid
+    cluster_name: str
+    cause: str
+    who: str
+    inputs: dict[str, Any]
+    outputs: Outputs
+    status: ActionStatus
+    phase: Phase
+    reason: str | None
+    done: int
+    """Workers that have got where the action wants them, of `total`."""
+
+    total: int
+    timeout: Seconds
+    created: Instant
+    ended: Instant | None

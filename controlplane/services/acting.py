@@ -1,0 +1,260 @@
+"""Actions from their beginning to their end: in transactions of callers and of the monitor, and nowhere else."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from controlplane.core.acting import Progress, progress
+from controlplane.core.planning import Plan, leaving
+from controlplane.errors import ActionConflict
+from controlplane.records import events
+from controlplane.records.actions import (
+    WORKERS_LISTED_MAX,
+    Action,
+    ActionKind,
+    ActionStatus,
+    Phase,
+)
+from controlplane.records.clusters import Cluster, Group
+from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
+from controlplane.records.workers import Want, Worker
+from controlplane.services.forgetting import forget_cluster
+from controlplane.services.ledger import Ledger
+from controlplane.services.views import action_view, any_cluster_view
+from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
+
+ACTIONS_KEPT_MAX = 100_000
+"""Older ones that have ended are forgotten."""
+
+RUNNING_SEEN_MAX = 1_000
+
+
+def begin(
+    ledger: Ledger,
+    cluster: Cluster,
+    kind: ActionKind,
+    who: str,
+    inputs: dict[str, Any],
+    *,
+    cause: str = "call",
+    group: Group | None = None,
+    before: dict[str, Any] | None = None,
+    workers: Iterable[Oid] = (),
+    **changes: Any,
+) -> Action:
+    """Lock a cluster for a new action and make its `changes`; the action goes on by itself.
+
+    Raises `ActionConflict` while another action changes the cluster, unless this one deletes it: that goes first.
+    """
+    running = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    if running is not None:
+        if kind is not ActionKind.CLUSTER_DELETE or running.kind is ActionKind.CLUSTER_DELETE:
+            raise _conflict(cluster, running)
+        _store_end(ledger, running, ActionStatus.CANCELLED, "its cluster is being deleted")
+    oid = ledger.new_oid()
+    action = Action(
+        oid=oid,
+        name=f"{kind.value.lower()}_{str(oid)[:8]}",
+        kind=kind,
+        cluster_oid=cluster.oid,
+        cluster_name=cluster.name,
+        group_oid=None if group is None else group.oid,
+        cause=cause,
+        who=who,
+        inputs=inputs,
+        before=before or {},
+        workers=tuple(workers),
+        timeout=cluster.timeout,
+        created=ledger.now,
+    )
+    rows = ledger.rows(ACTIONS)
+    rows.add(action)
+    _forget_old(ledger)
+    changed = msgspec.structs.replace(cluster, **changes, action_oid=oid, changed=ledger.now)
+    ledger.rows(CLUSTERS).put(changed, cluster)
+    ledger.touch_cluster(cluster.oid)
+    ledger.wake(cluster.oid)
+    ledger.publish(events.ACTION_STARTED, action_view(action))
+    return action
+
+
+def cancel(ledger: Ledger, action: Action) -> Action:
+    """Have a running action taken back; it has ended when everything is as it was."""
+    cluster = ledger.rows(CLUSTERS).find(action.cluster_oid)
+    if cluster is None or cluster.action_oid != action.oid or action.ending is not None:
+        return action
+    return _fail(ledger, cluster, action, ActionStatus.CANCELLED, "it was cancelled")
+
+
+def dismiss(ledger: Ledger, workers: Iterable[Worker]) -> tuple[Oid, ...]:
+    """Have workers stopped and forgotten, and return which."""
+    gone = []
+    for worker in workers:
+        if worker.want is not Want.REMOVE:
+            ledger.update_worker(worker, **leaving(worker, Want.REMOVE))
+        gone.append(worker.oid)
+    return tuple(gone)
+
+
+def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
+    """Take an action on as far as its workers have come; return after how many seconds to look again."""
+    cluster = ledger.rows(CLUSTERS).get(cluster.oid)
+    action = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    if action is None:
+        return None
+    workers = list(ledger.rows(WORKERS).all(cluster.oid))
+    seen = progress(action, cluster, workers, ledger.now)
+    action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
+    if action.kind is ActionKind.CLUSTER_DELETE and not workers:
+        _delete(ledger, cluster, action)
+        return None
+    late = (action.created - ledger.now) / NANOSECONDS + action.timeout * (1 if action.ending is None else 2)
+    if action.ending is not None:
+        if seen.over or late <= 0:
+            _end(ledger, cluster, action, action.ending, action.reason)
+            return None
+    elif late <= 0:
+        reason = f"it took longer than {action.timeout:g} s; {seen.waiting} workers had not got there"
+        _fail(ledger, cluster, action, ActionStatus.FAILED, reason)
+    elif seen.failed and (seen.over or action.kind is ActionKind.CLUSTER_UPDATE):
+        _fail(ledger, cluster, action, ActionStatus.FAILED, _why(seen))
+    elif seen.over and action.kind is not ActionKind.CLUSTER_DELETE:
+        _end(ledger, cluster, action, ActionStatus.SUCCEEDED, None)
+        return None
+    soon = None if seen.look_again_at is None else max(0.0, (seen.look_again_at - ledger.now) / NANOSECONDS)
+    return sooner(soon, max(0.0, late))
+
+
+def sooner(one: Seconds | None, other: Seconds | None) -> Seconds | None:
+    """Return the shorter of two times to wait; None is for ever."""
+    return min((time for time in (one, other) if time is not None), default=None)
+
+
+def _note(ledger: Ledger, action: Action, seen: Progress, removed: Iterable[Oid]) -> Action:
+    gone = {*removed, *action.leaving} - set(seen.leaving)
+    outputs = msgspec.structs.replace(
+        action.outputs,
+        done=seen.done[:WORKERS_LISTED_MAX],
+        failed=action.outputs.failed if action.ending is not None else seen.failed[:WORKERS_LISTED_MAX],
+        removed=tuple(dict.fromkeys((*action.outputs.removed, *sorted(gone))))[:WORKERS_LISTED_MAX],
+    )
+    total = len(seen.done) + len(seen.failed) + seen.waiting
+    noted = msgspec.structs.replace(
+        action, outputs=outputs, done=len(seen.done), total=total, leaving=seen.leaving[:WORKERS_LISTED_MAX]
+    )
+    if noted != action:
+        ledger.rows(ACTIONS).put(noted, action)
+    return noted
+
+
+def _fail(ledger: Ledger, cluster: Cluster, action: Action, ending: ActionStatus, reason: str) -> Action:
+    """Take back what an action changed, if it can be taken back, and have it end then."""
+    undo = UNDO.get(action.kind)
+    undone = None if undo is None else undo(ledger, cluster, action)
+    if undone is None:
+        return _end(ledger, cluster, action, ending, reason)
+    falling = msgspec.structs.replace(
+        action,
+        phase=Phase.ROLL_BACK,
+        ending=ending,
+        reason=reason,
+        outputs=msgspec.structs.replace(action.outputs, undone=undone[:WORKERS_LISTED_MAX]),
+    )
+    ledger.rows(ACTIONS).put(falling, action)
+    ledger.touch_cluster(cluster.oid)
+    ledger.wake(cluster.oid)
+    return falling
+
+
+def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
+    """Take those workers of its own back that do not run."""
+    group = None if action.group_oid is None else ledger.rows(GROUPS).find(action.group_oid)
+    if group is None or group.scale <= action.before["desired"]:
+        return None
+    own = [
+        worker
+        for worker in ledger.rows(WORKERS).all(cluster.oid, group.oid)
+        if worker.created >= action.created and worker.want is not Want.REMOVE
+    ]
+    taken = [worker for worker in own if worker.oid not in action.outputs.done]
+    scale = max(action.before["desired"], group.scale - len(taken))
+    ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
+    return dismiss(ledger, taken)
+
+
+def _undo_update(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
+    """Return to the configuration from before; workers that have it still are not touched."""
+    if "revision" not in action.before:
+        return None
+    newest = ledger.rows(REVISIONS).get(cluster.oid, cluster.revision)
+    changed = tuple(
+        worker.oid for worker in ledger.rows(WORKERS).all(cluster.oid) if worker.revision == cluster.revision
+    )
+    back = msgspec.structs.replace(
+        cluster,
+        revision=cluster.revision + 1,
+        profile_oid=None if action.before["profile_oid"] is None else from_wire(action.before["profile_oid"], Oid),
+        changed=ledger.now,
+    )
+    ledger.rows(REVISIONS).add(msgspec.structs.replace(newest, revision=back.revision, config=action.before["config"]))
+    ledger.rows(CLUSTERS).put(back, cluster)
+    return changed
+
+
+UNDO: dict[ActionKind, Callable[[Ledger, Cluster, Action], tuple[Oid, ...] | None]] = {
+    ActionKind.CLUSTER_RESIZE: _undo_growth,
+    ActionKind.CLUSTER_SCALE_OUT: _undo_growth,
+    ActionKind.CLUSTER_UPDATE: _undo_update,
+}
+"""How what an action changed is taken back; None from one of them says that there is nothing to take back."""
+
+
+def _delete(ledger: Ledger, cluster: Cluster, action: Action) -> None:
+    forget_cluster(ledger.rows, ledger, cluster)
+    ledger.publish(events.ANY_CLUSTER_DELETED, any_cluster_view(cluster, (), {}))
+    _store_end(ledger, action, ActionStatus.SUCCEEDED, None)
+
+
+def _end(ledger: Ledger, cluster: Cluster, action: Action, status: ActionStatus, reason: str | None) -> Action:
+    ended = _store_end(ledger, action, status, reason)
+    current = ledger.rows(CLUSTERS).get(cluster.oid)
+    ledger.rows(CLUSTERS).put(msgspec.structs.replace(current, action_oid=None, changed=ledger.now), current)
+    ledger.touch_cluster(cluster.oid)
+    ledger.wake(cluster.oid)
+    return ended
+
+
+def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str | None) -> Action:
+    ended = msgspec.structs.replace(
+        action, status=status, reason=reason, phase=Phase.OVER, leaving=(), ending=None, ended=ledger.now
+    )
+    ledger.rows(ACTIONS).put(ended, action)
+    ledger.publish(events.ACTION_ENDED, action_view(ended))
+    return ended
+
+
+def _forget_old(ledger: Ledger) -> None:
+    """Forget the oldest action that has ended, so that there are never many more than are kept."""
+    rows = ledger.rows(ACTIONS)
+    if rows.count() <= ACTIONS_KEPT_MAX:
+        return
+    for looked, action in enumerate(rows.all_by("created")):
+        if action.ended is not None:
+            rows.remove(action)
+            return
+        if looked >= RUNNING_SEEN_MAX:
+            return
+
+
+def _why(seen: Progress) -> str:
+    first = seen.failed[0]
+    return f"{len(seen.failed)} workers failed; first, worker {first.worker_oid}: {first.reason}"
+
+
+def _conflict(cluster: Cluster, running: Action) -> ActionConflict:
+    return ActionConflict(
+        f"cluster {cluster.name} is being changed by action {running.name}",
+        subject={"type": "action", "oid": str(running.oid), "name": running.name, "cluster_oid": str(cluster.oid)},
+        next_step="wait until it has ended, or cancel it",
+    )

@@ -1,0 +1,74 @@
+"""Actions as callers see them: look, and cancel."""
+
+from typing import Any
+
+from controlplane.errors import ActionEnded, NoSuchObject
+from controlplane.records.actions import ActionView
+from controlplane.services.acting import cancel
+from controlplane.services.arguments import AnyCluster, ExistingAction
+from controlplane.services.lists import Limit, select
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import procedure
+from controlplane.services.views import action_view
+from controlplane.store.catalog import ACTIONS
+
+ACTION = "controlplane.action."
+FIELDS = {
+    "oid": lambda a: a.oid,
+    "name": lambda a: a.name,
+    "action": lambda a: a.kind,
+    "target": lambda a: a.cluster_oid,
+    "cluster_oid": lambda a: a.cluster_oid,
+    "cluster_name": lambda a: a.cluster_name,
+    "status": lambda a: a.status,
+    "cause": lambda a: a.cause,
+    "who": lambda a: a.who,
+    "created": lambda a: a.created,
+    "ended": lambda a: a.ended,
+}
+
+
+@procedure(ACTION + "list_actions", needs="read")
+def list_actions(
+    call: Call,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[ActionView]:
+    """Return actions, the oldest first unless `sort` says otherwise; those that ended long ago are forgotten."""
+    found = select(
+        call.rows(ACTIONS).all_by("created"),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+    return [action_view(each) for each in found]
+
+
+@procedure(ACTION + "get_action", needs="read", raises=(NoSuchObject,))
+def get_action(_call: Call, action_oid: ExistingAction) -> ActionView:
+    """Return an action, running or over."""
+    return action_view(action_oid)
+
+
+@procedure(ACTION + "cancel_action", needs="operate", writes=True, raises=(NoSuchObject, ActionEnded))
+def cancel_action(call: WritingCall, cluster: AnyCluster, action_oid: ExistingAction) -> ActionView:
+    """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended."""
+    action = action_oid
+    if action.cluster_oid != cluster.oid:
+        raise NoSuchObject(
+            f"cluster {cluster.name} has no action {action.oid}",
+            subject={"type": "action", "oid": str(action.oid)},
+            next_step="list the actions of the cluster",
+        )
+    if action.ended is not None:
+        raise ActionEnded(
+            f"action {action.name} has {action.status.value} already",
+            subject={"type": "action", "oid": str(action.oid), "name": action.name},
+            next_step="nothing is to be done",
+        )
+    return action_view(cancel(call.ledger, action))

@@ -1,0 +1,81 @@
+"""What procedures are about: how each kind of argument is read into the object that is meant, or the settings given."""
+
+from typing import Annotated
+
+from controlplane.records import definitions
+from controlplane.records.actions import Action
+from controlplane.records.clusters import (
+    Cluster,
+    ClusterInput,
+    ClusterType,
+    ClusterUpdate,
+    GenericClusterInput,
+    GenericClusterUpdate,
+    Group,
+    GroupInput,
+    MembershipInput,
+)
+from controlplane.records.nodes import Node
+from controlplane.records.principals import Invitation, Principal, Team, UserChanges
+from controlplane.records.workers import Worker
+from controlplane.services.procedures import Definition, Find, Lookup
+from controlplane.store.catalog import (
+    ACTIONS,
+    CLUSTERS,
+    DEFINITIONS,
+    GROUPS,
+    INVITATIONS,
+    NODES,
+    PRINCIPALS,
+    TEAMS,
+    WORKERS,
+)
+
+
+def _is_router_cluster(cluster: Cluster) -> bool:
+    return cluster.type is ClusterType.ROUTER
+
+
+def profile_key(name: str) -> bytes:
+    """Return the unique key of a profile's name."""
+    return f"{definitions.DefinitionKind.PROFILE.value}\0{name}".encode()
+
+
+ExistingCluster = Annotated[Cluster, Lookup(CLUSTERS, None, _is_router_cluster)]
+"""A router cluster."""
+
+ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name", _is_router_cluster)]
+AnyCluster = Annotated[Cluster, Find(CLUSTERS)]
+"""A cluster of any type, by name, oid, or beginning of its oid."""
+
+ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key)]
+ExistingAction = Annotated[Action, Lookup(ACTIONS)]
+ProfileDefinition = Annotated[
+    definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
+]
+ProfileChanges = Annotated[
+    definitions.DefinitionUpdate, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
+]
+GenericClusterDefinition = Annotated[GenericClusterInput, Definition()]
+GenericClusterChanges = Annotated[GenericClusterUpdate, Definition()]
+ExistingGroup = Annotated[Group, Lookup(GROUPS)]
+ExistingNode = Annotated[Node, Lookup(NODES)]
+NodeByName = Annotated[Node, Lookup(NODES, "authid")]
+ExistingUser = Annotated[Principal, Lookup(PRINCIPALS)]
+UserByName = Annotated[Principal, Lookup(PRINCIPALS, "authid")]
+ExistingTeam = Annotated[Team, Lookup(TEAMS)]
+ExistingInvitation = Annotated[Invitation, Lookup(INVITATIONS)]
+UserDefinition = Annotated[
+    UserChanges,
+    Definition(
+        ("oid", "authid", "disabled", "pubkey", "next_pubkey", "clusters", "sessions", "teams", "created", "changed")
+    ),
+]
+ExistingWorker = Annotated[Worker, Lookup(WORKERS)]
+ClusterDefinition = Annotated[
+    ClusterInput,
+    Definition(("oid", "status", "owner_oid", "changed", "created", "reason", "revision")),
+]
+ClusterChanges = Annotated[ClusterUpdate, Definition(("oid", "status", "owner_oid", "changed", "created", "reason"))]
+GroupDefinition = Annotated[GroupInput, Definition(("oid", "status", "changed", "created"))]
+MembershipDefinition = Annotated[MembershipInput, Definition(("cluster_oid", "node_oid"))]

@@ -1,0 +1,283 @@
+"""What can be done with clusters of any type: look, resize, check, recover, take workers out."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+
+from controlplane.core.resizing import Adjustment, Resize, Size, resized
+from controlplane.errors import (
+    ActionConflict,
+    Ambiguous,
+    InvalidArgument,
+    LimitReached,
+    NoSuchObject,
+    Problem,
+)
+from controlplane.records import events
+from controlplane.records.actions import ActionKind, ActionView
+from controlplane.records.clusters import AnyClusterView, Cluster, Group, SizeMax
+from controlplane.records.clusters import Size as SizeInput
+from controlplane.records.types import Oid
+from controlplane.records.workers import Want, Worker, WorkerStatus, WorkerView
+from controlplane.services.acting import begin, dismiss
+from controlplane.services.arguments import AnyCluster
+from controlplane.services.ledger import groups_of
+from controlplane.services.lists import Limit, select
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import procedure
+from controlplane.services.quotas import require_room
+from controlplane.services.views import action_view, any_cluster_view, worker_view
+from controlplane.store.catalog import CLUSTERS, GROUPS, TALLIES, WORKERS
+
+CLUSTER = "controlplane.cluster."
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Workers = Annotated[list[Oid], msgspec.Meta(min_length=1, max_length=10_000)]
+FIELDS = {
+    "oid": lambda c: c.oid,
+    "name": lambda c: c.name,
+    "type": lambda c: c.type,
+    "status": lambda c: c.status,
+    "profile_oid": lambda c: c.profile_oid,
+    "created": lambda c: c.created,
+    "changed": lambda c: c.changed,
+}
+WORKER_FIELDS = {
+    "oid": lambda w: w.oid,
+    "status": lambda w: w.status,
+    "index": lambda w: w.index,
+    "node_oid": lambda w: w.node_oid,
+    "created": lambda w: w.created,
+    "changed": lambda w: w.changed,
+}
+SICK = frozenset({WorkerStatus.ERROR, WorkerStatus.UNREACHABLE, WorkerStatus.PENDING})
+
+
+@procedure(CLUSTER + "list_clusters", needs="read")
+def list_clusters(
+    call: Call,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[AnyClusterView]:
+    """Return clusters of all types, in order of their oids unless `sort` says otherwise."""
+    found = select(
+        call.rows(CLUSTERS).all(),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+    return [view_any_cluster(call, each) for each in found]
+
+
+@procedure(CLUSTER + "get_cluster", needs="read", raises=(NoSuchObject, Ambiguous))
+def get_cluster(call: Call, cluster: AnyCluster) -> AnyClusterView:
+    """Return a cluster of any type, by its name, oid, or the beginning of its oid."""
+    return view_any_cluster(call, cluster)
+
+
+@procedure(CLUSTER + "list_cluster_workers", needs="read", raises=(NoSuchObject, Ambiguous))
+def list_cluster_workers(
+    call: Call,
+    cluster: AnyCluster,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[WorkerView]:
+    """Return a cluster's workers, group by group in order of the index unless `sort` says otherwise."""
+    found = select(
+        call.rows(WORKERS).all(cluster.oid),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=WORKER_FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+    return [worker_view(each) for each in found]
+
+
+@procedure(
+    CLUSTER + "resize_cluster",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+)
+def resize_cluster(
+    call: WritingCall,
+    cluster: AnyCluster,
+    adjustment_type: Adjustment | None = None,
+    number: float | None = None,
+    min_size: SizeInput | None = None,
+    max_size: SizeMax | None = None,
+    min_step: Count | None = None,
+    strict: bool = True,
+    group: str | None = None,
+) -> ActionView:
+    """Change how many workers a cluster has, and the bounds of that.
+
+    With `strict` a size outside of the bounds is refused; without it the nearest one inside is taken. A cluster with
+    several groups needs the name of the `group`.
+    """
+    asked = Resize(adjustment_type, number, min_size, max_size, min_step, strict)
+    inputs = {name: value for name, value in asked._asdict().items() if value is not None}
+    return _resize(call, cluster, group, ActionKind.CLUSTER_RESIZE, asked, inputs)
+
+
+@procedure(
+    CLUSTER + "scale_out_cluster",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+)
+def scale_out_cluster(call: WritingCall, cluster: AnyCluster, count: Count = 1, group: str | None = None) -> ActionView:
+    """Have so many more workers in a cluster, never more than its upper bound."""
+    asked = Resize(Adjustment.CHANGE_IN_CAPACITY, count)
+    return _resize(call, cluster, group, ActionKind.CLUSTER_SCALE_OUT, asked, {"count": count})
+
+
+@procedure(
+    CLUSTER + "scale_in_cluster",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+)
+def scale_in_cluster(call: WritingCall, cluster: AnyCluster, count: Count = 1, group: str | None = None) -> ActionView:
+    """Have so many workers less in a cluster, never fewer than its lower bound; sick ones go first."""
+    asked = Resize(Adjustment.CHANGE_IN_CAPACITY, -count)
+    return _resize(call, cluster, group, ActionKind.CLUSTER_SCALE_IN, asked, {"count": count})
+
+
+@procedure(
+    CLUSTER + "remove_cluster_workers",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict),
+)
+def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
+    """Stop these workers of a cluster for good; it wants so many less from now on."""
+    chosen = _workers(call, cluster, workers)
+    sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
+    for oid in {worker.workergroup_oid for worker in chosen}:
+        if oid not in sizes:
+            raise _unfit("$.workers", "names a router of the cluster, which is no worker of a group", "leave it out")
+        group = sizes[oid]
+        left = group.scale - sum(worker.workergroup_oid == oid for worker in chosen)
+        if left < group.min_size:
+            few = f"would leave {left} in group {group.name}; its min_size is {group.min_size}"
+            raise _unfit("$.workers", few, "name fewer, or lower min_size")
+        call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
+    dismiss(call.ledger, chosen)
+    return _begin(call, cluster, ActionKind.CLUSTER_REMOVE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
+
+
+@procedure(
+    CLUSTER + "replace_cluster_workers",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict),
+)
+def replace_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
+    """Stop these workers of a cluster for good and have new ones in their places."""
+    chosen = _workers(call, cluster, workers)
+    if any(worker.workergroup_oid is None for worker in chosen):
+        raise _unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
+    dismiss(call.ledger, chosen)
+    return _begin(call, cluster, ActionKind.CLUSTER_REPLACE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
+
+
+@procedure(
+    CLUSTER + "recover_cluster",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict),
+)
+def recover_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
+    """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay."""
+    sick = [
+        worker
+        for worker in call.rows(WORKERS).all(cluster.oid)
+        if worker.status in SICK and worker.workergroup_oid is not None
+    ]
+    dismiss(call.ledger, sick)
+    return _begin(call, cluster, ActionKind.CLUSTER_RECOVER, {"workers": [str(worker.oid) for worker in sick]})
+
+
+def view_any_cluster(call: Call, cluster: Cluster) -> AnyClusterView:
+    """Return a cluster of any type as callers see it."""
+    counts: dict[str, int] = {}
+    for tally in call.rows(TALLIES).all(cluster.oid):
+        for state, number in tally.counts.items():
+            counts[state] = counts.get(state, 0) + number
+    return any_cluster_view(cluster, groups_of(call.view, cluster.oid), counts)
+
+
+def bounds_problems(desired: int, low: int, high: int | None) -> list[Problem]:
+    """Return what is wrong with a number of workers and its bounds."""
+    if high is not None and low > high:
+        return [Problem("$.max_size", f"is {high}, less than the min_size of {low}")]
+    if desired < low or (high is not None and desired > high):
+        return [Problem("$.desired", f"is {desired}; between {low} and {high} are admitted")]
+    return []
+
+
+def _resize(
+    call: WritingCall, cluster: Cluster, named: str | None, kind: ActionKind, asked: Resize, inputs: dict[str, Any]
+) -> ActionView:
+    group = _group(call, cluster, named)
+    size = resized(Size(group.scale, group.min_size, group.max_size), asked)
+    if not isinstance(size, Size):
+        raise InvalidArgument(
+            f"{size[0].path.removeprefix('$.')}: {size[0].message}",
+            subject={"type": "cluster", "oid": str(cluster.oid), "name": cluster.name},
+            problems=size,
+            next_step="mend what is listed and call again",
+        )
+    others = sum(other.scale for other in groups_of(call.view, cluster.oid) if other.oid != group.oid)
+    owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
+    require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
+    view = _begin(call, cluster, kind, inputs, group=group, before={"desired": group.scale})
+    resized_group = msgspec.structs.replace(
+        group, scale=size.desired, min_size=size.min_size, max_size=size.max_size, changed=call.now
+    )
+    call.rows(GROUPS).put(resized_group, group)
+    call.publish(events.ANY_CLUSTER_RESIZED, view_any_cluster(call, call.rows(CLUSTERS).get(cluster.oid)))
+    return view
+
+
+def _begin(call: WritingCall, cluster: Cluster, kind: ActionKind, inputs: dict[str, Any], **more: Any) -> ActionView:
+    return action_view(begin(call.ledger, cluster, kind, call.caller.authid, inputs, **more))
+
+
+def _group(call: Call, cluster: Cluster, named: str | None) -> Group:
+    groups = groups_of(call.view, cluster.oid)
+    fitting = [group for group in groups if named in (None, group.name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(group.name for group in groups) or "none"
+    raise _unfit("$.group", f"does not say which group is meant; the cluster has {names}", "name one of its groups")
+
+
+def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
+    found = []
+    for oid in dict.fromkeys(oids):
+        worker = call.rows(WORKERS).find(oid)
+        if worker is None or worker.cluster_oid != cluster.oid or worker.want is Want.REMOVE:
+            raise NoSuchObject(
+                f"cluster {cluster.name} has no worker {oid}",
+                subject={"type": "worker", "oid": str(oid), "cluster_oid": str(cluster.oid)},
+                next_step="list the workers of the cluster",
+            )
+        found.append(worker)
+    return found
+
+
+def _unfit(path: str, message: str, next_step: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{path.removeprefix('$.')} {message}", problems=[Problem(path, message)], next_step=next_step
+    )
