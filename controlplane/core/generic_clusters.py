@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from controlplane.core.placement import Site
 from controlplane.core.planning import Pass, Plan, Situation
 from controlplane.records.clusters import Cluster
 from controlplane.records.definitions import Spec
+from controlplane.records.profiles import WorkerConfig
 from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
@@ -39,12 +42,13 @@ def worker_name(cluster: Cluster, worker: Worker) -> str:
 
 def worker_config(cluster: Cluster, spec: Spec, worker: Worker) -> dict[str, Any]:
     """Return what a driver is told of a worker; another `generation` makes it another configuration."""
-    return {
-        "name": worker_name(cluster, worker),
-        "index": worker.index,
-        "generation": worker.generation,
-        "properties": spec.properties,
-    }
+    config = WorkerConfig(
+        name=worker_name(cluster, worker),
+        index=worker.index,
+        generation=worker.generation,
+        properties=spec.properties,
+    )
+    return msgspec.structs.asdict(config)
 
 
 def steady_at(cluster: Cluster, worker: Worker) -> Instant:

@@ -8,7 +8,8 @@ import msgspec
 from controlplane.core.worker_types import WORKER_TYPES, WorkerType, complete_spec
 from controlplane.errors import AlreadyExists, InUse, InvalidConfiguration, LimitReached, NoSuchObject
 from controlplane.records import events
-from controlplane.records.definitions import Definition, DefinitionKind, DefinitionView, Spec, TypeView
+from controlplane.records.definitions import Definition, DefinitionKind, DefinitionView, OperationView, Spec, TypeView
+from controlplane.records.profiles import OPERATIONS
 from controlplane.services.arguments import ExistingProfile, ProfileChanges, ProfileDefinition
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
@@ -175,7 +176,10 @@ def _type_view(kind: WorkerType) -> TypeView:
         description=kind.description,
         schema=msgspec.json.schema(kind.properties),
         updatable=(),
-        operations={},
+        operations={
+            name: OperationView(description=operation.description, parameters=msgspec.json.schema(operation.parameters))
+            for name, operation in OPERATIONS[kind.driver].items()
+        },
         support_status="SUPPORTED",
         since=kind.since,
     )

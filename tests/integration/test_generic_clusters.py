@@ -295,7 +295,7 @@ def test_every_problem_of_a_spec_is_told_with_its_path(plane):
         plane.call("create_profile", {"name": "bad", "spec": spec})
     assert {problem.path for problem in caught.value.problems} == {
         "$.spec.properties.comand",
-        "$.spec.properties.env[...]",
+        "$.spec.properties.env.A",
         "$.spec.properties.command",
     }
     with pytest.raises(InvalidConfiguration, match="there is no type"):
