@@ -83,6 +83,28 @@ def listens_open(config: Mapping[str, Any] | None, address: str) -> Problem | No
     )
 
 
+def listens_plainly(config: Mapping[str, Any] | None, address: str) -> Problem | None:
+    """Return why workers must not listen with this configuration: what clients send could be read and changed.
+
+    `address` is where the workers of the node listen unless the configuration names an interface.
+    """
+    given = {} if config is None else config
+    endpoint = given.get("transport", {}).get("endpoint", {})
+    listening = endpoint.get("interface", address)
+    if given.get("allow_plain_tcp") is True or "tls" in endpoint or is_loopback(listening):
+        return None
+    return Problem(
+        at(TRANSPORT, "endpoint") if endpoint else TRANSPORT,
+        f"has no TLS, and the workers listen on {listening or 'all addresses'}, beyond this machine; "
+        'give its endpoint "tls", or say "allow_plain_tcp": true',
+    )
+
+
+def exposures(config: Mapping[str, Any] | None, address: str) -> list[Problem]:
+    """Return all that forbids workers to listen with this configuration where `address` is."""
+    return [problem for look in (listens_open, listens_plainly) if (problem := look(config, address)) is not None]
+
+
 def keeps_sessions(effective: Mapping[str, Any]) -> bool:
     """Say whether frontends with this transport keep sessions of their own at the routers behind them.
 
@@ -111,6 +133,7 @@ def with_defaults(config: Mapping[str, Any] | None, cluster_name: str) -> dict[s
         "realms": [{**realm, "options": {**DEFAULT_REALM_OPTIONS, **realm.get("options", {})}} for realm in realms],
         "transport": transport,
         "allow_anonymous": given.get("allow_anonymous", False),
+        "allow_plain_tcp": given.get("allow_plain_tcp", False),
     }
 
 

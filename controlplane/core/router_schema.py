@@ -248,7 +248,7 @@ _TRANSPORT = Variants(
 
 _NO_WORKERS = "the control plane makes the workers of a cluster itself"
 CONFIG: Shape = Table(
-    optional={"realms": realms, "transport": _TRANSPORT, "allow_anonymous": flag},
+    optional={"realms": realms, "transport": _TRANSPORT, "allow_anonymous": flag, "allow_plain_tcp": flag},
     refused={
         "components": "a cluster runs no code of its own; connect components to it as clients",
         "connections": _NO_WORKERS,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.router_configs import check_config, listens_open, with_defaults
+from controlplane.core.router_configs import check_config, exposures, with_defaults
 from controlplane.errors import (
     AlreadyExists,
     CannotStart,
@@ -246,7 +246,7 @@ def require_workers(call: Call, cluster: Cluster, frontends: int) -> None:
 def require_protected(
     call: Call, cluster_oid: Oid, config: Mapping[str, Any] | None, members: Iterable[Membership] | None = None
 ) -> None:
-    """Refuse a configuration that lets anybody in from other machines, unless it says that it is meant to.
+    """Refuse a configuration that lets anybody in from other machines, or has no TLS there, unless it is meant to.
 
     All nodes of the cluster are looked at, or only some `members` when the others are known to be well.
     """
@@ -254,15 +254,13 @@ def require_protected(
     for membership in call.rows(MEMBERSHIPS).all(cluster_oid) if members is None else members:
         node = call.rows(NODES).find(membership.node_oid)
         address = node.facts.address if node is not None and node.facts is not None else LOOPBACK
-        problem = listens_open(config, address)
-        if problem is not None and problem not in problems:
-            problems.append(problem)
+        problems += [problem for problem in exposures(config, address) if problem not in problems]
     if problems:
         raise InvalidConfiguration(
-            problems[0].message,
+            "; ".join(problem.message for problem in problems),
             subject={"type": "router cluster", "oid": str(cluster_oid)},
             problems=problems,
-            next_step='give the transport an "auth" without "anonymous", or say "allow_anonymous": true',
+            next_step="mend the configuration, or have the nodes listen on loopback",
         )
 
 
@@ -270,8 +268,7 @@ def _require_valid(config: Mapping[str, Any] | None) -> None:
     problems = [] if config is None else check_config(config)
     own = [Problem(p.path.replace("$", "$.config", 1), p.message) for p in problems]
     if not own and config is not None:
-        opened = listens_open(config, LOOPBACK)
-        own = [Problem(opened.path.replace("$", "$.config", 1), opened.message)] if opened else []
+        own = [Problem(p.path.replace("$", "$.config", 1), p.message) for p in exposures(config, LOOPBACK)]
     if own:
         raise InvalidConfiguration(
             f"config has {len(own)} problem{'s' if len(own) > 1 else ''}; first, {own[0].path}: {own[0].message}",

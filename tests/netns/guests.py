@@ -31,6 +31,7 @@ CONFIG = {
     ],
     "transport": {"type": "websocket", "auth": {"anonymous": {"type": "static", "role": "anonymous"}}},
     "allow_anonymous": True,
+    "allow_plain_tcp": True,
 }
 
 

@@ -15,7 +15,7 @@ REALMS = [
     {"name": "two", "roles": [{"name": "user", "permissions": []}]},
     {"name": "three", "roles": [{"name": "admin", "permissions": []}]},
 ]
-EFFECTIVE = {"realms": REALMS, "transport": TRANSPORT, "allow_anonymous": False}
+EFFECTIVE = {"realms": REALMS, "transport": TRANSPORT, "allow_anonymous": False, "allow_plain_tcp": False}
 HOMES = {"one": 0, "two": 1, "three": 0}
 NAMES = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=20)
 

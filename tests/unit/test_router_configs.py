@@ -15,6 +15,7 @@ from controlplane.core.router_configs import (
     default_realm,
     default_transport,
     listens_open,
+    listens_plainly,
     with_defaults,
 )
 from controlplane.errors import Problem
@@ -117,7 +118,9 @@ def test_an_unknown_key_comes_with_the_nearest_known_one():
 
 
 def test_an_unknown_key_without_a_near_one_comes_with_all_known_ones():
-    assert problems({"xyz": 1}) == [("$.xyz", "is an unknown key; known here: realms, transport, allow_anonymous")]
+    assert problems({"xyz": 1}) == [
+        ("$.xyz", "is an unknown key; known here: realms, transport, allow_anonymous, allow_plain_tcp")
+    ]
 
 
 def test_an_unknown_role_comes_with_the_nearest_known_one():
@@ -1037,6 +1040,7 @@ VALUES = st.recursive(
 FULL = {
     "realms": [REALM, OTHER_REALM],
     "allow_anonymous": True,
+    "allow_plain_tcp": True,
     "transport": {
         "type": "universal",
         "endpoint": {"type": "tcp", "port": 8080, "tls": {"key": "/k", "certificate": "/c", "ca_certificates": ["/d"]}},
@@ -1181,6 +1185,27 @@ def test_an_interface_counts_for_the_address_of_the_node():
     assert "listen on 192.0.2.1" in listens_open(None, "192.0.2.1").message
 
 
+@pytest.mark.parametrize("config", [None, {}, with_auth(), with_transport(endpoint={"type": "tcp", "port": 5000})])
+def test_without_tls_workers_listen_on_loopback_only_unless_it_is_wanted(config):
+    found = listens_plainly(config, "192.0.2.1")
+    assert "has no TLS" in found.message
+    assert found.path == (
+        "$.transport.endpoint" if "endpoint" in (config or {}).get("transport", {}) else "$.transport"
+    )
+    assert listens_plainly(config, "127.0.0.1") is None
+    assert listens_plainly({**(config or {}), "allow_plain_tcp": True}, "192.0.2.1") is None
+    assert listens_plainly({**(config or {}), "allow_anonymous": True}, "192.0.2.1") is not None
+
+
+def test_with_tls_workers_listen_everywhere():
+    tls = {"key": "/k", "certificate": "/c"}
+    assert listens_plainly(with_transport(endpoint={"type": "tcp", "tls": tls}), "192.0.2.1") is None
+    inside = with_transport(endpoint={"type": "tcp", "interface": "127.0.0.1"})
+    assert listens_plainly(inside, "192.0.2.1") is None
+    outside = with_transport(endpoint={"type": "tcp", "interface": "0.0.0.0"})
+    assert listens_plainly(outside, "127.0.0.1") is not None
+
+
 # Defaults.
 
 
@@ -1202,6 +1227,7 @@ def test_nothing_given_means_one_open_realm_named_like_the_cluster():
         "endpoint": {"type": "tcp", "shared": True},
     }
     assert effective["allow_anonymous"] is False
+    assert effective["allow_plain_tcp"] is False
 
 
 @pytest.mark.parametrize("config", [None, {}, FULL, *(config for config, _ in OPEN), *CLOSED])

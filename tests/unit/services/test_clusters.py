@@ -14,7 +14,9 @@ from controlplane.store.catalog import EVENTS
 DOCUMENTED = {"oid", "label", "description", "tags", "name", "status", "owner_oid", "changed"}
 ROLE = {"name": "staff", "permissions": [{"uri": "", "match": "prefix", "allow": {"call": True}}]}
 TICKET = {"ticket": {"type": "static", "principals": {"joe": {"ticket": "sesame", "role": "staff"}}}}
-SECURE = {"realms": [{"name": "office", "roles": [ROLE]}], "transport": {"type": "websocket", "auth": TICKET}}
+PLAIN = {"realms": [{"name": "office", "roles": [ROLE]}], "transport": {"type": "websocket", "auth": TICKET}}
+TLS = {"endpoint": {"type": "tcp", "tls": {"key": "/k", "certificate": "/c"}}}
+SECURE = {**PLAIN, "transport": {**PLAIN["transport"], **TLS}}
 
 
 def create(plane, name="shop", **settings):
@@ -214,11 +216,19 @@ def test_nothing_lets_anybody_in_from_other_machines_unless_it_is_said(plane):
     with pytest.raises(InvalidConfiguration, match="lets anybody in"):
         plane.call("add_routercluster_node", oid, far)
     assert plane.call("list_routercluster_nodes", oid) == []
-    plane.call("update_routercluster", oid, {"config": {"allow_anonymous": True}})
+    for half, missing in (("allow_plain_tcp", "lets anybody in"), ("allow_anonymous", "has no TLS")):
+        plane.call("update_routercluster", oid, {"config": {half: True}})
+        with pytest.raises(InvalidConfiguration, match=missing):
+            plane.call("add_routercluster_node", oid, far)
+    plane.call("update_routercluster", oid, {"config": {"allow_anonymous": True, "allow_plain_tcp": True}})
     plane.call("add_routercluster_node", oid, far)
-    with pytest.raises(InvalidConfiguration, match="lets anybody in"):
+    with pytest.raises(InvalidConfiguration, match="lets anybody in") as caught:
         plane.call("update_routercluster", oid, {"config": None})
+    assert "has no TLS" in caught.value.message
+    assert len(caught.value.problems) == 2
     plane.call("update_routercluster", oid, {"config": SECURE})
+    with pytest.raises(InvalidConfiguration, match="has no TLS"):
+        plane.call("update_routercluster", oid, {"config": PLAIN})
 
 
 def test_events_are_published_under_every_documented_name():

@@ -62,7 +62,9 @@ def wide(plane):
     """A cluster with frontends on two machines: (plane, back, front, router's oid, cluster's oid)."""
     plane.plane.uplinks.joined()
     machines = [Machine(plane, number) for number in (1, 2)]
-    cluster = plane.call("create_routercluster", {"name": "wide", "config": {"allow_anonymous": True}})["oid"]
+    cluster = plane.call(
+        "create_routercluster", {"name": "wide", "config": {"allow_anonymous": True, "allow_plain_tcp": True}}
+    )["oid"]
     for machine in machines:
         plane.call("add_routercluster_node", cluster, machine.oid)
     plane.call("add_routercluster_workergroup", cluster, {"name": "web", "scale": 2})
@@ -274,7 +276,9 @@ def test_every_other_machine_counts_and_not_only_the_first_member(plane):
     members[1].facts["machine"] = "machine1"
     report = {"boot": str(UUID(int=2)), "sequence": 2}
     plane.call("attach_agent", facts=members[1].facts, report=report, caller=members[1].caller)
-    cluster = plane.call("create_routercluster", {"name": "wide", "config": {"allow_anonymous": True}})["oid"]
+    cluster = plane.call(
+        "create_routercluster", {"name": "wide", "config": {"allow_anonymous": True, "allow_plain_tcp": True}}
+    )["oid"]
     for machine in members:
         plane.call("add_routercluster_node", cluster, machine.oid)
     with pytest.raises(NodesNotConnected, match="stunnel is not installed on node node2"):
