@@ -1,6 +1,7 @@
 """Addresses of this machine alone."""
 
 import ipaddress
+from functools import lru_cache
 
 DEFAULT_ADDRESSES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -10,6 +11,7 @@ def is_default(address: str) -> bool:
     return address.lower() in DEFAULT_ADDRESSES
 
 
+@lru_cache(maxsize=32_768)
 def is_loopback(address: str) -> bool:
     """Say whether only this machine can reach the address; a host name is not looked up."""
     if address.lower() == "localhost":

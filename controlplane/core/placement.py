@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from controlplane.core.addresses import is_default
+from controlplane.core.addresses import is_default, is_loopback
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
@@ -39,6 +39,9 @@ class Candidate:
     in_all: int = 0
     """Workers of all clusters that occupy the node."""
 
+    exposed: bool = False
+    """Whether the cluster's workers must not listen beyond loopback, for lack of TLS or because anybody gets in."""
+
     def rank(self) -> tuple[bool, int, int, bytes]:
         """Return what candidates are ordered by; the smallest is taken."""
         above_soft = self.softlimit is not None and self.of_cluster >= self.softlimit
@@ -51,6 +54,8 @@ class Candidate:
             return "offline"
         if driver not in facts.drivers:
             return f"has no driver {driver!r}"
+        if self.exposed and not is_loopback(facts.address):
+            return f"listens on {facts.address}, beyond loopback, where the cluster's configuration is not admitted"
         if site is not None and facts.machine != site.machine:
             obstacle = obstacle_to_tunnels(self.node) or site.obstacle
             if obstacle is not None:

@@ -82,11 +82,13 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
 def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
     workers = tuple(view.rows(WORKERS).all(cluster.oid))
     nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
+    revision = compositions.of(view, cluster, cluster.revision)
     candidates = {candidate.node.oid: candidate for candidate in _candidates(view, cluster, nodes)}
+    for candidate in candidates.values():
+        candidate.exposed = revision.exposed
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
-    revision = compositions.of(view, cluster, cluster.revision)
     return Situation(
         cluster=cluster,
         groups=tuple(groups_of(view, cluster.oid)),

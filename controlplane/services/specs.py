@@ -7,7 +7,7 @@ from typing import Any
 from controlplane.core.generic_clusters import worker_config
 from controlplane.core.planning import OWN_SOCKET, Links
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
-from controlplane.core.router_configs import keeps_sessions, with_defaults
+from controlplane.core.router_configs import exposures, keeps_sessions, with_defaults
 from controlplane.core.worker_types import worker_type
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterType
 from controlplane.records.definitions import Spec
@@ -53,6 +53,7 @@ class GenericRevision:
     """One spec of a cluster of processes or containers; each worker has a configuration of its own."""
 
     lean = False
+    exposed = False
 
     def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
         self._cluster = cluster
@@ -79,6 +80,9 @@ class RouterRevision:
         self._homes = revision.homes
         self._effective = with_defaults(revision.config, cluster.name)
         self.lean = keeps_sessions(self._effective)
+        self.exposed = bool(exposures(self._effective, ""))
+        """Whether workers must not listen with it beyond loopback."""
+
         self._composed: dict[tuple[int, tuple[tuple[str, str], ...]], tuple[str, dict[str, Any]]] = {}
 
     def compose(self, worker: Worker, links: Links) -> tuple[str, dict[str, Any]]:

@@ -231,6 +231,24 @@ def test_nothing_lets_anybody_in_from_other_machines_unless_it_is_said(plane):
         plane.call("update_routercluster", oid, {"config": PLAIN})
 
 
+def test_what_a_node_says_of_its_address_after_it_became_a_member_counts_too(plane):
+    far = node(plane)
+    oid = create(plane)["oid"]
+    # Nothing is known of its address yet.
+    plane.call("add_routercluster_node", oid, far)
+    plane.call("add_routercluster_workergroup", oid, {"name": "web"})
+    plane.call("start_routercluster", oid)
+    attach(plane, far, "10.0.0.7")
+    plane.settle()
+    workers = [plane.call("get_routercluster_worker", oid, w) for w in plane.call("list_routercluster_workers", oid)]
+    assert [worker["status"] for worker in workers] == ["PENDING"] * 2
+    assert all("beyond loopback" in worker["reason"] for worker in workers)
+    plane.call("update_routercluster", oid, {"config": {"allow_anonymous": True, "allow_plain_tcp": True}})
+    plane.settle()
+    placed = [plane.call("get_routercluster_worker", oid, worker["oid"])["node_oid"] for worker in workers]
+    assert placed == [far] * 2
+
+
 def test_events_are_published_under_every_documented_name():
     kinds = {kind.topic.rpartition(".")[2]: kind for kind in events.EVENT_TYPES}
     for verb in ("created", "deleted", "starting", "started", "stopping", "stopped", "node_added", "node_removed"):
