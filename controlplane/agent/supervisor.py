@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
+from twisted.internet.defer import CancelledError, DeferredList, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
-from controlplane.drivers.driver import Driver, LooksThrough, Unit
-from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, WorkerFailed
+from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unit
+from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, NoSuchObject, NotOffered, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.types import NANOSECONDS, Oid, Seconds
 from controlplane.records.workers import REASON_LENGTH_MAX, Entry, PassedOn, WorkerReport, WorkerSpec, WorkerStatus
@@ -25,7 +25,7 @@ log = Logger()
 class _Worker:
     """One worker on this node."""
 
-    __slots__ = ("driver", "failures", "reason", "restarts", "spec", "unit")
+    __slots__ = ("alone", "driver", "failures", "reason", "restarts", "spec", "unit")
 
     def __init__(self, driver: str) -> None:
         self.driver = driver
@@ -38,6 +38,8 @@ class _Worker:
         self.failures: Failures | None = None
         self.reason: str | None = None
         self.restarts = 0
+        self.alone = DeferredLock()
+        """Drivers are asked for one thing at a time about each worker."""
 
 
 class Supervisor:
@@ -112,6 +114,19 @@ class Supervisor:
         answers = await DeferredList([answer for _, answer in asked], consumeErrors=True)
         return {str(oid): figures for (oid, _), (good, figures) in zip(asked, answers, strict=True) if good}
 
+    async def logs(self, oid: Oid, lines: int, length: int) -> str:
+        """Return the last lines that a worker has written, at most that long; see `Operates`."""
+        return await self._operating(oid).logs(oid, lines, length)
+
+    async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation on a running worker, and return what came of it; see `Operates`."""
+        driver, worker = self._operating(oid), self._workers[oid]
+        async with worker.alone:
+            try:
+                return await driver.operate(oid, operation, parameters)
+            finally:
+                self._look_again(oid, worker)
+
     async def pass_on(self, passed: PassedOn) -> dict[str, Any]:
         """Return the answer of the Crossbar.io node of this machine to a call, or its error."""
         through = next((driver for driver in self._drivers.values() if isinstance(driver, LooksThrough)), None)
@@ -134,6 +149,35 @@ class Supervisor:
             except Exception:
                 log.failure("the driver {name} did not close in order", name=name)
 
+    def _operating(self, oid: Oid) -> Operates:
+        worker = self._workers.get(oid)
+        if worker is None:
+            raise NoSuchObject(
+                "the worker is not on this node",
+                subject={"type": "worker", "oid": str(oid)},
+                next_step="look where it is",
+            )
+        driver = self._drivers.get(worker.driver)
+        if not isinstance(driver, Operates):
+            raise NotOffered(
+                f"workers of the driver {worker.driver} have no logs and no operations here",
+                subject={"type": "worker", "oid": str(oid)},
+                next_step="look at them through their Crossbar.io node",
+            )
+        return driver
+
+    def _look_again(self, oid: Oid, worker: _Worker) -> None:
+        """Take note of what an operation has made of a worker."""
+        found = self._drivers[worker.driver].find(oid)
+        if found == worker.unit:
+            return
+        if found is None and worker.unit is not None:
+            self._lost(oid, "it ended in an operation")
+            return
+        worker.unit = found
+        worker.restarts += 1
+        self._changed(oid)
+
     def _lost(self, oid: Oid, reason: str) -> None:
         worker = self._workers.get(oid)
         if worker is None or worker.unit is None:
@@ -148,6 +192,10 @@ class Supervisor:
         worker = self._workers.get(oid)
         if worker is None:
             return None
+        async with worker.alone:
+            return await self._converge(oid, worker)
+
+    async def _converge(self, oid: Oid, worker: _Worker) -> Seconds | None:
         spec, unit = worker.spec, worker.unit
         decision = decide(
             spec.digest if spec else None, unit.digest if unit else None, worker.failures, self._chance.now()
@@ -162,6 +210,9 @@ class Supervisor:
             case _:
                 pass
         if worker.spec is None and worker.unit is None:
+            if worker.failures is not None and decision.act is not Act.STOP and worker.driver in self._drivers:
+                # What is kept of a worker that fails, its logs above all, goes with it.
+                await self._drivers[worker.driver].stop(oid)
             self._workers.pop(oid, None)
             self._changed(oid)
             return None

@@ -121,7 +121,9 @@ def agent(
     first_port: Annotated[int | None, typer.Option(help="First port for workers. [default: 10000]")] = None,
     last_port: Annotated[int | None, typer.Option(help="Last port for workers. [default: 10999]")] = None,
     capacity: Annotated[int | None, typer.Option(help="Most workers on this node. [default: no limit]")] = None,
-    drivers: Annotated[str | None, typer.Option(help="With commas between. [default: router]")] = None,
+    drivers: Annotated[
+        str | None, typer.Option(help="Of router, process, container, with commas between. [default: router]")
+    ] = None,
     keep_workers: Annotated[
         bool | None, typer.Option("--keep-workers/--stop-workers", help="On SIGTERM. [default: --stop-workers]")
     ] = None,

@@ -24,7 +24,7 @@ from controlplane.records.profiles import (
 PLACES = ("name", "index", "oid", "address", "directory")
 """Placeholders that stand for themselves; `port:NAME` is the other one."""
 
-PLACEHOLDER = re.compile(r"\{\{([a-z_]+(?::[a-z0-9_]*)?)\}\}|\{([a-z_]+(?::[a-z0-9_]*)?)\}")
+PLACEHOLDER = re.compile(r"\{\{(port:[a-z0-9_]*|[a-z_]+)\}\}|\{(port:[a-z0-9_]*|[a-z_]+)\}")
 SHOWN_MAX = 60
 
 P = TypeVar("P", bound=Part)

@@ -89,3 +89,20 @@ class LooksThrough(Protocol):
     async def forward(self, procedure: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
         """Return the node's answer; raises autobahn's `ApplicationError` with its error, or `NoAnswer`."""
         ...
+
+
+@runtime_checkable
+class Operates(Protocol):
+    """A driver whose workers can be looked into and worked on while they run; `records.profiles` lists how."""
+
+    async def logs(self, oid: Oid, lines: int, length: int) -> str:
+        """Return the last lines of what a worker has written, at most that long; nothing when nothing is kept of it."""
+        ...
+
+    async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation and return what came of it; under way alone, like start and stop of this worker.
+
+        Raises `InvalidArgument` when there is no such operation or its parameters are wrong, and `WorkerFailed` when
+        the worker does not run or the operation did not succeed. What runs afterwards is found with `find`.
+        """
+        ...

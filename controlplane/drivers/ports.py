@@ -64,6 +64,10 @@ class Ports:
         if port is not None and not any(used == port for _, used in self._users.values()):
             self._unlock(port)
 
+    def users(self) -> list[str]:
+        """Return the workers that have a port."""
+        return list(self._users)
+
     def close(self) -> None:
         """Give all locks back."""
         self._users.clear()

@@ -222,19 +222,21 @@ def connections(pid: int, port: int) -> int:
     return count
 
 
-def kill(identity: Identity) -> None:
-    """Kill a process that nobody watches, and no other that has its pid by now."""
+def kill(identity: Identity, number: signal.Signals = signal.SIGKILL) -> bool:
+    """Send a signal to a process that nobody watches, and to no other that has its pid by now; say whether it lives."""
     try:
         descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
-        return
+        return False
     try:
-        if identify(identity.pid) == identity:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        alive = identify(identity.pid) == identity
+        if alive:
+            signal.pidfd_send_signal(descriptor, number)
     except ProcessLookupError:
-        pass  # It ended by itself just now.
+        return False  # It ended by itself just now.
     finally:
         os.close(descriptor)
+    return alive
 
 
 def spawn(

@@ -1,0 +1,1 @@
+"""The driver for workers that are processes of this machine."""

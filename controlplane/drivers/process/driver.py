@@ -1,0 +1,381 @@
+"""The driver for processes: each with a keeper of its own that outlives the agent.
+
+A process is never changed. Another configuration is another process, started beside the old one where it can be, on
+ports of its own; the old one is ended when the new one is ready.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
+from twisted.logger import Logger
+
+from controlplane.clock import limit, sleep
+from controlplane.core.profile_checks import fill
+from controlplane.drivers.checks import Place, Prober, look_of, run_command, until_well
+from controlplane.drivers.driver import Surroundings, Unit
+from controlplane.drivers.endings import Endings
+from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
+from controlplane.drivers.ports import Ports
+from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
+from controlplane.drivers.process.figures import figures
+from controlplane.drivers.process.limits import Groups, find_groups
+from controlplane.drivers.process.notes import Note, Notes
+from controlplane.drivers.process.remains import end_marked
+from controlplane.drivers.process.running import Phase, Running, how_it_ended
+from controlplane.errors import NoAnswer, WorkerFailed
+from controlplane.records.profiles import (
+    CommandCheck,
+    DelayCheck,
+    HttpCheck,
+    LogCheck,
+    ProcessProperties,
+    SendSignal,
+    TcpCheck,
+)
+from controlplane.records.types import Oid
+from controlplane.records.workers import WorkerSpec
+
+STARTS_PER_CORE = 8
+"""Most of the time of a start is spent waiting until the worker is ready."""
+
+DIRECTORY_MODE = 0o700
+EVERYWHERE = ("", "0.0.0.0", "::")
+
+log = Logger()
+
+
+class _Places(NamedTuple):
+    """Where things of one worker are."""
+
+    home: Path
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def own(self) -> Path:
+        """The worker's own directory."""
+        return self.home / "files"
+
+
+class ProcessDriver:
+    """Runs processes; see `controlplane.drivers.driver.Driver`."""
+
+    name = "process"
+
+    def __init__(self, surroundings: Surroundings, reactor: Any) -> None:
+        self._surroundings = surroundings
+        self._reactor = reactor
+        self._running: dict[Oid, Running] = {}
+        """What serves: one process per worker."""
+
+        self._slots_of: dict[Oid, int] = {}
+        """Which of its two sets of ports a worker had last."""
+
+        self._endings = Endings()
+        self._slots = DeferredSemaphore(max(1, surroundings.cores) * STARTS_PER_CORE)
+        self._groups: Groups | None = None
+        self._lock = -1
+
+    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
+        """Make ready and adopt what runs; see `Driver`.
+
+        A worker that has ended while no agent was there is returned as well, and reported lost right after, with what
+        it died of.
+        """
+        self._lost = lost
+        directory = self._surroundings.directory
+        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        self._lock = _lock(directory / "driver.lock")
+        self._notes = Notes(directory / "notes")
+        self._ports = Ports(directory / "ports.json", self._surroundings.ports, "worker")
+        ended: dict[Oid, Unit] = {}
+        for note in list(self._notes.read()):
+            if not self._adopt(note):
+                ended[note.oid] = note.unit()
+        spared = frozenset(running.mark for running in self._running.values())
+        await end_marked(self._reactor, f"{directory}/workers/", spared)
+        for home in self._homes():
+            if home.name not in {oid.hex for oid in (*self._running, *ended)}:
+                shutil.rmtree(home, ignore_errors=True)
+        return {**ended, **{oid: running.note.unit() for oid, running in self._running.items() if running.note}}
+
+    async def start(self, spec: WorkerSpec) -> Unit:
+        """Make the worker run with this configuration; see `Driver`."""
+        read_config(spec, ProcessProperties)
+        await self._endings.over(spec.oid)
+        unit = self.find(spec.oid)
+        if unit is not None and unit.digest == spec.digest:
+            return unit
+        return await self._replace(spec)
+
+    def find(self, oid: Oid) -> Unit | None:
+        """Return what runs of a worker now."""
+        running = self._running.get(oid)
+        return running.note.unit() if running is not None and running.note is not None else None
+
+    async def stop(self, oid: Oid) -> None:
+        """End the worker, and remove its directory and its logs; see `Driver`."""
+        self._retire(oid)
+        await self._endings.over(oid)
+        self._slots_of.pop(oid, None)
+        shutil.rmtree(self._places(oid).home, ignore_errors=True)
+
+    async def statistics(self, oid: Oid) -> dict[str, Any]:
+        """Return what the worker and its children use: processor seconds, bytes, threads, open files."""
+        note = self._note(oid)
+        return {"kind": "process", **figures(note.keeper.pid), "unkept_limits": list(note.unkept)}
+
+    async def logs(self, oid: Oid, lines: int, length: int) -> str:
+        """Return the last lines that a worker has written; see `Operates`."""
+        log_file = self._places(oid).log
+        older = sorted(log_file.parent.glob("log.[0-9]*"), key=lambda file: int(file.suffix[1:]))
+        return tail([log_file, *older], lines, length)
+
+    async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation on a running worker; see `Operates`."""
+        order = read_order(self.name, operation, parameters)
+        note = self._note(oid)
+        if isinstance(order, SendSignal):
+            try:
+                self._running[oid].send(signal.Signals[order.signal])
+            except ProcessLookupError:
+                raise WorkerFailed(NOT_RUNNING) from None
+            return {}
+        unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
+        return {"pid": unit.pid, "started": unit.started}
+
+    async def close(self, keep: bool) -> None:
+        """Let go of everything; see `Driver`."""
+        if self._lock < 0:
+            return
+        if not keep:
+            for oid in list(self._running):
+                self._retire(oid)
+        await self._endings.all_over()
+        kept, self._running = self._running, {}
+        for running in kept.values():
+            running.let_go()
+        if not keep:
+            for home in self._homes():
+                shutil.rmtree(home, ignore_errors=True)
+        self._ports.close()
+        os.close(self._lock)
+        self._lock = -1
+
+    # Starting
+
+    async def _replace(self, spec: WorkerSpec) -> Unit:
+        config, properties = read_config(spec, ProcessProperties)
+        await self._slots.acquire()
+        try:
+            note = await self._bring_up(spec, properties, config)
+        finally:
+            self._slots.release()
+        # The old one is still to go; that takes no turn of a start.
+        await self._endings.over(spec.oid)
+        return note.unit()
+
+    async def _bring_up(self, spec: WorkerSpec, properties: ProcessProperties, config: Any) -> Note:
+        """Start a process and have it serve in the place of the one that does so now."""
+        oid = spec.oid
+        beside = properties.overlap and all(port.number is None for port in properties.ports.values())
+        slot = self._slots_of.get(oid, 0)
+        if not beside:
+            # Two processes cannot have the same port, or whatever else it is that they do not share.
+            self._retire(oid)
+            await self._endings.over(oid)
+        elif oid in self._running:
+            slot = 1 - slot
+        places = self._places(oid)
+        for each in (self._surroundings.directory / "workers", places.home, places.own):
+            each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        new = Running(self._reactor, oid, f"{places.home}/{uuid4().hex[:12]}", places.home, self._ended)
+        new.grace = properties.stop.grace
+        try:
+            ports = await self._take_ports(properties, new.mark, f"{oid}/{slot}")
+            made = draft(oid, config, properties, places.own, self._surroundings.address, ports, new.mark)
+            if made.user is not None:
+                os.chown(places.own, made.user.uid, made.user.gid)
+            self._groups = self._groups or find_groups()
+            new.kept = self._groups.plan(properties.limits, Path(new.mark).name)
+            self._groups.make(new.kept)
+            environment = {"PATH": made.env["PATH"]}
+            begun = await new.begin(plan(made, properties, new.kept, places.log, new.word), places.log, environment)
+            await new.outlast(self._until_ready(new, properties, made, ports))
+        except Exception:
+            self._endings.begin(oid, self._undo(new))
+            await self._endings.over(oid)
+            raise
+        note = Note(
+            oid=oid,
+            digest=spec.digest,
+            config=spec.config,
+            run=new.mark,
+            slot=slot,
+            keeper=begun.keeper,
+            process=begun.process,
+            started=time.time_ns(),
+            ports=ports,
+            addresses=addresses(properties, self._surroundings.address, ports),
+            unkept=new.kept.unkept,
+        )
+        self._retire(oid)
+        self._slots_of[oid] = slot
+        self._running[oid] = new
+        self._notes.note(note)
+        new.serve(note, lambda: self._prober(new, properties, made, ports))
+        return note
+
+    async def _take_ports(self, properties: ProcessProperties, mark: str, owner: str) -> dict[str, int]:
+        interface = await self._interface() if properties.ports else ""
+        return {
+            name: self._ports.take(f"{owner}/{name}", f"{mark}/{name}", port.number, interface)
+            for name, port in properties.ports.items()
+        }
+
+    async def _interface(self) -> str:
+        name = self._surroundings.address
+        if name in EVERYWHERE or ":" in name:
+            return name
+        try:
+            found: str = await self._reactor.resolve(name)
+        except OSError as error:
+            raise WorkerFailed(f"workers cannot listen on {name}: {error}") from None
+        return found
+
+    async def _until_ready(
+        self, new: Running, properties: ProcessProperties, made: Draft, ports: Mapping[str, int]
+    ) -> None:
+        ready = properties.ready
+        match ready.check:
+            case DelayCheck(seconds=seconds):
+                await sleep(self._reactor, seconds)
+            case LogCheck(text=text):
+                try:
+                    await limit(self._reactor, ensureDeferred(new.said()), ready.timeout, "the worker")
+                except NoAnswer:
+                    raise WorkerFailed(
+                        f"it was not ready within {ready.timeout:g} s: it did not write {text!r}"
+                    ) from None
+            case TcpCheck() | HttpCheck() | CommandCheck() as check:
+                await until_well(self._reactor, look_of(check, self._place(made, ports)), ready)
+
+    def _place(self, made: Draft, ports: Mapping[str, int]) -> Place:
+        def run(command: Sequence[str]) -> Coroutine[Deferred[Any], Any, None]:
+            filled = [fill(text, made.values) for text in command]
+            user = (made.user.uid, made.user.gid) if made.user is not None else None
+            return run_command(self._reactor, filled, made.env, made.cwd, user)
+
+        return Place(self._reactor, self._surroundings.address, ports, run)
+
+    def _prober(
+        self, running: Running, properties: ProcessProperties, made: Draft, ports: Mapping[str, int]
+    ) -> Prober | None:
+        if properties.health is None:
+            return None
+        look = look_of(properties.health.check, self._place(made, ports))
+        return Prober(self._reactor, look, properties.health, running.condemn)
+
+    # Ending
+
+    def _retire(self, oid: Oid) -> None:
+        """End what serves of a worker, and count on it no more."""
+        running = self._running.pop(oid, None)
+        if running is not None:
+            self._notes.cross_out(oid)
+            self._endings.begin(oid, self._over(running, running.stop))
+
+    async def _undo(self, new: Running) -> None:
+        """End a process that never served."""
+        await self._over(new, new.discard)
+
+    async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        try:
+            await end()
+        finally:
+            self._release(running)
+
+    def _release(self, running: Running) -> None:
+        """Give back what a process had of the machine."""
+        for worker in self._ports.users():
+            if worker.startswith(running.mark + "/"):
+                self._ports.release(worker)
+        if self._groups is not None:
+            self._groups.remove(running.kept)
+
+    def _ended(self, running: Running, reason: str) -> None:
+        """Take note that a process is gone, whatever was wanted of it."""
+        if self._running.get(running.oid) is not running:
+            return
+        del self._running[running.oid]
+        self._notes.cross_out(running.oid)
+        served = running.phase is Phase.SERVING
+        # What it may have left is ended before it is started anew.
+        self._endings.begin(running.oid, self._undo(running))
+        if served:
+            self._lost(running.oid, reason)
+
+    # Adopting
+
+    def _adopt(self, note: Note) -> bool:
+        """Go on with a worker of a former agent; returns whether it still runs."""
+        places = self._places(note.oid)
+        running = Running(self._reactor, note.oid, note.run, places.home, self._ended)
+        spec = WorkerSpec(oid=note.oid, digest=note.digest, config=note.config)
+        try:
+            config, properties = read_config(spec, ProcessProperties)
+            made = draft(note.oid, config, properties, places.own, self._surroundings.address, note.ports, note.run)
+            running.adopt(note)
+        except (ProcessLookupError, WorkerFailed) as problem:
+            reason = how_it_ended(running.word) if isinstance(problem, ProcessLookupError) else problem.message
+            self._notes.cross_out(note.oid)
+            running.word.unlink(missing_ok=True)
+            self._reactor.callLater(0, self._lost, note.oid, f"{reason}; that was while no agent was here")
+            return False
+        running.grace = properties.stop.grace
+        for name, port in note.ports.items():
+            self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
+        self._slots_of[note.oid] = note.slot
+        self._running[note.oid] = running
+        running.serve(note, lambda: self._prober(running, properties, made, note.ports))
+        return True
+
+    # Looking
+
+    def _note(self, oid: Oid) -> Note:
+        running = self._running.get(oid)
+        if running is None or running.note is None:
+            raise WorkerFailed(NOT_RUNNING)
+        return running.note
+
+    def _places(self, oid: Oid) -> _Places:
+        return _Places(self._surroundings.directory / "workers" / oid.hex)
+
+    def _homes(self) -> list[Path]:
+        try:
+            return list((self._surroundings.directory / "workers").iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def _lock(file: Path) -> int:
+    """Make sure that no other agent keeps the same workers; the kernel lifts the lock with our end."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise WorkerFailed(
+            f"another agent uses {file.parent}", next_step="give every agent its own directory"
+        ) from None
+    return descriptor

@@ -1,0 +1,164 @@
+"""What the conformance suite needs of each driver: workers that run, fail, or are slow; their death and remains."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psutil
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+
+from controlplane.drivers.driver import Surroundings, Unit
+from controlplane.drivers.process.driver import ProcessDriver
+from controlplane.records.workers import WorkerSpec
+
+PAGE = str(Path(__file__).parent / "page.py")
+PYTHON = os.path.realpath(sys.executable)
+SCHEME = {"scheme": "http"}
+
+
+def sleep(seconds):
+    return deferLater(reactor, seconds)
+
+
+async def until(reached, within=20.0, what="it"):
+    """Ask until something is so."""
+    end = reactor.seconds() + within
+    while not (found := reached()):
+        assert reactor.seconds() < end, f"{what} did not happen within {within} s"
+        await sleep(0.02)
+    return found
+
+
+class Losses:
+    """What a driver said was lost."""
+
+    def __init__(self):
+        self.seen: list[tuple[UUID, str]] = []
+        self._waiting: dict[UUID, Deferred] = {}
+
+    def __call__(self, oid, reason):
+        self.seen.append((oid, reason))
+        if oid in self._waiting:
+            self._waiting.pop(oid).callback(reason)
+
+    async def of(self, oid, within):
+        for each, reason in self.seen:
+            if each == oid:
+                return reason
+        waiting = self._waiting[oid] = Deferred()
+        waiting.addTimeout(within, reactor)
+        return await waiting
+
+
+class Bench:
+    """One driver in a directory of its own."""
+
+    name: str
+    many = 10
+    loss_within_s = 10.0
+    hang_within_s = 20.0
+    keeps_while_away = True
+    """Whether it knows afterwards how a worker ended while no agent was there."""
+
+    def __init__(self, home: Path, ports: tuple[int, int]):
+        self.home = home
+        self.surroundings = Surroundings(
+            directory=home / "drivers" / self.name, sockets=home / "s", address="127.0.0.1", ports=ports, cores=2
+        )
+        self.losses = Losses()
+        self.driver = None
+        self.adopted: dict[UUID, Unit] = {}
+
+    def make(self):
+        raise NotImplementedError
+
+    async def open(self):
+        self.losses = Losses()
+        self.driver = self.make()
+        self.adopted = dict(await self.driver.open(self.losses))
+
+    async def close(self, keep):
+        driver, self.driver = self.driver, None
+        if driver is not None:
+            await driver.close(keep)
+
+    async def reopen(self):
+        await self.close(keep=True)
+        await self.open()
+
+    async def end(self):
+        """Leave nothing, whatever the test has done."""
+        if self.driver is None:
+            await self.open()
+        await self.close(keep=False)
+
+    async def start(self, spec, within=60.0):
+        return await ensureDeferred(self.driver.start(spec)).addTimeout(within, reactor)
+
+
+class ProcessBench(Bench):
+    """Processes that serve a page."""
+
+    name = "process"
+    many = 40
+
+    def make(self):
+        return ProcessDriver(self.surroundings, reactor)
+
+    def config(self, **properties):
+        return {"name": "page-1", "index": 1, "generation": 0, "properties": properties}
+
+    def page(self, **properties):
+        served = {
+            "command": [PYTHON, "-I", "-S", PAGE, "{port:web}", "{address}"],
+            "ports": {"web": SCHEME},
+            "ready": {"check": {"kind": "tcp", "port": "web"}, "timeout": 20, "interval": 0.05},
+            "stop": {"grace": 5},
+        }
+        return self.config(**{**served, **properties})
+
+    def spec(self, oid=None, digest="one", **properties):
+        return WorkerSpec(oid=oid or uuid4(), digest=digest, config=self.page(**properties))
+
+    def hanging_spec(self):
+        check = {"kind": "http", "port": "web"}
+        return self.spec(health={"check": check, "interval": 0.2, "timeout": 1.0, "failures": 2})
+
+    def broken_spec(self, oid=None):
+        script = "import sys; print('no luck today', flush=True); sys.exit(3)"
+        config = self.page(command=[PYTHON, "-I", "-S", "-c", script])
+        return WorkerSpec(oid=oid or uuid4(), digest="broken", config=config), "exited with code 3.*no luck today"
+
+    def slow_spec(self, oid=None):
+        config = self.page(command=["sleep", "600"])
+        return WorkerSpec(oid=oid or uuid4(), digest="slow", config=config)
+
+    def under_way(self, oid):
+        return bool(self.remains(oid))
+
+    def die(self, unit):
+        os.kill(unit.pid, signal.SIGKILL)
+
+    def hang(self, unit):
+        os.kill(unit.pid, signal.SIGSTOP)
+
+    def remains(self, oid):
+        """Processes, files and notes of a worker."""
+        sought = f"/workers/{oid.hex}"
+        found = [process.pid for process in psutil.process_iter() if sought in _mark(process)]
+        found += [str(file) for file in self.surroundings.directory.rglob(f"{oid.hex}*")]
+        return found
+
+    def alive(self, unit):
+        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+
+
+def _mark(process):
+    try:
+        return process.environ().get("CONTROLPLANE_RUN", "")
+    except psutil.Error:
+        return ""
