@@ -25,9 +25,24 @@ from controlplane.errors import (
 from controlplane.master.plane import PROCEDURES
 from controlplane.master.realm_roles import router_config
 from controlplane.paths import crossbar_config
-from controlplane.records import audit, clusters, events, imports, nodes, outcomes, principals, protocol, workers
+from controlplane.records import (
+    actions,
+    audit,
+    clusters,
+    definitions,
+    events,
+    imports,
+    nodes,
+    outcomes,
+    policies,
+    principals,
+    profiles,
+    protocol,
+    workers,
+)
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
-from controlplane.services.procedures import Definition, Lookup, Parameter, Procedure
+from controlplane.records.types import Line
+from controlplane.services.procedures import Definition, Find, Lookup, Parameter, Procedure
 from controlplane.services.workers import GroupStatistics, RealmStatistics, Statistics
 from controlplane.store.catalog import LAYOUT_VERSION, TABLES
 
@@ -151,7 +166,21 @@ def main(arguments: list[str]) -> int:
 
 
 def _record_kinds() -> list[Any]:
-    modules = (audit, clusters, events, imports, nodes, outcomes, principals, protocol, workers)
+    modules = (
+        actions,
+        audit,
+        clusters,
+        definitions,
+        events,
+        imports,
+        nodes,
+        outcomes,
+        policies,
+        principals,
+        profiles,
+        protocol,
+        workers,
+    )
     found = {
         value.__name__: value
         for module in modules
@@ -179,6 +208,10 @@ def _procedure(procedure: Procedure) -> dict[str, Any]:
 def _argument(parameter: Parameter) -> dict[str, Any]:
     described: dict[str, Any] = {"name": parameter.name, "required": parameter.required}
     match parameter.reader:
+        case Find(table):
+            described["schema"] = _schema(Line)
+            described["names"] = table.noun
+            described["by"] = "name, oid, or the beginning of an oid"
         case Lookup(table, by):
             described["schema"] = {"type": "string"} if by else {"type": "string", "format": "uuid"}
             described["names"] = table.noun

@@ -170,6 +170,10 @@ class ActionConflict(ControlPlaneError, uri="controlplane.error.action_conflict"
     """Another action is changing the cluster, and it does not admit a second one."""
 
 
+class ActionCooldown(ControlPlaneError, uri="controlplane.error.action_cooldown"):
+    """A scaling policy of the cluster rests, and refuses."""
+
+
 class ActionEnded(ControlPlaneError, uri="controlplane.error.action_ended"):
     """The action has ended already."""
 

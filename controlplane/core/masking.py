@@ -26,6 +26,9 @@ SECRET_WORDS = (
 )
 """What stands under a name with one of these words in it is a secret, unless it is an object with names of its own."""
 
+SECRET_OBJECTS = ("env", "files")
+"""Of objects under these names everything is a secret: nobody knows what the variables of an environment are for."""
+
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 DEPTH_MAX = 40
 TEXT_LENGTH_MAX = 2_000
@@ -48,6 +51,8 @@ def masked(value: Any, depth: int = 0) -> Any:
 
 
 def _member(name: str, value: Any, depth: int) -> Any:
+    if name in SECRET_OBJECTS and isinstance(value, Mapping):
+        return dict.fromkeys(value, MASK)
     if value is not None and not isinstance(value, Mapping) and _is_secret(name):
         return MASK
     return masked(value, depth)

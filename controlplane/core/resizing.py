@@ -4,20 +4,12 @@ The arithmetic is that of Senlin's `resize`, without what surprised its users: a
 is named is left out of the check, and a percentage of nothing shrinks nothing.
 """
 
-import enum
 from typing import NamedTuple
 
 from controlplane.errors import Problem
+from controlplane.records.policies import Adjustment
 
 NUMBER_MAX = 1_000_000
-
-
-class Adjustment(enum.Enum):
-    """What the number of a resize means."""
-
-    EXACT_CAPACITY = "EXACT_CAPACITY"
-    CHANGE_IN_CAPACITY = "CHANGE_IN_CAPACITY"
-    CHANGE_IN_PERCENTAGE = "CHANGE_IN_PERCENTAGE"
 
 
 class Size(NamedTuple):

@@ -1,12 +1,8 @@
-"""Types of workers: what a profile may say, checked at once, with every problem and its path."""
+"""Types of workers: what a profile may say, and which driver runs it."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from controlplane.core.profile_checks import read_properties
-from controlplane.errors import Problem
 from controlplane.records.definitions import Spec
 from controlplane.records.profiles import ContainerProperties, Part, ProcessProperties
 
@@ -42,25 +38,3 @@ WORKER_TYPES: Mapping[str, WorkerType] = {
 def worker_type(spec: Spec) -> WorkerType:
     """Return the type of a spec; raises KeyError for one that there is not."""
     return WORKER_TYPES[f"{spec.type}-{spec.version}"]
-
-
-def complete_spec(given: Mapping[str, Any]) -> Spec | list[Problem]:
-    """Return a spec with the defaults of its type, or everything that is wrong with it."""
-    problems = [Problem(f"$.{name}", "is no field of a spec") for name in given if name not in Spec.__struct_fields__]
-    try:
-        spec = msgspec.convert(dict(given), Spec)
-    except msgspec.ValidationError as problem:
-        return [*problems, _located(problem, "$")]
-    kind = WORKER_TYPES.get(f"{spec.type}-{spec.version}")
-    if kind is None:
-        known = ", ".join(sorted(WORKER_TYPES))
-        return [*problems, Problem("$.type", f"there is no type {spec.type}-{spec.version}; known are {known}")]
-    read, wrong = read_properties(spec.properties, kind.properties, "$.properties")
-    if read is None or problems:
-        return [*problems, *wrong]
-    return msgspec.structs.replace(spec, properties=msgspec.to_builtins(read, str_keys=True))
-
-
-def _located(problem: Exception, path: str) -> Problem:
-    message, _, inner = str(problem).partition(" - at `")
-    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])

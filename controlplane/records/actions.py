@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.records.policies import Decision
 from controlplane.records.types import Instant, Oid, Record, Seconds
 
 WORKERS_LISTED_MAX = 1_000
@@ -92,6 +93,9 @@ class Action(Record, frozen=True, kw_only=True):
     reason: str | None = None
     done: int = 0
     total: int = 0
+    decisions: tuple[Decision, ...] = ()
+    """What policies had to say."""
+
     leaving: tuple[Oid, ...] = ()
     """Workers that are on their way out."""
 
@@ -119,6 +123,7 @@ class ActionView(Record, frozen=True, kw_only=True):
     who: str
     inputs: dict[str, Any]
     outputs: Outputs
+    decisions: tuple[Decision, ...]
     status: ActionStatus
     phase: Phase
     reason: str | None

@@ -101,6 +101,9 @@ class Cluster(Record, frozen=True, kw_only=True):
     steady: Steady = STEADY_DEFAULT_S
     """How long a worker of a generic cluster has to run with another configuration before the next one is changed."""
 
+    per_node_max: int | None = None
+    """How many of its workers may stand on one node, as its policies say; None for any number."""
+
     metadata: Labels = msgspec.field(default_factory=dict)
 
 

@@ -18,6 +18,7 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.definitions import DefinitionView
 from controlplane.records.nodes import NodeChange, NodeView
+from controlplane.records.policies import BindingView
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
 from controlplane.records.types import Instant, Record
 from controlplane.records.workers import WorkerView
@@ -129,6 +130,13 @@ ACTION_ENDED = _own("action", "ended", ActionView, "It succeeded, failed or was 
 PROFILE_CREATED = _guarded("profile", "created", DefinitionView, "A profile was created.")
 PROFILE_UPDATED = _guarded("profile", "updated", DefinitionView, "A profile has another name or other metadata.")
 PROFILE_DELETED = _guarded("profile", "deleted", DefinitionView, "A profile is no more.")
+
+POLICY_CREATED = _guarded("policy", "created", DefinitionView, "A policy was created.")
+POLICY_UPDATED = _guarded("policy", "updated", DefinitionView, "A policy has another name or other metadata.")
+POLICY_DELETED = _guarded("policy", "deleted", DefinitionView, "A policy is no more.")
+POLICY_ATTACHED = _own("cluster", "policy_attached", BindingView, "A cluster obeys a policy from now on.")
+POLICY_CHANGED = _own("cluster", "policy_changed", BindingView, "A policy of a cluster was enabled or disabled.")
+POLICY_DETACHED = _own("cluster", "policy_detached", BindingView, "A cluster obeys a policy no longer.")
 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.")
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")

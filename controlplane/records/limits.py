@@ -41,6 +41,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     profiles_max: Count = 10_000
     """Profiles."""
 
+    policies_max: Count = 10_000
+    """Policies."""
+
+    bindings_max: Count = 100
+    """Policies that one cluster obeys."""
+
     groups_max: Count = 1_000
     """Worker groups of one cluster."""
 

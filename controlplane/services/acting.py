@@ -17,12 +17,15 @@ from controlplane.records.actions import (
     Phase,
 )
 from controlplane.records.clusters import Cluster, Group
+from controlplane.records.policies import Decision
 from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
 from controlplane.records.workers import Want, Worker
+from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
+from controlplane.store.tables import Rows, Table
 
 ACTIONS_KEPT_MAX = 100_000
 """Older ones that have ended are forgotten."""
@@ -41,9 +44,11 @@ def begin(
     group: Group | None = None,
     before: dict[str, Any] | None = None,
     workers: Iterable[Oid] = (),
+    decisions: Iterable[Decision] = (),
+    rows: Callable[[Table[Any]], Rows[Any]] | None = None,
     **changes: Any,
 ) -> Action:
-    """Lock a cluster for a new action and make its `changes`; the action goes on by itself.
+    """Lock a cluster for a new action and make its `changes`, on account of `rows`; the action goes on by itself.
 
     Raises `ActionConflict` while another action changes the cluster, unless this one deletes it: that goes first.
     """
@@ -65,14 +70,14 @@ def begin(
         inputs=inputs,
         before=before or {},
         workers=tuple(workers),
+        decisions=tuple(decisions),
         timeout=cluster.timeout,
         created=ledger.now,
     )
-    rows = ledger.rows(ACTIONS)
-    rows.add(action)
+    ledger.rows(ACTIONS).add(action)
     _forget_old(ledger)
     changed = msgspec.structs.replace(cluster, **changes, action_oid=oid, changed=ledger.now)
-    ledger.rows(CLUSTERS).put(changed, cluster)
+    (rows or ledger.rows)(CLUSTERS).put(changed, cluster)
     ledger.touch_cluster(cluster.oid)
     ledger.wake(cluster.oid)
     ledger.publish(events.ACTION_STARTED, action_view(action))
@@ -218,6 +223,8 @@ def _delete(ledger: Ledger, cluster: Cluster, action: Action) -> None:
 
 def _end(ledger: Ledger, cluster: Cluster, action: Action, status: ActionStatus, reason: str | None) -> Action:
     ended = _store_end(ledger, action, status, reason)
+    if action.kind in (ActionKind.CLUSTER_SCALE_IN, ActionKind.CLUSTER_SCALE_OUT):
+        note_scaling(ledger, cluster.oid)
     current = ledger.rows(CLUSTERS).get(cluster.oid)
     ledger.rows(CLUSTERS).put(msgspec.structs.replace(current, action_oid=None, changed=ledger.now), current)
     ledger.touch_cluster(cluster.oid)

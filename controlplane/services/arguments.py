@@ -41,6 +41,20 @@ def profile_key(name: str) -> bytes:
     return f"{definitions.DefinitionKind.PROFILE.value}\0{name}".encode()
 
 
+def policy_key(name: str) -> bytes:
+    """Return the unique key of a policy's name."""
+    return f"{definitions.DefinitionKind.POLICY.value}\0{name}".encode()
+
+
+def is_profile(definition: definitions.Definition) -> bool:
+    """Say whether a definition is a profile."""
+    return definition.kind is definitions.DefinitionKind.PROFILE
+
+
+def _is_policy(definition: definitions.Definition) -> bool:
+    return definition.kind is definitions.DefinitionKind.POLICY
+
+
 ExistingCluster = Annotated[Cluster, Lookup(CLUSTERS, None, _is_router_cluster)]
 """A router cluster."""
 
@@ -48,12 +62,13 @@ ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name", _is_router_cluster)]
 AnyCluster = Annotated[Cluster, Find(CLUSTERS)]
 """A cluster of any type, by name, oid, or beginning of its oid."""
 
-ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key)]
+ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]
+ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy)]
 ExistingAction = Annotated[Action, Lookup(ACTIONS)]
-ProfileDefinition = Annotated[
+DefinitionSettings = Annotated[
     definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
 ]
-ProfileChanges = Annotated[
+DefinitionChanges = Annotated[
     definitions.DefinitionUpdate, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
 ]
 GenericClusterDefinition = Annotated[GenericClusterInput, Definition()]

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from controlplane.core.resizing import Adjustment, Resize, Size, resized
+from controlplane.core.policies import choose_victims, decide_scaling
+from controlplane.core.resizing import Resize, Size, resized
 from controlplane.errors import (
     ActionConflict,
+    ActionCooldown,
     Ambiguous,
     InvalidArgument,
     LimitReached,
@@ -18,10 +20,12 @@ from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
 from controlplane.records.clusters import AnyClusterView, Cluster, Group, SizeMax
 from controlplane.records.clusters import Size as SizeInput
+from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus, WorkerView
 from controlplane.services.acting import begin, dismiss
 from controlplane.services.arguments import AnyCluster
+from controlplane.services.bound import bound_policies
 from controlplane.services.ledger import groups_of
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
@@ -126,31 +130,36 @@ def resize_cluster(
     """
     asked = Resize(adjustment_type, number, min_size, max_size, min_step, strict)
     inputs = {name: value for name, value in asked._asdict().items() if value is not None}
-    return _resize(call, cluster, group, ActionKind.CLUSTER_RESIZE, asked, inputs)
+    return _resize(call, cluster, _group(call, cluster, group), ActionKind.CLUSTER_RESIZE, asked, inputs)
 
 
 @procedure(
     CLUSTER + "scale_out_cluster",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, ActionCooldown, LimitReached),
 )
-def scale_out_cluster(call: WritingCall, cluster: AnyCluster, count: Count = 1, group: str | None = None) -> ActionView:
-    """Have so many more workers in a cluster, never more than its upper bound."""
-    asked = Resize(Adjustment.CHANGE_IN_CAPACITY, count)
-    return _resize(call, cluster, group, ActionKind.CLUSTER_SCALE_OUT, asked, {"count": count})
+def scale_out_cluster(
+    call: WritingCall, cluster: AnyCluster, count: Count | None = None, group: str | None = None
+) -> ActionView:
+    """Have more workers in a cluster, never more than its upper bound: `count`, or what its policies say, or one."""
+    return _scale(call, cluster, group, ActionKind.CLUSTER_SCALE_OUT, count)
 
 
 @procedure(
     CLUSTER + "scale_in_cluster",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, ActionCooldown, LimitReached),
 )
-def scale_in_cluster(call: WritingCall, cluster: AnyCluster, count: Count = 1, group: str | None = None) -> ActionView:
-    """Have so many workers less in a cluster, never fewer than its lower bound; sick ones go first."""
-    asked = Resize(Adjustment.CHANGE_IN_CAPACITY, -count)
-    return _resize(call, cluster, group, ActionKind.CLUSTER_SCALE_IN, asked, {"count": count})
+def scale_in_cluster(
+    call: WritingCall, cluster: AnyCluster, count: Count | None = None, group: str | None = None
+) -> ActionView:
+    """Have fewer workers in a cluster, never fewer than its lower bound: `count`, or what its policies say, or one.
+
+    Sick ones go first.
+    """
+    return _scale(call, cluster, group, ActionKind.CLUSTER_SCALE_IN, count)
 
 
 @procedure(
@@ -160,14 +169,16 @@ def scale_in_cluster(call: WritingCall, cluster: AnyCluster, count: Count = 1, g
     raises=(NoSuchObject, Ambiguous, ActionConflict),
 )
 def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
-    """Stop these workers of a cluster for good; it wants so many less from now on."""
+    """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise."""
     chosen = _workers(call, cluster, workers)
+    rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
+    reduced = all(rule.reduce_desired_capacity for rule in rules if isinstance(rule, DeletionPolicy))
     sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
     for oid in {worker.workergroup_oid for worker in chosen}:
         if oid not in sizes:
             raise _unfit("$.workers", "names a router of the cluster, which is no worker of a group", "leave it out")
         group = sizes[oid]
-        left = group.scale - sum(worker.workergroup_oid == oid for worker in chosen)
+        left = group.scale - (sum(worker.workergroup_oid == oid for worker in chosen) if reduced else 0)
         if left < group.min_size:
             few = f"would leave {left} in group {group.name}; its min_size is {group.min_size}"
             raise _unfit("$.workers", few, "name fewer, or lower min_size")
@@ -226,10 +237,30 @@ def bounds_problems(desired: int, low: int, high: int | None) -> list[Problem]:
     return []
 
 
-def _resize(
-    call: WritingCall, cluster: Cluster, named: str | None, kind: ActionKind, asked: Resize, inputs: dict[str, Any]
-) -> ActionView:
+def _scale(call: WritingCall, cluster: Cluster, named: str | None, kind: ActionKind, count: int | None) -> ActionView:
     group = _group(call, cluster, named)
+    size = Size(group.scale, group.min_size, group.max_size)
+    chosen = decide_scaling(bound_policies(call.view, cluster.oid), kind.value, size, count, call.now)
+    if chosen.wait_s is not None:
+        raise ActionCooldown(
+            f"cluster {cluster.name}: policy {chosen.decisions[-1].policy_name} {chosen.decisions[-1].said}",
+            subject={"type": "cluster", "oid": str(cluster.oid), "name": cluster.name},
+            next_step=f"call again after {chosen.wait_s:.1f} s, or use resize_cluster",
+        )
+    step = chosen.number if kind is ActionKind.CLUSTER_SCALE_OUT else -chosen.number
+    asked = Resize(Adjustment.CHANGE_IN_CAPACITY, step)
+    return _resize(call, cluster, group, kind, asked, {"count": count}, chosen.decisions)
+
+
+def _resize(
+    call: WritingCall,
+    cluster: Cluster,
+    group: Group,
+    kind: ActionKind,
+    asked: Resize,
+    inputs: dict[str, Any],
+    decisions: tuple[Decision, ...] = (),
+) -> ActionView:
     size = resized(Size(group.scale, group.min_size, group.max_size), asked)
     if not isinstance(size, Size):
         raise InvalidArgument(
@@ -241,7 +272,9 @@ def _resize(
     others = sum(other.scale for other in groups_of(call.view, cluster.oid) if other.oid != group.oid)
     owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
     require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
-    view = _begin(call, cluster, kind, inputs, group=group, before={"desired": group.scale})
+    if size.desired < group.scale:
+        decisions = (*decisions, *_take_out(call, cluster, group, group.scale - size.desired))
+    view = _begin(call, cluster, kind, inputs, group=group, before={"desired": group.scale}, decisions=decisions)
     resized_group = msgspec.structs.replace(
         group, scale=size.desired, min_size=size.min_size, max_size=size.max_size, changed=call.now
     )
@@ -250,8 +283,19 @@ def _resize(
     return view
 
 
+def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> tuple[Decision, ...]:
+    """Have the workers go that a deletion policy chooses; without one a pass chooses them."""
+    policies = bound_policies(call.view, cluster.oid)
+    workers = [each for each in call.rows(WORKERS).all(cluster.oid, group.oid) if each.want is not Want.REMOVE]
+    found = choose_victims(policies, workers, min(count, len(workers)), lambda: call.new_oid().int)
+    if found is None:
+        return ()
+    dismiss(call.ledger, found[0])
+    return found[1]
+
+
 def _begin(call: WritingCall, cluster: Cluster, kind: ActionKind, inputs: dict[str, Any], **more: Any) -> ActionView:
-    return action_view(begin(call.ledger, cluster, kind, call.caller.authid, inputs, **more))
+    return action_view(begin(call.ledger, cluster, kind, call.caller.authid, inputs, rows=call.rows, **more))
 
 
 def _group(call: Call, cluster: Cluster, named: str | None) -> Group:

@@ -111,12 +111,13 @@ def _candidates(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iter
     anywhere = cluster.type is ClusterType.GENERIC and not rows.count(cluster.oid)
     if anywhere:
         for node in view.rows(NODES).all():
-            yield Candidate(node, None, None, in_all=_load(view, node.oid))
+            yield Candidate(node, None, cluster.per_node_max, in_all=_load(view, node.oid))
         return
     for member in rows.all(cluster.oid):
         found = known.get(member.node_oid) or _node(view, member.node_oid)
         if found is not None:
-            yield Candidate(found, member.softlimit, member.hardlimit, in_all=_load(view, found.oid))
+            limits = [limit for limit in (member.hardlimit, cluster.per_node_max) if limit is not None]
+            yield Candidate(found, member.softlimit, min(limits, default=None), in_all=_load(view, found.oid))
 
 
 def _load(view: View, node_oid: Oid) -> int:

@@ -17,7 +17,13 @@ SHOWN_MAX = 5
 _BEGINNING = re.compile(rf"[0-9a-f]{{{DIGITS_MIN},32}}")
 
 
-def resolve(view: View, table: Table[Any], key: str, named: Callable[[str], bytes]) -> Any:
+def resolve(
+    view: View,
+    table: Table[Any],
+    key: str,
+    named: Callable[[str], bytes],
+    admits: Callable[[Any], bool] | None = None,
+) -> Any:
     """Return the object that is meant; raises `NoSuchObject`, or `Ambiguous` when a beginning fits several."""
     rows = view.rows(table)
     try:
@@ -26,14 +32,15 @@ def resolve(view: View, table: Table[Any], key: str, named: Callable[[str], byte
         found = None
     if found is None:
         found = rows.find_by("name", named(key))
-    if found is not None:
+    if found is not None and (admits is None or admits(found)):
         return found
     digits = key.lower().replace("-", "")
     fitting: list[bytes] = []
     if _BEGINNING.fullmatch(digits):
         low = bytes.fromhex(digits.ljust(32, "0"))
         high = bytes.fromhex(digits.ljust(32, "f")) + b"\0"
-        fitting = list(islice(rows.scan_keys(low, high), SHOWN_MAX + 1))
+        keys = rows.scan_keys(low, high)
+        fitting = list(islice((each for each in keys if admits is None or admits(rows.get(each))), SHOWN_MAX + 1))
     if len(fitting) == 1:
         return rows.get(fitting[0])
     noun = table.noun

@@ -8,6 +8,7 @@ from controlplane.records.principals import Possession
 from controlplane.services.ledger import Ledger
 from controlplane.store.catalog import (
     AUTHORITIES,
+    BINDINGS,
     CERTIFICATES,
     CLUSTERS,
     GRANTS,
@@ -29,7 +30,7 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
         rows(TUNNEL_PORTS).remove(port)
     if cluster.owner_oid is not None:
         rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
-    for table in (MEMBERSHIPS, REVISIONS, GRANTS, AUTHORITIES, CERTIFICATES):
+    for table in (MEMBERSHIPS, REVISIONS, GRANTS, BINDINGS, AUTHORITIES, CERTIFICATES):
         for record in list(rows(table).all(cluster.oid)):
             rows(table).remove(record)
     for group in list(rows(GROUPS).all_by("name", cluster.oid)):

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.policies import plan_batches
 from controlplane.core.worker_types import worker_type
 from controlplane.errors import (
     ActionConflict,
@@ -29,9 +30,17 @@ from controlplane.records.definitions import Definition, Spec
 from controlplane.records.principals import Possession
 from controlplane.records.types import from_wire, to_wire
 from controlplane.services.acting import begin
-from controlplane.services.arguments import AnyCluster, GenericClusterChanges, GenericClusterDefinition, profile_key
+from controlplane.services.arguments import (
+    AnyCluster,
+    GenericClusterChanges,
+    GenericClusterDefinition,
+    is_profile,
+    profile_key,
+)
+from controlplane.services.bound import bound_policies
 from controlplane.services.cluster_actions import CLUSTER, bounds_problems, view_any_cluster
 from controlplane.services.finding import resolve
+from controlplane.services.ledger import groups_of
 from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
@@ -133,6 +142,7 @@ def delete_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
         ActionKind.CLUSTER_DELETE,
         call.caller.authid,
         {},
+        rows=call.rows,
         run=False,
         deleting=True,
     )
@@ -175,26 +185,33 @@ def _change_profile(call: WritingCall, cluster: Cluster, profile: Definition) ->
     spec = from_wire(current.config, Spec)
     if worker_type(spec).name != worker_type(profile.spec).name:
         raise _unfit("$.profile", f"is of type {profile.spec.type}, and the cluster's workers are of type {spec.type}")
+    total = sum(group.scale for group in groups_of(call.view, cluster.oid))
+    batches = plan_batches(bound_policies(call.view, cluster.oid), total)
+    size, pause, decisions = (cluster.batch, cluster.steady, ()) if batches is None else batches
     begin(
         call.ledger,
         cluster,
         ActionKind.CLUSTER_UPDATE,
         call.caller.authid,
         {"profile": str(profile.oid)},
+        rows=call.rows,
         before={
             "revision": cluster.revision,
             "profile_oid": None if cluster.profile_oid is None else str(cluster.profile_oid),
             "config": current.config,
         },
+        decisions=decisions,
         revision=cluster.revision + 1,
         profile_oid=profile.oid,
+        batch=size,
+        steady=pause,
     )
     newest = msgspec.structs.replace(current, revision=cluster.revision + 1, config=to_wire(profile.spec))
     call.rows(REVISIONS).add(newest)
 
 
 def _profile(call: Call, named: str) -> Definition:
-    found: Definition = resolve(call.view, DEFINITIONS, named, profile_key)
+    found: Definition = resolve(call.view, DEFINITIONS, named, profile_key, is_profile)
     return found
 
 

@@ -20,7 +20,9 @@ from controlplane.records.types import Instant, Record, Seconds
 from controlplane.services.procedures import Procedure
 from controlplane.store.catalog import (
     AUDIT,
+    BINDINGS,
     CLUSTERS,
+    DEFINITIONS,
     GRANTS,
     GROUPS,
     INVITATIONS,
@@ -35,7 +37,20 @@ from controlplane.store.database import View
 from controlplane.store.tables import Table, Written, key_of
 
 AUDITED_TABLES = frozenset(
-    {PRINCIPALS, TEAMS, TEAM_MEMBERS, GRANTS, INVITATIONS, NODES, CLUSTERS, REVISIONS, GROUPS, MEMBERSHIPS}
+    {
+        PRINCIPALS,
+        TEAMS,
+        TEAM_MEMBERS,
+        GRANTS,
+        INVITATIONS,
+        NODES,
+        CLUSTERS,
+        REVISIONS,
+        GROUPS,
+        MEMBERSHIPS,
+        DEFINITIONS,
+        BINDINGS,
+    }
 )
 """What is wanted, and who may do what; what is derived from it, and what agents report, is told by events."""
 

@@ -52,6 +52,9 @@ class Find(NamedTuple):
     named: Callable[[str], bytes] = str.encode
     """The key in the unique index `name` of something with this name."""
 
+    admits: Callable[[Any], bool] | None = None
+    """Of records of several kinds in one table those that are meant."""
+
 
 class Definition(NamedTuple):
     """Reads a settings object; every problem is found, not only the first one."""
@@ -323,7 +326,7 @@ def _is_deep(value: Any, depth_max: int) -> bool:
 
 def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
     if isinstance(lookup, Find):
-        return resolve(view, lookup.table, value, lookup.named)
+        return resolve(view, lookup.table, value, lookup.named, lookup.admits)
     rows = view.rows(lookup.table)
     found = rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
     if lookup.admits is not None and not lookup.admits(found):

@@ -86,6 +86,7 @@ def action_view(action: Action) -> ActionView:
         who=action.who,
         inputs=action.inputs,
         outputs=action.outputs,
+        decisions=action.decisions,
         status=action.status,
         phase=action.phase,
         reason=action.reason,

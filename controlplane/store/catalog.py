@@ -14,6 +14,7 @@ from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.outcomes import Outcome
+from controlplane.records.policies import Binding
 from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
 from controlplane.records.tunnels import ClusterAuthority, TunnelCertificate, TunnelPort
 from controlplane.records.types import Oid, Record
@@ -142,6 +143,15 @@ DEFINITIONS = Table(
     counted=lambda d: d.kind.value.encode(),
 )
 
+BINDINGS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000072",
+    Binding,
+    "binding",
+    lambda b: key_of(b.cluster_oid, b.policy_oid),
+    indexes={"policy": lambda b: b.policy_oid.bytes},
+    counted=lambda b: b.cluster_oid.bytes,
+)
+
 ACTIONS = Table(
     "c0a7e1d0-0000-4000-8000-000000000071",
     Action,
@@ -250,6 +260,7 @@ TABLES: tuple[Table[Any], ...] = (
     LOADS,
     DEFINITIONS,
     ACTIONS,
+    BINDINGS,
     CLUSTERS,
     REVISIONS,
     GROUPS,

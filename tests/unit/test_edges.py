@@ -23,7 +23,7 @@ ALIKE = {
 }
 """Of the procedures that a table makes, one of each kind: the others differ in nothing but their names."""
 
-SECRET_READS = ("_config", "list_grants", "get_profile", "list_profiles", "validate_profile")
+SECRET_READS = ("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies")
 """What looks at secrets only, and therefore is not for everybody who may look."""
 
 DECLARED = PLAIN + list(ALIKE.values())
@@ -155,7 +155,9 @@ def arguments(plane, procedure) -> dict[str, Any]:
             "ports": [1, 2],
         },
     }
-    if procedure.uri.startswith(("controlplane.cluster.", "controlplane.action.", "controlplane.profile.")):
+    if procedure.uri.startswith(
+        ("controlplane.cluster.", "controlplane.action.", "controlplane.profile.", "controlplane.policy.")
+    ):
         good.update(_of_generic_clusters(plane, procedure))
     good["type_name"] = "process-1.0"
     if procedure.uri.endswith("unpair_node_by_pubkey"):
@@ -177,10 +179,18 @@ def _of_generic_clusters(plane, procedure) -> dict[str, Any]:
     if not procedure.uri.endswith("cancel_action"):
         plane.call("cancel_action", "generic_one", made["action_oid"])
     of_cluster = procedure.uri.endswith("create_cluster")
+    rule = {"type": "deletion", "properties": {"criteria": "OLDEST_FIRST"}}
+    plane.call("create_policy", {"name": "aging", "spec": rule})
+    if procedure.uri.endswith(("update_cluster_policy", "detach_policy", "get_cluster_policy")):
+        plane.call("attach_policy", "generic_one", "aging")
+    if procedure.uri.startswith("controlplane.policy."):
+        spec = rule
     return {
         "cluster": made["oid"],
         "action_oid": made["action_oid"],
         "profile": "unused",
+        "policy": "aging",
+        "enabled": False,
         "definition": {"name": "generic_two", **({"profile": "sleeper"} if of_cluster else {"spec": spec})},
         "changes": {"metadata": {"team": "red"}},
         "workers": [plane.call("list_cluster_workers", made["oid"])[0]["oid"]],
@@ -254,7 +264,7 @@ def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
     caller = caller_for(plane, procedure)
     good = arguments(plane, procedure)
     for name in good:
-        if name in ("cluster", "profile"):
+        if name in ("cluster", "profile", "policy"):
             problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
             assert problem.uri == "crossbar.error.no_such_object"
         if name.endswith("_oid") and name not in ("question_oid",):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.resizing import Adjustment, Resize, Size, adjusted, resized
+from controlplane.core.resizing import Resize, Size, adjusted, resized
+from controlplane.records.policies import Adjustment
 
 EXACT, CHANGE, PERCENT = Adjustment.EXACT_CAPACITY, Adjustment.CHANGE_IN_CAPACITY, Adjustment.CHANGE_IN_PERCENTAGE
 NOW = Size(5, 2, 10)

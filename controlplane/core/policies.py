@@ -1,0 +1,160 @@
+"""What policies decide: pure functions from what is bound to a cluster to what an action does.
+
+Policies are asked in a fixed order: of scaling, batch, affinity, deletion; of one kind by priority and then by the time
+at which they were attached. What each decided is kept with the action.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from controlplane.core.resizing import Size, adjusted
+from controlplane.records.policies import (
+    Adjustment,
+    AffinityPolicy,
+    BatchPolicy,
+    Binding,
+    Decision,
+    DeletionPolicy,
+    ScalingPolicy,
+)
+from controlplane.records.profiles import Part
+from controlplane.records.types import NANOSECONDS, Instant, Seconds
+from controlplane.records.workers import Worker, WorkerStatus
+
+SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE, WorkerStatus.STOPPED})
+
+
+class PolicyType(NamedTuple):
+    """One version of one kind of policies."""
+
+    name: str
+    version: str
+    properties: type[Part]
+    priority: int
+    """When it is asked; lower numbers first."""
+
+    singleton: bool
+    """Whether a cluster has at most one of the kind."""
+
+    description: str
+    since: str
+
+    @property
+    def full_name(self) -> str:
+        """Return the name with the version, which is how types are looked up."""
+        return f"{self.name}-{self.version}"
+
+
+POLICY_TYPES: Mapping[str, PolicyType] = {
+    kind.full_name: kind
+    for kind in (
+        PolicyType("scaling", "1.0", ScalingPolicy, 100, False, "How much and how often a cluster is scaled.", "0.1"),
+        PolicyType("batch", "1.0", BatchPolicy, 200, True, "How many workers are changed over at a time.", "0.1"),
+        PolicyType("affinity", "1.0", AffinityPolicy, 300, True, "How many workers stand on one node.", "0.1"),
+        PolicyType("deletion", "1.0", DeletionPolicy, 400, True, "Which workers go when a cluster shrinks.", "0.1"),
+    )
+}
+"""By name with version."""
+
+
+class Bound(NamedTuple):
+    """A policy that a cluster obeys, read."""
+
+    binding: Binding
+    name: str
+    rule: Any
+
+
+class Scaling(NamedTuple):
+    """By how many workers a cluster is scaled, and who decided that."""
+
+    number: int
+    decisions: tuple[Decision, ...]
+    wait_s: Seconds | None = None
+    """Seconds that have to pass first; the action is refused until then."""
+
+
+def decide_scaling(bound: Iterable[Bound], event: str, size: Size, count: int | None, now: Instant) -> Scaling:
+    """Return by how many workers an action scales: by `count` when it is given, else as the first policy says.
+
+    A policy that rests refuses. One that does its best cuts the number down to what the bounds of the cluster admit.
+    """
+    growing = event == "CLUSTER_SCALE_OUT"
+    decisions: list[Decision] = []
+    chosen = count
+    best_effort = False
+    for each in bound:
+        if not isinstance(each.rule, ScalingPolicy) or each.rule.event != event:
+            continue
+        step = each.rule.adjustment
+        rest = 0.0 if each.binding.used is None else step.cooldown - (now - each.binding.used) / NANOSECONDS
+        if rest > 0:
+            decisions.append(_decision(each, f"refused: it rests for another {rest:.1f} s"))
+            return Scaling(0, tuple(decisions), rest)
+        best_effort |= step.best_effort
+        if chosen is None:
+            chosen = _count(step.type, step.number, step.min_step, size.desired, growing)
+            decisions.append(_decision(each, f"{'adds' if growing else 'removes'} {chosen} workers"))
+    chosen = 1 if chosen is None else chosen
+    if best_effort:
+        room = size.desired - size.min_size
+        if growing:
+            room = chosen if size.max_size is None else size.max_size - size.desired
+        chosen = max(0, min(chosen, room))
+    return Scaling(chosen, tuple(decisions))
+
+
+def choose_victims(
+    bound: Iterable[Bound], workers: Iterable[Worker], count: int, random: Callable[[], int]
+) -> tuple[list[Worker], tuple[Decision, ...]] | None:
+    """Return the workers that go as a deletion policy says, or None when there is no such policy."""
+    found = next((each for each in bound if isinstance(each.rule, DeletionPolicy)), None)
+    if found is None:
+        return None
+    orders: Mapping[str, Callable[[Worker], Any]] = {
+        "OLDEST_FIRST": lambda worker: worker.created,
+        "OLDEST_PROFILE_FIRST": lambda worker: (worker.revision, worker.created),
+        "YOUNGEST_FIRST": lambda worker: -worker.created,
+        "RANDOM": lambda _: random(),
+    }
+    order = orders[found.rule.criteria]
+    ranked = sorted(workers, key=lambda worker: (worker.status not in SICK, order(worker), worker.oid.bytes))
+    victims = ranked[:count]
+    sick = sum(worker.status in SICK for worker in victims)
+    said = f"{found.rule.criteria}: takes out {len(victims)} workers, {sick} of them because they are sick"
+    return victims, (_decision(found, said),)
+
+
+def batch_size(rule: BatchPolicy, total: int) -> int:
+    """Return how many of so many workers may be changed over at a time."""
+    size = total - rule.min_in_service if total > rule.min_in_service else (total + 1) // 2
+    if rule.max_batch_size > 0:
+        size = min(size, rule.max_batch_size)
+    return max(1, size)
+
+
+def plan_batches(bound: Iterable[Bound], total: int) -> tuple[int, Seconds, tuple[Decision, ...]] | None:
+    """Return how many workers are changed over at a time and how long each has to run, or None without a policy."""
+    found = next((each for each in bound if isinstance(each.rule, BatchPolicy)), None)
+    if found is None:
+        return None
+    size = batch_size(found.rule, total)
+    said = f"changes {size} of {total} workers at a time, each {found.rule.pause_time:g} s before the next"
+    return size, found.rule.pause_time, (_decision(found, said),)
+
+
+def read_rule(properties: Mapping[str, Any], kind: PolicyType) -> Any:
+    """Return the rule that a policy's stored properties are."""
+    return msgspec.convert(properties, kind.properties)
+
+
+def _count(kind: Adjustment, number: float, min_step: int, current: int, growing: bool) -> int:
+    signed = number if growing or kind is Adjustment.EXACT_CAPACITY else -number
+    after = adjusted(current, kind, signed, min_step if kind is Adjustment.CHANGE_IN_PERCENTAGE else None)
+    return max(0, after - current if growing else current - after)
+
+
+def _decision(each: Bound, said: str) -> Decision:
+    return Decision(policy_oid=each.binding.policy_oid, policy_name=each.name, said=said)

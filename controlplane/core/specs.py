@@ -1,0 +1,32 @@
+"""Reading specs: what a definition says, in the words of its type."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from controlplane.core.profile_checks import read_properties
+from controlplane.errors import Problem
+from controlplane.records.definitions import Spec
+
+
+def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | list[Problem]:
+    """Return a spec with the defaults of its type, which is one of `types`, or everything that is wrong with it."""
+    problems = [Problem(f"$.{name}", "is no field of a spec") for name in given if name not in Spec.__struct_fields__]
+    try:
+        spec = msgspec.convert(dict(given), Spec)
+    except msgspec.ValidationError as problem:
+        return [*problems, _located(problem, "$")]
+    kind = types.get(f"{spec.type}-{spec.version}")
+    if kind is None:
+        known = ", ".join(sorted(types))
+        return [*problems, Problem("$.type", f"there is no type {spec.type}-{spec.version}; known are {known}")]
+    read, wrong = read_properties(spec.properties, kind.properties, "$.properties")
+    if read is None or problems:
+        return [*problems, *wrong]
+    return msgspec.structs.replace(spec, properties=msgspec.to_builtins(read, str_keys=True))
+
+
+def _located(problem: Exception, path: str) -> Problem:
+    message, _, inner = str(problem).partition(" - at `")
+    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])

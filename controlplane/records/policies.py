@@ -1,0 +1,125 @@
+"""What policies may say, and what ties one to a cluster."""
+
+import enum
+from typing import Annotated, Literal
+
+import msgspec
+
+from controlplane.records.profiles import Part
+from controlplane.records.types import Instant, Line, Oid, Record
+
+Period = Annotated[float, msgspec.Meta(ge=0, le=30 * 86_400)]
+Number = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class Adjustment(enum.Enum):
+    """What the number of a resize means."""
+
+    EXACT_CAPACITY = "EXACT_CAPACITY"
+    CHANGE_IN_CAPACITY = "CHANGE_IN_CAPACITY"
+    CHANGE_IN_PERCENTAGE = "CHANGE_IN_PERCENTAGE"
+
+
+class Step(Part, frozen=True, kw_only=True):
+    """How much a cluster grows or shrinks at a time."""
+
+    type: Adjustment = Adjustment.CHANGE_IN_CAPACITY
+    """What the number means."""
+
+    number: Number = 1
+    """How many workers, or how many in a hundred; always more than none, the event says in which direction."""
+
+    min_step: Natural = 1
+    """Of a percentage: at least so many workers."""
+
+    best_effort: bool = False
+    """Whether to go as far as the bounds of the cluster admit, instead of refusing what would leave them."""
+
+    cooldown: Period = 0.0
+    """Seconds after a scaling of the cluster, in either direction, in which this policy refuses another one."""
+
+
+class ScalingPolicy(Part, frozen=True, kw_only=True):
+    """How much a cluster is scaled when a call or a receiver does not say, and how often it may be."""
+
+    event: Literal["CLUSTER_SCALE_IN", "CLUSTER_SCALE_OUT"]
+    """Which actions it is about."""
+
+    adjustment: Step = Step()
+    """How much, and how often."""
+
+
+class DeletionPolicy(Part, frozen=True, kw_only=True):
+    """Which workers go when a cluster shrinks; sick ones always go first."""
+
+    criteria: Literal["OLDEST_FIRST", "OLDEST_PROFILE_FIRST", "YOUNGEST_FIRST", "RANDOM"] = "RANDOM"
+    """Which of the healthy ones are next."""
+
+    reduce_desired_capacity: bool = True
+    """Whether a cluster that workers were taken from wants so many less; else new ones take their places."""
+
+
+class BatchPolicy(Part, frozen=True, kw_only=True):
+    """How many workers are changed over at a time."""
+
+    min_in_service: Natural = 1
+    """So many are left alone, if there are more."""
+
+    max_batch_size: Annotated[int, msgspec.Meta(ge=-1, le=10_000)] = -1
+    """At most so many at a time; -1 for no bound, 0 means the same."""
+
+    pause_time: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 60.0
+    """Seconds that a changed worker has to run before the next ones are changed."""
+
+
+class AffinityPolicy(Part, frozen=True, kw_only=True):
+    """How the workers of a cluster stand on nodes."""
+
+    per_node_max: Positive = 1
+    """At most so many on one node; what does not fit waits for a place."""
+
+
+class Binding(Record, frozen=True, kw_only=True):
+    """A policy that a cluster obeys."""
+
+    oid: Oid
+    cluster_oid: Oid
+    policy_oid: Oid
+    type: str
+    """Of the policy, with version."""
+
+    priority: int
+    """Those with lower numbers decide first."""
+
+    enabled: bool = True
+    used: Instant | None = None
+    """When an action that it decided on ended last."""
+
+    created: Instant
+    changed: Instant
+
+
+class BindingView(Record, frozen=True, kw_only=True):
+    """A policy that a cluster obeys, as callers see it."""
+
+    oid: Oid
+    cluster_oid: Oid
+    cluster_name: str
+    policy_oid: Oid
+    policy_name: str
+    policy_type: str
+    priority: int
+    enabled: bool
+    used: Instant | None
+    created: Instant
+    changed: Instant
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """What a policy decided about an action, for whoever wants to know why."""
+
+    policy_oid: Oid
+    policy_name: Line
+    said: str

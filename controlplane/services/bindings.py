@@ -1,0 +1,147 @@
+"""Policies of clusters: attach, enable and disable, detach, look."""
+
+from typing import Any
+
+import msgspec
+
+from controlplane.core.policies import POLICY_TYPES
+from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject
+from controlplane.records import events
+from controlplane.records.clusters import Cluster
+from controlplane.records.definitions import Definition
+from controlplane.records.policies import AffinityPolicy, Binding, BindingView
+from controlplane.services.arguments import AnyCluster, ExistingPolicy
+from controlplane.services.bound import bound_policies
+from controlplane.services.cluster_actions import CLUSTER
+from controlplane.services.lists import Limit, select
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import procedure
+from controlplane.services.quotas import require_room
+from controlplane.store.catalog import BINDINGS, CLUSTERS, DEFINITIONS
+
+FIELDS = {
+    "oid": lambda b: b.oid,
+    "policy_oid": lambda b: b.policy_oid,
+    "policy_name": lambda b: b.policy_name,
+    "policy_type": lambda b: b.policy_type,
+    "priority": lambda b: b.priority,
+    "enabled": lambda b: b.enabled,
+    "created": lambda b: b.created,
+    "changed": lambda b: b.changed,
+}
+
+
+@procedure(CLUSTER + "list_cluster_policies", needs="read", raises=(NoSuchObject, Ambiguous))
+def list_cluster_policies(
+    call: Call,
+    cluster: AnyCluster,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[BindingView]:
+    """Return the policies that a cluster obeys."""
+    return select(
+        (_view(call, cluster, each) for each in call.rows(BINDINGS).all(cluster.oid)),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+
+
+@procedure(CLUSTER + "get_cluster_policy", needs="read", raises=(NoSuchObject, Ambiguous))
+def get_cluster_policy(call: Call, cluster: AnyCluster, policy: ExistingPolicy) -> BindingView:
+    """Return how a cluster obeys a policy."""
+    return _view(call, cluster, _binding(call, cluster, policy))
+
+
+@procedure(
+    CLUSTER + "attach_policy",
+    needs="manage",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, AlreadyExists, LimitReached),
+)
+def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool = True) -> BindingView:
+    """Have a cluster obey a policy; of most types it can obey one only."""
+    kind = POLICY_TYPES[f"{policy.spec.type}-{policy.spec.version}"]
+    rows = call.rows(BINDINGS)
+    subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
+    for other in rows.all(cluster.oid):
+        if other.policy_oid == policy.oid or (kind.singleton and other.type.rpartition("-")[0] == kind.name):
+            raise AlreadyExists(
+                f"cluster {cluster.name} obeys a policy of the type {kind.name} already",
+                subject=subject,
+                next_step="detach that one first",
+            )
+    require_room(call.limits, "bindings_max", rows.count(cluster.oid) + 1, "policies", subject)
+    made = Binding(
+        oid=call.new_oid(),
+        cluster_oid=cluster.oid,
+        policy_oid=policy.oid,
+        type=kind.full_name,
+        priority=kind.priority,
+        enabled=enabled,
+        created=call.now,
+        changed=call.now,
+    )
+    rows.add(made)
+    return _announced(call, events.POLICY_ATTACHED, cluster, made)
+
+
+@procedure(CLUSTER + "update_cluster_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+def update_cluster_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool) -> BindingView:
+    """Have a cluster obey a policy again, or not for the time being."""
+    binding = _binding(call, cluster, policy)
+    changed = call.rows(BINDINGS).put(msgspec.structs.replace(binding, enabled=enabled, changed=call.now), binding)
+    return _announced(call, events.POLICY_CHANGED, cluster, changed)
+
+
+@procedure(CLUSTER + "detach_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+def detach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy) -> BindingView:
+    """Have a cluster obey a policy no longer."""
+    binding = _binding(call, cluster, policy)
+    call.rows(BINDINGS).remove(binding)
+    return _announced(call, events.POLICY_DETACHED, cluster, binding)
+
+
+def _announced(call: WritingCall, kind: events.EventType, cluster: Cluster, binding: Binding) -> BindingView:
+    """Have the cluster placed as its policies say now, and tell what has changed."""
+    rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
+    per_node = min((rule.per_node_max for rule in rules if isinstance(rule, AffinityPolicy)), default=None)
+    if per_node != cluster.per_node_max:
+        call.rows(CLUSTERS).put(msgspec.structs.replace(cluster, per_node_max=per_node, changed=call.now), cluster)
+        call.ledger.wake(cluster.oid)
+    view = _view(call, cluster, binding)
+    call.publish(kind, view)
+    return view
+
+
+def _binding(call: Call, cluster: Cluster, policy: Definition) -> Binding:
+    found: Binding | None = call.rows(BINDINGS).find(cluster.oid, policy.oid)
+    if found is None:
+        raise NoSuchObject(
+            f"cluster {cluster.name} does not obey policy {policy.name}",
+            subject={"type": "binding", "cluster_oid": str(cluster.oid), "policy_oid": str(policy.oid)},
+            next_step="list the policies of the cluster",
+        )
+    return found
+
+
+def _view(call: Call, cluster: Cluster, binding: Binding) -> BindingView:
+    policy = call.rows(DEFINITIONS).find(binding.policy_oid)
+    return BindingView(
+        oid=binding.oid,
+        cluster_oid=cluster.oid,
+        cluster_name=cluster.name,
+        policy_oid=binding.policy_oid,
+        policy_name="" if policy is None else policy.name,
+        policy_type=binding.type,
+        priority=binding.priority,
+        enabled=binding.enabled,
+        used=binding.used,
+        created=binding.created,
+        changed=binding.changed,
+    )

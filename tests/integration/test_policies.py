@@ -1,0 +1,175 @@
+"""What policies do to the actions of a cluster: the real master and real agents, on a clock that only the test turns."""
+
+import pytest
+
+from controlplane.errors import (
+    ActionCooldown,
+    AlreadyExists,
+    InUse,
+    InvalidArgument,
+    InvalidConfiguration,
+    NoSuchObject,
+)
+from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
+from tests.simulation.world import World
+
+
+@pytest.fixture
+def world():
+    made = World(seed=1, nodes=3)
+    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
+    return made
+
+
+def attach(world: World, name: str, type_: str, properties: dict) -> None:
+    world.call("create_policy", {"name": name, "spec": {"type": type_, "version": "1.0", "properties": properties}})
+    world.call("attach_policy", "shop", name)
+
+
+def test_a_scaling_policy_says_how_much_unless_the_call_does(world):
+    create(world, desired=4, max_size=20)
+    attach(world, "grow", "scaling", {"event": "CLUSTER_SCALE_OUT", "adjustment": {"number": 3}})
+    action = ended(world, world.call("scale_out_cluster", "shop")["oid"])
+    assert (running(world), action["decisions"][0]["policy_name"]) == (7, "grow")
+    assert action["decisions"][0]["said"] == "adds 3 workers"
+    ended(world, world.call("scale_out_cluster", "shop", 1)["oid"])
+    ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    assert running(world) == 7
+
+
+def test_a_percentage_goes_down_too_and_best_effort_stops_at_the_bound(world):
+    create(world, desired=8, min_size=3)
+    step = {"type": "CHANGE_IN_PERCENTAGE", "number": 50, "best_effort": True}
+    attach(world, "shrink", "scaling", {"event": "CLUSTER_SCALE_IN", "adjustment": step})
+    ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    assert running(world) == 4
+    ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    assert running(world) == 3
+    assert ended(world, world.call("scale_in_cluster", "shop")["oid"])["status"] == "SUCCEEDED"
+    assert running(world) == 3
+
+
+def test_a_policy_rests_after_a_scaling_in_either_direction(world):
+    create(world, desired=2, max_size=20)
+    attach(world, "grow", "scaling", {"event": "CLUSTER_SCALE_OUT", "adjustment": {"cooldown": 60}})
+    ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    with pytest.raises(ActionCooldown, match="rests for another"):
+        world.call("scale_out_cluster", "shop")
+    ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    world.call("update_cluster_policy", "shop", "grow", enabled=False)
+    ended(world, world.call("scale_out_cluster", "shop")["oid"])
+    world.call("update_cluster_policy", "shop", "grow", enabled=True)
+    world.run(61)
+    ended(world, world.call("scale_out_cluster", "shop")["oid"])
+    assert running(world) == 2
+
+
+@pytest.mark.parametrize(("criteria", "goes"), [("OLDEST_FIRST", 0), ("YOUNGEST_FIRST", 2)])
+def test_a_deletion_policy_says_who_goes(world, criteria, goes):
+    oid = create(world, desired=1)
+    for _ in range(2):
+        world.run(1)
+        ended(world, world.call("scale_out_cluster", "shop")["oid"])
+    by_age = [worker["oid"] for worker in world.call("list_cluster_workers", oid, sort="created")]
+    attach(world, "who", "deletion", {"criteria": criteria})
+    action = ended(world, world.call("scale_in_cluster", "shop")["oid"])
+    assert action["outputs"]["removed"] == [by_age[goes]]
+    assert criteria in action["decisions"][0]["said"]
+
+
+def test_workers_that_were_taken_out_are_replaced_when_the_policy_says_so(world):
+    oid = create(world, desired=3)
+    attach(world, "keep", "deletion", {"reduce_desired_capacity": False})
+    gone = workers(world, oid)[0]["oid"]
+    action = ended(world, world.call("remove_cluster_workers", "shop", [gone])["oid"])
+    assert (action["outputs"]["removed"], len(action["outputs"]["done"]), running(world)) == ([gone], 1, 3)
+
+
+def test_batches_are_as_large_as_the_policy_says(world):
+    oid = create(world, desired=6)
+    attach(world, "batches", "batch", {"min_in_service": 2, "max_batch_size": 3, "pause_time": 5})
+    world.call("create_profile", {"name": "other", "spec": {**SPEC, "properties": {"command": ["sleep", "7"]}}})
+    for machine in world.machines:
+        machine.start_takes_s = 0.5
+    begun = world.clock.now
+    action = world.call("update_cluster", "shop", {"profile": "other"})["action_oid"]
+    world.run(3)
+    assert len(world.machines) == 3
+    changed = [
+        worker for worker in workers(world, oid) if worker["started"] > world.call("get_action", action)["created"]
+    ]
+    assert len(changed) == 3
+    assert ended(world, action)["status"] == "SUCCEEDED"
+    assert world.clock.now - begun > 10
+    assert "3 of 6" in world.call("get_action", action)["decisions"][0]["said"]
+
+
+def test_no_more_workers_stand_on_a_node_than_the_policy_admits(world):
+    oid = create(world, desired=6)
+    attach(world, "apart", "affinity", {})
+    world.run(5)
+    assert [len(machine.units) for machine in world.machines] == [1, 1, 1]
+    assert world.call("get_cluster", oid)["workers_by_status"] == {"PENDING": 3, "RUNNING": 3}
+    world.call("detach_policy", "shop", "apart")
+    world.run(5)
+    assert [len(machine.units) for machine in world.machines] == [2, 2, 2]
+
+
+def test_of_most_types_a_cluster_obeys_one_policy_and_one_in_use_stays(world):
+    create(world)
+    attach(world, "one", "deletion", {})
+    with pytest.raises(AlreadyExists, match="deletion"):
+        attach(world, "two", "deletion", {})
+    with pytest.raises(InUse):
+        world.call("delete_policy", "one")
+    assert [each["policy_name"] for each in world.call("list_cluster_policies", "shop")] == ["one"]
+    world.call("detach_policy", "shop", "one")
+    world.call("delete_policy", "one")
+    with pytest.raises(NoSuchObject):
+        world.call("get_cluster_policy", "shop", "two")
+
+
+def test_policies_go_with_their_cluster(world):
+    create(world)
+    attach(world, "one", "deletion", {})
+    ended(world, world.call("delete_cluster", "shop")["oid"])
+    world.call("delete_policy", "one")
+
+
+def test_a_profile_is_no_policy(world):
+    create(world)
+    with pytest.raises(NoSuchObject):
+        world.call("attach_policy", "shop", "sleeper")
+    with pytest.raises(NoSuchObject):
+        world.call("attach_policy", "shop", world.call("get_profile", "sleeper")["oid"])
+
+
+def test_every_problem_of_a_policy_is_told(world):
+    bad = {"event": "CLUSTER_DELETE", "adjustment": {"number": -1, "type": "MORE", "speed": 1}}
+    with pytest.raises(InvalidConfiguration) as caught:
+        world.call("create_policy", {"name": "bad", "spec": {"type": "scaling", "properties": bad}})
+    assert {problem.path for problem in caught.value.problems} == {
+        "$.spec.properties.event",
+        "$.spec.properties.adjustment.number",
+        "$.spec.properties.adjustment.type",
+        "$.spec.properties.adjustment.speed",
+    }
+
+
+def test_types_tell_what_they_admit(world):
+    names = [each["name"] for each in world.call("list_types")]
+    assert {"process-1.0", "container-1.0", "scaling-1.0", "deletion-1.0", "batch-1.0", "affinity-1.0"} <= set(names)
+    shown = world.call("get_type", "process-1.0")
+    assert "command" in str(shown["schema"])
+    assert "restart" in shown["operations"]
+    assert [each["kind"] for each in world.call("list_types", kind="policy")] == ["policy"] * 4
+    with pytest.raises((InvalidArgument, NoSuchObject)):
+        world.call("get_type", "process")
+
+
+def test_secrets_of_a_profile_are_in_no_event_and_no_audit_entry(plane):
+    spec = {"type": "process", "properties": {"command": ["x"], "env": {"DATABASE": "sesame"}}}
+    plane.call("create_profile", {"name": "one", "spec": spec})
+    assert plane.call("get_profile", "one")["spec"]["properties"]["env"] == {"DATABASE": "sesame"}
+    assert "sesame" not in str(plane.wire.published)
+    assert "sesame" not in str(plane.call("list_audit"))
