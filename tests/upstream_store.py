@@ -14,7 +14,7 @@ def make_master(directory):
     """Write users, nodes, a router cluster and what else such a master keeps, as its cfxdb does."""
     import zlmdb
     from cfxdb.globalschema import GlobalSchema
-    from cfxdb.mrealm import RouterCluster, RouterClusterNodeMembership, RouterWorkerGroup, WebCluster
+    from cfxdb.mrealm import Role, RouterCluster, RouterClusterNodeMembership, RouterWorkerGroup, WebCluster
     from cfxdb.mrealm.management_realm import ManagementRealm
     from cfxdb.mrealm.node import Node
     from cfxdb.mrealmschema import MrealmSchema
@@ -34,6 +34,10 @@ def make_master(directory):
             user = User()
             user.oid, user.email, user.pubkey, user.label = USER, "joe@example.com", USER_KEY, "Joe"
             schema.users[txn, USER] = user
+            superuser = User()
+            # Seen in the database of a master that was run: it has no key in it.
+            superuser.oid, superuser.email = uuid.uuid4(), "superuser"
+            schema.users[txn, superuser.oid] = superuser
             schema.users_mrealm_roles[txn, (USER, REALM)] = UserMrealmRole([1, 2])
             for oid, name, key, of in ((NODE, "edge1", KEY, REALM), (NODE2, "edge2", KEY2, OTHER)):
                 node = Node()
@@ -55,3 +59,5 @@ def make_master(directory):
             web = WebCluster(oid=uuid.uuid4(), name="pages", status=1, owner_oid=USER, changed=now)
             web.tcp_port = 8080
             schema.webclusters[txn, web.oid] = web
+            role = Role(oid=uuid.uuid4(), name="reader", created=now, owner=USER)
+            schema.roles[txn, role.oid] = role

@@ -6,7 +6,7 @@ only.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import msgspec
 from autobahn.wamp.cryptosign import CryptosignKey
 from twisted.logger import Logger
 
-from controlplane.errors import ControlPlaneError, InvalidConfiguration, UnknownKey
+from controlplane.clock import sleep
+from controlplane.errors import ControlPlaneError, InvalidConfiguration, NoAnswer, NodeUnpaired, UnknownKey
 from controlplane.keys import KEY_FILE, ensure_key, make_key, public_key, read_key
 from controlplane.records.protocol import JOIN_NODE, ROTATE_KEY
 from controlplane.records.types import Record
@@ -23,7 +24,10 @@ from controlplane.wamp import Login, Session, join_once, require_protected
 
 JOINED_FILE = "joined.json"
 JOINING_ROLE = "joining"
+AGENT_ROLE = "agent"
 JOIN_WITHIN_S = 30.0
+GIVE_UP_AFTER_S = 60.0
+JOIN_AGAIN_AFTER_S = 1.0
 
 log = Logger()
 
@@ -68,9 +72,10 @@ class Master(Record, frozen=True, kw_only=True):
     url: str
     server_keys: tuple[str, ...]
     invitation: str
-    node_oid: str
-    authid: str
     realm: str
+    node_oid: str | None = None
+    authid: str | None = None
+    """Both are None when the answer to the trade was lost."""
 
 
 def known_master(directory: Path) -> Master | None:
@@ -87,28 +92,60 @@ def known_master(directory: Path) -> Master | None:
 
 
 async def join(reactor: Any, token: Token, directory: Path, key: CryptosignKey, name: str | None) -> None:
-    """Trade a token for the pairing of this node; nothing is done when it was traded by this node before."""
+    """Trade a token for the pairing of this node; nothing is done when it was traded by this node before.
+
+    A router or master that is away is waited for. An answer that was lost on the way costs nothing: the token is void
+    then, and the node's own key is known.
+    """
     invitation = public_key(token.key())
     known = known_master(directory)
     if known is not None and known.invitation == invitation:
         return
     login = Login(url=token.url, realm=token.realm, authrole=JOINING_ROLE, server_keys=token.server_keys)
     require_protected(login)
-    try:
-        session = await join_once(reactor, login, token.key())
-    except UnknownKey:
-        raise void() from None
-    try:
-        paired = await session.call(JOIN_NODE, JOIN_WITHIN_S, pubkey=public_key(key), node_name=name)
-    finally:
-        session.leave()
-    master = Master(**paired, url=token.url, server_keys=token.server_keys, invitation=invitation)
+    end = reactor.seconds() + GIVE_UP_AFTER_S
+    while True:
+        try:
+            paired = await _trade(reactor, login, token, key, name)
+        except NoAnswer as problem:
+            if reactor.seconds() >= end:
+                raise
+            log.warn("not joined yet, trying again: {problem}", problem=str(problem))
+            await sleep(reactor, JOIN_AGAIN_AFTER_S)
+        else:
+            break
+    master = Master(
+        url=token.url,
+        server_keys=token.server_keys,
+        invitation=invitation,
+        realm=token.realm,
+        node_oid=paired.get("node_oid"),
+        authid=paired.get("authid"),
+    )
     path = directory / JOINED_FILE
     fresh = path.with_name(f"{path.name}.new")
     with open(fresh, "wb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
         file.write(msgspec.json.format(msgspec.json.encode(master), indent=2))
     os.replace(fresh, path)
-    log.info("joined {url} as node {name}", url=token.url, name=master.authid)
+    log.info("joined {url} as node {name}", url=token.url, name=master.authid or public_key(key))
+
+
+async def _trade(reactor: Any, login: Login, token: Token, key: CryptosignKey, name: str | None) -> Mapping[str, str]:
+    """Return what the master says of the pairing; nothing when its answer was lost and the node is paired."""
+    try:
+        session = await join_once(reactor, login, token.key())
+    except UnknownKey:
+        try:
+            session = await join_once(reactor, msgspec.structs.replace(login, authrole=AGENT_ROLE), key)
+        except (UnknownKey, NodeUnpaired):
+            raise void() from None
+        session.leave()
+        return {}
+    try:
+        answer: Mapping[str, str] = await session.call(JOIN_NODE, JOIN_WITHIN_S, pubkey=public_key(key), node_name=name)
+    finally:
+        session.leave()
+    return answer
 
 
 async def rotate(keys: Keys, session: Session, within: float, again: Callable[[], None]) -> None:

@@ -22,10 +22,13 @@ from controlplane.records.imports import (
 from controlplane.records.types import from_wire, to_wire
 from controlplane.store.foreign import (
     APPLICATION_REALMS,
+    APPLICATION_ROLES,
     CLUSTERS,
     GROUPS,
     MEMBERSHIPS,
+    PRINCIPALS,
     WEB_CLUSTERS,
+    WEB_SERVICES,
     Rows,
     read_foreign,
 )
@@ -37,6 +40,10 @@ WITHIN_S = 60.0
 ROLES: Mapping[int, str] = {1: "admin", 2: "admin", 3: "operator", 4: "viewer"}
 """Crossbar.io's roles on a management realm by number: owner, admin, user, guest. One owner is named by the realm."""
 
+NO_KEY = (
+    "no public key is kept for it there; a superuser's is in the file that CROSSBAR_FABRIC_SUPERUSER named: "
+    "start 'controlplane master' with it, and invite anybody else"
+)
 DESCRIBED = ("label", "description", "tags")
 
 
@@ -72,7 +79,7 @@ def find_objects(rows: Rows, realm_name: str) -> Found:
     oid, realm = realms[realm_name]
     tables = rows.by_realm.get(str(oid), {})
     found = Found([], [])
-    _add(found, "user", _users(rows, str(oid), realm), ImportedUser, "authid")
+    _add(found, "user", _users(rows, str(oid), realm, found.refused), ImportedUser, "authid")
     _add(found, "node", _nodes(rows, str(oid), found.refused), ImportedNode, "authid")
     clusters = tables.get(CLUSTERS, {})
     _add(found, "router cluster", (_plain(each, "name", "owner_oid") for each in clusters.values()), ImportedCluster)
@@ -83,11 +90,14 @@ def find_objects(rows: Rows, realm_name: str) -> Found:
     _add(found, "membership", (_member(each) for each in members), ImportedMembership, "node_oid", within=names)
     for table, noun, hint in (
         (WEB_CLUSTERS, "web cluster", "give a router cluster its transport with update_routercluster"),
+        (WEB_SERVICES, "web service", "give it to the paths of that transport"),
         (APPLICATION_REALMS, "application realm", "name it in the config of a router cluster"),
+        (APPLICATION_ROLES, "application role", "name it among the roles of a realm in that config"),
+        (PRINCIPALS, "principal", 'give it to the "auth" of that transport'),
     ):
         for each in tables.get(table, {}).values():
             reason = f"there are no {noun}s of their own here; {hint}"
-            found.refused.append(Line(noun, str(each.get("name")), "not taken", reason))
+            found.refused.append(Line(noun, str(each.get("name") or each.get("path")), "not taken", reason))
     others = sorted(str(name) for name in realms if name != realm_name)
     found.refused.extend(
         Line("management realm", name, "not taken", "there is one management realm here; import it with --realm")
@@ -161,8 +171,13 @@ def _member(record: Mapping[str, Any]) -> dict[str, Any]:
     return {field: record.get(field) for field in ("cluster_oid", "node_oid", "softlimit", "hardlimit")}
 
 
-def _users(rows: Rows, realm_oid: str, realm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _users(rows: Rows, realm_oid: str, realm: Mapping[str, Any], refused: list[Line]) -> Iterator[dict[str, Any]]:
     for key, user in rows.users.items():
+        if not user.get("pubkey"):
+            # Such is the superuser that Crossbar.io's master makes; its key is in a file alone.
+            name = str(user.get("email") or user.get("name") or user.get("oid"))
+            refused.append(Line("user", name, "not taken", NO_KEY))
+            continue
         granted = rows.roles.get(key + uuid.UUID(realm_oid).bytes, {}).get("roles", [])
         role = "owner" if realm.get("owner") == user.get("oid") else None
         role = role or next((ROLES[number] for number in sorted(granted) if number in ROLES), "viewer")

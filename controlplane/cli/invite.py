@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from autobahn.wamp.cryptosign import CryptosignKey
 
 from controlplane.cli.client import CALL_WITHIN_S, connection_path, one_shot, read_connection, run_once
@@ -73,9 +74,8 @@ def register_user(connection: str | None, text: str) -> Path:
         raise AlreadyExists(f"{path} exists already", next_step="name another file with --connection")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_path = path.with_name(f"{path.stem}.key")
-    if key_path.exists():
-        raise AlreadyExists(f"{key_path} exists already", next_step="name another file with --connection")
-    key = make_key(key_path)
+    # A key without a connection is that of a run whose answer was lost.
+    key = read_key(key_path) if key_path.exists() else make_key(key_path)
 
     async def work(reactor: Any) -> Any:
         login = Login(url=token.url, realm=token.realm, authrole=JOINING_ROLE, server_keys=token.server_keys)
@@ -83,7 +83,7 @@ def register_user(connection: str | None, text: str) -> Path:
         try:
             session = await join_once(reactor, login, token.key())
         except UnknownKey:
-            raise void() from None
+            return await _registered(reactor, login, key)
         try:
             return await session.call(REGISTER_KEY, CALL_WITHIN_S, pubkey=public_key(key))
         finally:
@@ -91,12 +91,26 @@ def register_user(connection: str | None, text: str) -> Path:
 
     try:
         user = run_once(work)
+    except NoAnswer as problem:
+        # Whether the key is registered is not known, so it is kept.
+        raise NoAnswer(problem.message, next_step="run the same command again") from None
     except BaseException:
         key_path.unlink()
         raise
     saved = {"url": token.url, "realm": user["realm"], "authid": user["authid"], "authrole": user["role"]}
     _write(path, {**saved, "server_keys": list(token.server_keys), "privkey_file": key_path.name})
     return path
+
+
+async def _registered(reactor: Any, login: Login, key: CryptosignKey) -> dict[str, Any]:
+    """Return the user whose key this is, when the answer to its registration was lost."""
+    try:
+        session = await join_once(reactor, msgspec.structs.replace(login, authrole=None), key)
+    except UnknownKey:
+        raise void() from None
+    user: dict[str, Any] = await session.call("controlplane.user.get_own_user", CALL_WITHIN_S)
+    session.leave()
+    return {**user, "realm": login.realm}
 
 
 def rotate_own_key(connection: str | None) -> Path:

@@ -17,6 +17,7 @@ from controlplane.process import end_with_parent
 
 LOOK_EVERY_S = 5.0
 END_WITHIN_S = 30.0
+PYTHON_PATH = Path(__file__).with_name("routerpath")
 
 
 def router_command(state: StateDirectory) -> tuple[list[str], dict[str, str]]:
@@ -27,7 +28,8 @@ def router_command(state: StateDirectory) -> tuple[list[str], dict[str, str]]:
     # Crossbar.io trips over the file of a process that was killed.
     (state.router / "node.pid").unlink(missing_ok=True)
     command = [crossbar_executable(), "start", "--cbdir", str(state.router), "--loglevel", "warn"]
-    return command, {**os.environ, "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, (str(PYTHON_PATH), os.environ.get("PYTHONPATH"))))
+    return command, {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
 
 def run_router(state: StateDirectory, look_every: float = LOOK_EVERY_S) -> int:

@@ -32,8 +32,22 @@ MEMBERSHIPS = UUID("a091bad6-f14c-437c-8e30-e9be84380658")
 GROUPS = UUID("c019457b-d499-454f-9bf2-4f7e85079d8f")
 WEB_CLUSTERS = UUID("719d029f-e9d5-4b25-98e0-cf04d5a2648b")
 APPLICATION_REALMS = UUID("7099565b-7b44-4891-a0c8-83c7dbb60883")
-TRANSLATED = (REALMS, NODES, USERS, ROLES, CLUSTERS, MEMBERSHIPS, GROUPS, WEB_CLUSTERS, APPLICATION_REALMS)
-"""The tables that are read. What is not listed here are indexes, placements, credentials, usage records and tokens."""
+WEB_SERVICES = UUID("a8803ca3-09a0-4d72-8728-2469de8d50ac")
+APPLICATION_ROLES = UUID("341083bb-edeb-461c-a6d4-38dddcda6ec9")
+PRINCIPALS = UUID("9808cb0b-1b55-4b3f-858e-39004cb11135")
+OF_MASTER = (REALMS, NODES, USERS, ROLES)
+OF_REALM = (
+    CLUSTERS,
+    MEMBERSHIPS,
+    GROUPS,
+    WEB_CLUSTERS,
+    WEB_SERVICES,
+    APPLICATION_REALMS,
+    APPLICATION_ROLES,
+    PRINCIPALS,
+)
+"""The tables that are read. What is not listed here are indexes, placements, usage records and tokens, and what goes
+with a line that is listed: permissions with their role, credentials with their principal."""
 
 SLOT = struct.Struct(">H")
 
@@ -79,7 +93,11 @@ def _read(path: Path) -> dict[UUID, dict[bytes, dict[str, Any]]]:
         environment: Any = database._env
         with environment.begin() as transaction:
             slots = dict(_slots(transaction.cursor()))
-            return {table: dict(_rows(transaction.cursor(), slots[table])) for table in TRANSLATED if table in slots}
+            return {
+                table: dict(_rows(transaction.cursor(), slots[table]))
+                for table in (*OF_MASTER, *OF_REALM)
+                if table in slots
+            }
     except (lmdb.Error, cbor2.CBORDecodeError, ValueError, KeyError, TypeError, RuntimeError) as problem:
         raise StoreRefused(
             f"{path} cannot be read as a database of Crossbar.io's master: {problem}",

@@ -32,6 +32,7 @@ from controlplane.master.plane import PROCEDURES
 from controlplane.records.events import EVENT_TYPES
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
 from controlplane.services.identity import needs_of
+from controlplane.tokens import read_token
 from controlplane.wamp import Login, join_once
 from tests.e2e.installation import Installation, end_what_is_left
 
@@ -319,6 +320,46 @@ async def test_people_register_keys_of_their_own_and_change_them(plane):
     with pytest.raises(AssertionError, match="the token is void"):
         await command(plane, "user", "register", token, "--connection", str(plane.directory / "thief.json"))
     assert not (plane.directory / "thief.key").exists()
+
+
+@ensureDeferred
+async def test_a_token_whose_answer_was_lost_is_good_for_whom_it_was_traded_for(plane):
+    for kind in ("node", "user"):
+        token = await command(plane, kind, "invite", f"lost-{kind}", "-q")
+        key = make_key(plane.directory / f"lost-{kind}.key")
+        joining = await join(plane, read_token(token).key(), authrole="joining")
+        verb = "join_node" if kind == "node" else "register_key"
+        await joining.call(f"controlplane.join.{verb}", 10.0, pubkey=public_key(key))
+        joining.leave()
+        if kind == "node":
+            directory = plane.directory / "lost"
+            directory.mkdir()
+            (plane.directory / "lost-node.key").rename(directory / KEY_FILE)
+            await start_agent(plane, "lost", "--join", token)
+            assert (await online(plane, "lost-node"))["pubkey"] == public_key(key)
+        else:
+            mine = str(plane.directory / "lost-user.json")
+            await command(plane, "user", "register", token, "--connection", mine)
+            assert (
+                await command(plane, "call", "get_own_user", "--connection", mine, "--field", "authid") == "lost-user"
+            )
+
+
+@ensureDeferred
+async def test_a_master_that_is_away_when_a_machine_joins_is_waited_for(plane):
+    token = await command(plane, "node", "invite", "patient", "-q")
+    plane.kill("master")
+    await start_agent(plane, "patient", "--join", token)
+    log = plane.directory / "patient.log"
+
+    async def tried():
+        return "not joined yet, trying again" in log.read_text()
+
+    await plane.until(tried, what="an attempt")
+    plane.respawn("master")
+    plane.admin.leave()
+    await plane.connect()
+    await online(plane, "patient")
 
 
 class Forged:

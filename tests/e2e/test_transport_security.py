@@ -154,6 +154,12 @@ def test_init_says_how_another_machine_connects(installed):
     assert f"--url wss://localhost:{installed.port}/ws --server-keys {keys}" in installed.said
 
 
+def test_the_terminal_of_the_router_shows_no_traceback(installed):
+    said = (installed.directory / "router.log").read_text()
+    assert "Traceback" not in said
+    assert "_ARRAY_API" not in said
+
+
 def test_plain_tcp_is_not_answered(installed):
     with socket.create_connection(("127.0.0.1", installed.port), 10) as plain:
         plain.settimeout(10)

@@ -32,7 +32,9 @@ def test_what_is_there_is_found_and_what_cannot_be_taken_is_said(master):
     ]
     assert {(line.noun, line.name) for line in found.refused} == {
         ("node", "edge2"),
+        ("user", "superuser"),
         ("web cluster", "pages"),
+        ("application role", "reader"),
         ("management realm", "other"),
     }
     assert all(line.reason for line in found.refused)
