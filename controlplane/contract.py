@@ -38,16 +38,15 @@ from controlplane.records import (
     principals,
     profiles,
     protocol,
+    services,
     workers,
 )
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
+from controlplane.records.services import CONTRACT_VERSION
 from controlplane.records.types import Line
 from controlplane.services.procedures import Definition, Find, Lookup, Parameter, Procedure
 from controlplane.services.workers import GroupStatistics, RealmStatistics, Statistics
 from controlplane.store.catalog import LAYOUT_VERSION, TABLES
-
-CONTRACT_VERSION = "1.0"
-"""Major and minor: the major one grows when something is taken away or changes its meaning."""
 
 EVERYWHERE = (
     InvalidArgument,
@@ -179,6 +178,7 @@ def _record_kinds() -> list[Any]:
         principals,
         profiles,
         protocol,
+        services,
         workers,
     )
     found = {

@@ -12,21 +12,27 @@ import msgspec
 
 from controlplane.core.placement import Site
 from controlplane.core.planning import Pass, Plan, Situation
-from controlplane.records.clusters import Cluster
+from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Spec
 from controlplane.records.profiles import WorkerConfig
 from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 RANDOM_LENGTH = 8
+ROUTERS = "router"
+"""In names, for the workers that belong to no group."""
+
 _DIRECTIVE = re.compile(r"\$([0-9]?)([IRr])")
 
 
-def worker_name(cluster: Cluster, worker: Worker) -> str:
+def worker_name(cluster: Cluster, worker: Worker, group: str | None = None) -> str:
     """Return how a worker is called: by the pattern of its cluster, or by its cluster's name and its index.
 
-    Letters are taken from its oid, so that a name stays what it is without being stored.
+    Letters are taken from its oid, so that a name stays what it is without being stored. Workers of a router cluster
+    are counted group by group, so the name of the `group` is a part of theirs.
     """
+    if cluster.type is ClusterType.ROUTER:
+        return f"{cluster.name}-{group or ROUTERS}-{worker.index}"
     if cluster.naming is None:
         return f"{cluster.name}-{worker.index}"
 
@@ -38,6 +44,17 @@ def worker_name(cluster: Cluster, worker: Worker) -> str:
         return letters.upper() if directive == "R" else letters
 
     return _DIRECTIVE.sub(replaced, cluster.naming)
+
+
+def name_pattern(cluster: Cluster) -> re.Pattern[str] | None:
+    """Return what the names of a cluster's workers look like, or None when they begin with the cluster's name."""
+    if cluster.naming is None:
+        return None
+    pieces, end = [], 0
+    for found in _DIRECTIVE.finditer(cluster.naming):
+        pieces += [re.escape(cluster.naming[end : found.start()]), "[0-9]+" if found[2] == "I" else "[0-9A-Fa-f]+"]
+        end = found.end()
+    return re.compile("".join(pieces) + re.escape(cluster.naming[end:]))
 
 
 def worker_config(cluster: Cluster, spec: Spec, worker: Worker) -> dict[str, Any]:

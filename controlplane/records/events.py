@@ -5,6 +5,7 @@ that transaction is durable. The payload is one positional argument: the record 
 `seq` and `time`.
 """
 
+import enum
 from typing import Any, Literal, NamedTuple
 
 from controlplane.records.actions import ActionView
@@ -32,6 +33,21 @@ ROUTERCLUSTER_PREFIXES = (
 """Crossbar.io's names: what its code and shell use, and what its published document says in two other spellings."""
 
 
+class EventLevel(enum.Enum):
+    """How much an event matters to who looks after the plane."""
+
+    DEBUG = "DEBUG"
+    """Places for workers come and go."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    """Less than what is wanted is there, or somebody took something back."""
+
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+    """Nothing of a cluster runs any more."""
+
+
 class EventType(NamedTuple):
     """One kind of event."""
 
@@ -46,6 +62,9 @@ class EventType(NamedTuple):
     needs: Literal["read", "administer"] = "read"
     """Which right hears of it."""
 
+    level: EventLevel = EventLevel.INFO
+    """An action that failed is an error all the same, one that was cancelled a warning: `core.event_log` says so."""
+
 
 class StoredEvent(Record, frozen=True, kw_only=True):
     """One event as it is kept."""
@@ -56,10 +75,37 @@ class StoredEvent(Record, frozen=True, kw_only=True):
     payload: dict[str, Any]
 
 
-class EventPage(Record, frozen=True, kw_only=True):
-    """Events after a sequence number, oldest first."""
+class EventView(Record, frozen=True, kw_only=True):
+    """One event as callers see it."""
 
-    events: tuple[StoredEvent, ...]
+    seq: int
+    """Its identity: events are numbered, and have no oid."""
+
+    time: Instant
+    topic: str
+    payload: dict[str, Any]
+    level: EventLevel
+    object_type: str
+    """`cluster`, `worker`, `node`, `profile` and so on; an action's events are about the cluster that it changes."""
+
+    object_oid: str | None
+    object_name: str | None
+    cluster_oid: str | None
+    """The cluster that it is about, or that the object belongs to."""
+
+    action: str | None
+    """The kind of the action that began or ended, as `CLUSTER_RESIZE`."""
+
+    status: str | None
+    """Of the object, or of the action, after what happened."""
+
+    reason: str | None
+
+
+class EventPage(Record, frozen=True, kw_only=True):
+    """Events in the order that was asked for: oldest first unless something else was."""
+
+    events: tuple[EventView, ...]
     last: int
     """Sequence number of the newest event there is; 0 when there was none yet."""
 
@@ -67,24 +113,30 @@ class EventPage(Record, frozen=True, kw_only=True):
     """Sequence number of the oldest event that is kept."""
 
     next: int | None
-    """Pass this as `after` for the next page; None when there is none."""
+    """Pass this as `after` for the next page, or as `marker` with a `sort`; None when there is none.
+
+    There may be a next page when this one is empty: a call looks at so many events and no more.
+    """
 
     gap: bool
     """Whether events after the given number are kept no longer: read the current state instead of catching up."""
 
 
-def _cluster(verb: str, payload: type[Record], text: str, *old_names: str) -> EventType:
+def _cluster(
+    verb: str, payload: type[Record], text: str, *old_names: str, level: EventLevel = EventLevel.INFO
+) -> EventType:
     names = [verb, *old_names]
     return EventType(
         f"{OWN_PREFIX}routercluster.{verb}",
         tuple(prefix + name for prefix in ROUTERCLUSTER_PREFIXES for name in names),
         payload,
         text,
+        level=level,
     )
 
 
-def _own(noun: str, verb: str, payload: type[Record], text: str) -> EventType:
-    return EventType(f"{OWN_PREFIX}{noun}.on_{noun}_{verb}", (), payload, text)
+def _own(noun: str, verb: str, payload: type[Record], text: str, level: EventLevel = EventLevel.INFO) -> EventType:
+    return EventType(f"{OWN_PREFIX}{noun}.on_{noun}_{verb}", (), payload, text, level=level)
 
 
 def _guarded(noun: str, verb: str, payload: type[Record], text: str) -> EventType:
@@ -97,8 +149,15 @@ CLUSTER_GIVEN = _cluster("on_routercluster_given", ClusterView, "A router cluste
 CLUSTER_DELETED = _cluster("on_routercluster_deleted", ClusterView, "A router cluster was deleted.")
 CLUSTER_STARTING = _cluster("on_routercluster_starting", ClusterChange, "Somebody started a router cluster.")
 CLUSTER_STARTED = _cluster("on_routercluster_started", ClusterTransition, "All workers of a cluster run since start.")
-CLUSTER_DEGRADED = _cluster("on_routercluster_degraded", ClusterTransition, "Some workers of a cluster do not run.")
-CLUSTER_FAILED = _cluster("on_routercluster_failed", ClusterTransition, "No worker of a cluster runs, and some failed.")
+CLUSTER_DEGRADED = _cluster(
+    "on_routercluster_degraded", ClusterTransition, "Some workers of a cluster do not run.", level=EventLevel.WARNING
+)
+CLUSTER_FAILED = _cluster(
+    "on_routercluster_failed",
+    ClusterTransition,
+    "No worker of a cluster runs, and some failed.",
+    level=EventLevel.CRITICAL,
+)
 CLUSTER_RECOVERED = _cluster("on_routercluster_recovered", ClusterTransition, "All workers of a cluster run again.")
 CLUSTER_STOPPING = _cluster("on_routercluster_stopping", ClusterChange, "Somebody stopped a router cluster.")
 CLUSTER_STOPPED = _cluster("on_routercluster_stopped", ClusterTransition, "No worker of a router cluster is left.")
@@ -118,8 +177,12 @@ ANY_CLUSTER_CREATED = _own("cluster", "created", AnyClusterView, "A generic clus
 ANY_CLUSTER_UPDATED = _own("cluster", "updated", AnyClusterView, "Settings of such a cluster were changed.")
 ANY_CLUSTER_RESIZED = _own("cluster", "resized", AnyClusterView, "A cluster wants another number of workers.")
 ANY_CLUSTER_STARTED = _own("cluster", "started", ClusterTransition, "All workers of a new cluster run.")
-ANY_CLUSTER_DEGRADED = _own("cluster", "degraded", ClusterTransition, "Some workers of a cluster do not run.")
-ANY_CLUSTER_FAILED = _own("cluster", "failed", ClusterTransition, "No worker of a cluster runs, and some failed.")
+ANY_CLUSTER_DEGRADED = _own(
+    "cluster", "degraded", ClusterTransition, "Some workers of a cluster do not run.", EventLevel.WARNING
+)
+ANY_CLUSTER_FAILED = _own(
+    "cluster", "failed", ClusterTransition, "No worker of a cluster runs, and some failed.", EventLevel.CRITICAL
+)
 ANY_CLUSTER_RECOVERED = _own("cluster", "recovered", ClusterTransition, "All workers of a cluster run again.")
 ANY_CLUSTER_STOPPED = _own("cluster", "stopped", ClusterTransition, "No worker of a cluster is left.")
 ANY_CLUSTER_DELETED = _own("cluster", "deleted", AnyClusterView, "A cluster of processes or containers is no more.")
@@ -138,17 +201,19 @@ POLICY_ATTACHED = _own("cluster", "policy_attached", BindingView, "A cluster obe
 POLICY_CHANGED = _own("cluster", "policy_changed", BindingView, "A policy of a cluster was enabled or disabled.")
 POLICY_DETACHED = _own("cluster", "policy_detached", BindingView, "A cluster obeys a policy no longer.")
 
-WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.")
+WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.", EventLevel.DEBUG)
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")
-WORKER_FAILED = _own("worker", "failed", WorkerView, "A worker died or did not start; the reason says why.")
-WORKER_MOVED = _own("worker", "moved", WorkerView, "A worker was given another node.")
+WORKER_FAILED = _own(
+    "worker", "failed", WorkerView, "A worker died or did not start; the reason says why.", EventLevel.ERROR
+)
+WORKER_MOVED = _own("worker", "moved", WorkerView, "A worker was given another node.", EventLevel.WARNING)
 WORKER_STOPPED = _own("worker", "stopped", WorkerView, "A worker that was told to stop is gone from its node.")
-WORKER_DELETED = _own("worker", "deleted", WorkerView, "The place of a worker is no more.")
+WORKER_DELETED = _own("worker", "deleted", WorkerView, "The place of a worker is no more.", EventLevel.DEBUG)
 
 NODE_PAIRED = _own("node", "paired", NodeView, "A machine may connect with its key from now on.")
 NODE_UNPAIRED = _own("node", "unpaired", NodeView, "A machine may connect no longer.")
 NODE_ONLINE = _own("node", "online", NodeChange, "A node's agent is connected.")
-NODE_OFFLINE = _own("node", "offline", NodeChange, "A node's agent is connected no longer.")
+NODE_OFFLINE = _own("node", "offline", NodeChange, "A node's agent is connected no longer.", EventLevel.WARNING)
 
 NODE_KEY_ROTATED = _own("node", "key_rotated", NodeView, "A node's agent logged in with its new key.")
 

@@ -211,5 +211,45 @@ class WorkerView(Record, frozen=True, kw_only=True):
     addresses: tuple[Address, ...]
 
 
+class AnyWorkerView(Record, frozen=True, kw_only=True):
+    """A worker of a cluster of any type as callers see it, with what it belongs to."""
+
+    oid: Oid
+    name: str
+    """As its cluster names its workers."""
+
+    cluster_oid: Oid
+    cluster_name: str
+    workergroup_oid: Oid | None
+    workergroup_name: str | None
+    profile_oid: Oid | None
+    node_oid: Oid | None
+    node_name: str | None
+    index: int
+    status: str
+    reason: str | None
+    leaving: bool
+    """Whether it is on its way out."""
+
+    restarts: int
+    failures: int
+    """In a row, with the configuration that it is to have."""
+
+    revision: int
+    """Of the cluster's configuration that it shall run."""
+
+    updated: bool
+    """Whether it runs with the configuration that it shall have."""
+
+    started: Instant | None
+    pid: int | None
+    realms: tuple[str, ...]
+    addresses: tuple[Address, ...]
+    created: Instant
+    changed: Instant
+    details: dict[str, Any] | None = None
+    """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""
+
+
 Scale = Annotated[int, msgspec.Meta(ge=0, le=128)]
 """How many workers a group wants. Crossbar.io's master admits 1 to 128; 0 empties a group without removing it."""

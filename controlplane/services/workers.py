@@ -163,7 +163,7 @@ def _ask(
             questions.setdefault(worker.node_oid, []).append(worker.oid)
 
     def complete(answers: Mapping[Oid, Mapping[str, Any]]) -> Statistics:
-        figures = {str(worker): said for node in answers for worker, said in _figures(answers[node], questions[node])}
+        figures = {str(worker): said for node in answers for worker, said in figures_of(answers[node], questions[node])}
         return Statistics(
             oid=oid,
             status=status,
@@ -191,7 +191,7 @@ class _Figures(Record, frozen=True, kw_only=True):
     realms: dict[Line, _RealmFigures] | None = None
 
 
-def _figures(answer: Mapping[str, Any], asked: list[Oid]) -> Iterator[tuple[Oid, dict[str, Any]]]:
+def figures_of(answer: Mapping[str, Any], asked: list[Oid]) -> Iterator[tuple[Oid, dict[str, Any]]]:
     """Yield what an agent says of its own workers; what nobody could use or carry counts as silence."""
     for worker in asked:
         try:

@@ -160,6 +160,10 @@ def arguments(plane, procedure) -> dict[str, Any]:
     ):
         good.update(_of_generic_clusters(plane, procedure))
     good["type_name"] = "process-1.0"
+    good["seq"] = 1
+    good["worker"] = "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e"
+    if procedure.uri.endswith("collect_cluster_attributes"):
+        good["path"] = "$.status"
     if procedure.uri.endswith("unpair_node_by_pubkey"):
         good["pubkey"] = node["pubkey"]
     if procedure.uri.endswith("update_routercluster"):
@@ -264,7 +268,7 @@ def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
     caller = caller_for(plane, procedure)
     good = arguments(plane, procedure)
     for name in good:
-        if name in ("cluster", "profile", "policy"):
+        if name in ("cluster", "profile", "policy", "worker"):
             problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
             assert problem.uri == "crossbar.error.no_such_object"
         if name.endswith("_oid") and name not in ("question_oid",):

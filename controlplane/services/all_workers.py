@@ -1,0 +1,237 @@
+"""Workers of clusters of any type, as a noun of their own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+
+from controlplane.core.generic_clusters import name_pattern, worker_name
+from controlplane.core.worker_paths import NONE, BadPath, WorkerPath
+from controlplane.errors import Ambiguous, InvalidArgument, NoSuchObject, Problem
+from controlplane.records.clusters import Cluster
+from controlplane.records.types import Line, Oid, Record, to_wire
+from controlplane.records.workers import AnyWorkerView, Want, Worker, WorkerStatus
+from controlplane.services.arguments import AnyCluster
+from controlplane.services.finding import DIGITS_MIN, SHOWN_MAX
+from controlplane.services.ledger import groups_of
+from controlplane.services.lists import Limit, select
+from controlplane.services.pipeline import Call
+from controlplane.services.procedures import Ask, procedure
+from controlplane.services.workers import STATISTICS_WITHIN_S, figures_of
+from controlplane.store.catalog import CLUSTERS, NODES, WORKERS
+
+WORKER = "controlplane.worker."
+CLUSTER = "controlplane.cluster."
+FIELDS: Mapping[str, Callable[[AnyWorkerView], Any]] = {
+    "oid": lambda w: w.oid,
+    "name": lambda w: w.name,
+    "cluster_oid": lambda w: w.cluster_oid,
+    "cluster_name": lambda w: w.cluster_name,
+    "workergroup_oid": lambda w: w.workergroup_oid,
+    "profile_oid": lambda w: w.profile_oid,
+    "node_oid": lambda w: w.node_oid,
+    "node_name": lambda w: w.node_name,
+    "index": lambda w: w.index,
+    "status": lambda w: w.status,
+    "created": lambda w: w.created,
+    "changed": lambda w: w.changed,
+}
+COLLECTED_MAX = 10_000
+"""Workers of one cluster whose attributes one call collects."""
+
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class CollectedAttribute(Record, frozen=True, kw_only=True):
+    """What a path leads to in one worker."""
+
+    worker_oid: Oid
+    worker_name: str
+    value: Any
+
+
+@procedure(WORKER + "list_workers", needs="read", raises=(NoSuchObject, Ambiguous))
+def list_workers(
+    call: Call,
+    cluster: AnyCluster | None = None,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[AnyWorkerView]:
+    """Return workers of all clusters, or of one, cluster by cluster unless `sort` says otherwise."""
+    seen = _Views(call)
+    rows = call.rows(WORKERS)
+    return select(
+        (seen.view(worker) for worker in (rows.all() if cluster is None else rows.all(cluster.oid))),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+
+
+@procedure(WORKER + "get_worker", needs="read", raises=(NoSuchObject, Ambiguous))
+def get_worker(call: Call, worker: Line, details: bool = False) -> AnyWorkerView:
+    """Return a worker, by its oid, its name, or the beginning of its oid; with `details` its agent is asked."""
+    found = _find(call, worker)
+    view = _Views(call).view(found)
+    if not details:
+        return view
+    return _ask(call, [(found, view)], lambda views: views[0])  # type: ignore[return-value]
+
+
+@procedure(CLUSTER + "collect_cluster_attributes", needs="read", raises=(NoSuchObject, Ambiguous))
+def collect_cluster_attributes(call: Call, cluster: AnyCluster, path: Path) -> list[CollectedAttribute]:
+    """Return what a path leads to in each worker of a cluster, as `$.status` or `$.addresses[0].url`.
+
+    Workers in which it leads nowhere are left out. A path with `details` in it has the agents asked.
+    """
+    try:
+        read = WorkerPath(path)
+    except BadPath as problem:
+        raise InvalidArgument(
+            f"path {problem}",
+            problems=[Problem("$.path", str(problem))],
+            next_step="give a path into a worker as get_worker shows it, as $.status",
+        ) from None
+    views = _Views(call)
+    workers = [(worker, views.view(worker)) for worker in islice(call.rows(WORKERS).all(cluster.oid), COLLECTED_MAX)]
+
+    def collect(found: list[AnyWorkerView]) -> list[CollectedAttribute]:
+        values = ((view, read.first(to_wire(view))) for view in found)
+        return [
+            CollectedAttribute(worker_oid=view.oid, worker_name=view.name, value=value)
+            for view, value in values
+            if value is not NONE
+        ]
+
+    if read.of_details:
+        return _ask(call, workers, collect)  # type: ignore[return-value]
+    return collect([view for _, view in workers])
+
+
+class _Views:
+    """Workers as callers see them; what many have in common is read once."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._clusters: dict[Oid, tuple[Cluster, dict[Oid, str]]] = {}
+        self._nodes: dict[Oid, str | None] = {}
+
+    def view(self, worker: Worker) -> AnyWorkerView:
+        cluster, groups = self._cluster(worker.cluster_oid)
+        group = None if worker.workergroup_oid is None else groups.get(worker.workergroup_oid)
+        return AnyWorkerView(
+            oid=worker.oid,
+            name=worker_name(cluster, worker, group),
+            cluster_oid=worker.cluster_oid,
+            cluster_name=cluster.name,
+            workergroup_oid=worker.workergroup_oid,
+            workergroup_name=group,
+            profile_oid=cluster.profile_oid,
+            node_oid=worker.node_oid,
+            node_name=self._node(worker.node_oid),
+            index=worker.index,
+            status=worker.status.value,
+            reason=worker.reason,
+            leaving=worker.want is Want.REMOVE,
+            restarts=worker.restarts,
+            failures=worker.failures,
+            revision=worker.revision,
+            updated=worker.digest is not None and worker.seen_digest == worker.digest,
+            started=worker.started,
+            pid=worker.pid,
+            realms=worker.realms,
+            addresses=worker.addresses,
+            created=worker.created,
+            changed=worker.changed,
+        )
+
+    def _cluster(self, oid: Oid) -> tuple[Cluster, dict[Oid, str]]:
+        if oid not in self._clusters:
+            groups = {group.oid: group.name for group in groups_of(self._call.view, oid)}
+            self._clusters[oid] = self._call.rows(CLUSTERS).get(oid), groups
+        return self._clusters[oid]
+
+    def _node(self, oid: Oid | None) -> str | None:
+        if oid is not None and oid not in self._nodes:
+            node = self._call.rows(NODES).find(oid)
+            self._nodes[oid] = None if node is None else node.authid
+        return None if oid is None else self._nodes[oid]
+
+
+def _ask(
+    call: Call, workers: list[tuple[Worker, AnyWorkerView]], complete: Callable[[list[AnyWorkerView]], Any]
+) -> Ask:
+    """Have the agents say what they know of these workers, and complete the answer with it."""
+    questions: dict[Oid, list[Oid]] = {}
+    for worker, _ in workers:
+        node = worker.node_oid
+        if worker.status is WorkerStatus.RUNNING and node is not None and call.rows(NODES).has(node):
+            questions.setdefault(node, []).append(worker.oid)
+
+    def told(answers: Mapping[Oid, Mapping[str, Any]]) -> Any:
+        details = {oid: said for node in answers for oid, said in figures_of(answers[node], questions[node])}
+        return complete([msgspec.structs.replace(view, details=details.get(view.oid)) for _, view in workers])
+
+    return Ask({node: {"workers": oids} for node, oids in questions.items()}, STATISTICS_WITHIN_S, told)
+
+
+def _find(call: Call, key: str) -> Worker:
+    rows = call.rows(WORKERS)
+    try:
+        found: Worker | None = rows.find(UUID(key))
+    except ValueError:
+        found = None
+    if found is not None:
+        return found
+    fitting = list(islice(_called(call, key), SHOWN_MAX + 1)) or list(islice(_beginning(call, key), SHOWN_MAX + 1))
+    if len(fitting) == 1:
+        return fitting[0]
+    subject = {"type": "worker", "oid": key}
+    if not fitting:
+        raise NoSuchObject(f"there is no worker {key}", subject=subject, next_step="list the workers there are")
+    shown = ", ".join(str(worker.oid) for worker in fitting[:SHOWN_MAX])
+    raise Ambiguous(
+        f"{key} fits more than one worker: {shown}" + (", and more" if len(fitting) > SHOWN_MAX else ""),
+        subject=subject,
+        next_step="give the oid",
+    )
+
+
+def _beginning(call: Call, key: str) -> Iterator[Worker]:
+    """Yield the workers whose oid begins with these digits."""
+    digits = key.lower().replace("-", "")
+    if not DIGITS_MIN <= len(digits) <= 32 or digits.strip("0123456789abcdef"):
+        return
+    start, stop = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
+    for index_key, _ in call.rows(WORKERS).keys_by("oid", start=start):
+        if index_key > stop:
+            return
+        yield call.rows(WORKERS).get(UUID(bytes=index_key))
+
+
+def _called(call: Call, name: str) -> Iterator[Worker]:
+    """Yield the workers of this name, looking only into clusters that may have one."""
+    for cluster in _clusters_with(call, name):
+        groups = {group.oid: group.name for group in groups_of(call.view, cluster.oid)}
+        for worker in call.rows(WORKERS).all(cluster.oid):
+            group = None if worker.workergroup_oid is None else groups.get(worker.workergroup_oid)
+            if worker_name(cluster, worker, group) == name:
+                yield worker
+
+
+def _clusters_with(call: Call, name: str) -> Iterator[Cluster]:
+    rows = call.rows(CLUSTERS)
+    owner = rows.find_by("name", name.partition("-")[0])
+    if owner is not None:
+        yield owner
+    for cluster in rows.all_by("generic"):
+        pattern = name_pattern(cluster)
+        if pattern is not None and pattern.fullmatch(name) and cluster != owner:
+            yield cluster
