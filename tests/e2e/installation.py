@@ -24,6 +24,7 @@ from controlplane.wamp import Login, Session, join_once
 
 PREFIX = "crossbarfabriccenter.mrealm.routercluster."
 WITHIN_S = 60.0
+END_WITHIN_S = 10.0
 
 
 class Installation:
@@ -148,8 +149,8 @@ async def running(made: Installation, directory: Path | None = None) -> AsyncIte
 
 
 def end_what_is_left(directory: Path) -> None:
-    """Fail when processes are left that have to do with a directory, and end them."""
-    left = processes_of(directory)
+    """Fail when processes are left that have to do with a directory, and end them; those that are just ending may."""
+    _, left = psutil.wait_procs(processes_of(directory), timeout=END_WITHIN_S)
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"
