@@ -126,7 +126,9 @@ class Connection:
     ) -> None:
         """Make ready; `refused` hears why the other side does not let this one in."""
         self._reactor = reactor
-        self._login = login
+        self.login = login
+        """Where the next attempt connects to."""
+
         self.key = key
         """What the next attempt logs in with."""
 
@@ -152,7 +154,7 @@ class Connection:
         self._current = attempt = _Attempted(self)
         self._timer = self._reactor.callLater(CONNECT_WITHIN_S + JOIN_WITHIN_S, attempt.give_up)
         try:
-            opening = open_transport(self._reactor, self._login, self.key, attempt)
+            opening = open_transport(self._reactor, self.login, self.key, attempt)
         except ControlPlaneError as problem:
             attempt.left("controlplane.error.no_route", str(problem))
             return
@@ -208,7 +210,7 @@ class Connection:
     def _hear_left(self, attempt: "_Attempted", reason: str, message: str) -> None:
         if attempt is self._current:
             level = log.info if self._failures else log.warn
-            level("no session at {url}: {message} [{reason}]", url=self._login.url, message=message, reason=reason)
+            level("no session at {url}: {message} [{reason}]", url=self.login.url, message=message, reason=reason)
             self._machine.lost()
 
 

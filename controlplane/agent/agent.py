@@ -96,6 +96,9 @@ class Agent:
         self._failures = 0
         self._loop: Loop[str] = Loop("uplink", clock, self._talk)
         self.rotate: Callable[[], None] = lambda: None
+        self.trust: Callable[[tuple[str, ...]], None] = lambda _: None
+        """Told by what the router is known from now on."""
+
         """Called when the master wants the key to be changed."""
 
     async def open(self) -> None:
@@ -252,6 +255,7 @@ class Agent:
         self._master_epoch = attachment.epoch
         self._master_boot = attachment.boot
         self._contact = _Contact.ATTACHED
+        self.trust(attachment.router_keys)
         log.info("attached as node {authid}", authid=attachment.authid, node=str(attachment.node_oid))
 
     async def _report(self, link: Link) -> None:

@@ -1,8 +1,8 @@
 """How a node belongs to a master: the keys that its agent logs in with, and joining with a token.
 
 In the agent's directory `agent.key` is the key in use, and `agent.key.new` one that was announced and was not used yet:
-it takes the other's place once it logged in. `joined.json` says which master the node joined. All are for their owner
-only.
+it takes the other's place once it logged in. `joined.json` says which master the node joined, and `router-keys.json` by
+what its router is known since. All are for their owner only.
 """
 
 import os
@@ -23,6 +23,7 @@ from controlplane.tokens import Token, void
 from controlplane.wamp import Login, Session, join_once, require_protected
 
 JOINED_FILE = "joined.json"
+PINS_FILE = "router-keys.json"
 JOINING_ROLE = "joining"
 AGENT_ROLE = "agent"
 JOIN_WITHIN_S = 30.0
@@ -64,6 +65,40 @@ class Keys:
             os.replace(self._next_path, self._path)
             self.current, self._next = self._next, None
             log.info("the key of this node is {key} now", key=public_key(self.current))
+
+
+class Pins:
+    """The fingerprints that the router is known by: what was said to the agent first, or what a master said since.
+
+    Whoever says something else to the agent is believed again. Nothing is pinned where nothing was said.
+    """
+
+    def __init__(self, directory: Path, said: tuple[str, ...]) -> None:
+        self._path = directory / PINS_FILE
+        self._said = said
+        self.keys = said
+        try:
+            known = msgspec.json.decode(self._path.read_bytes(), type=_Pinned)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as problem:
+            log.warn("{path} cannot be read: {problem}", path=str(self._path), problem=str(problem))
+            return
+        if known.said == said:
+            self.keys = known.keys
+
+    def learn(self, keys: tuple[str, ...]) -> bool:
+        """Believe a master that was known by the former keys; says whether anything is new."""
+        if not self._said or not keys or keys == self.keys:
+            return False
+        _write_private(self._path, msgspec.json.encode(_Pinned(said=self._said, keys=keys)))
+        self.keys = keys
+        return True
+
+
+class _Pinned(Record, frozen=True, kw_only=True):
+    said: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 class Master(Record, frozen=True, kw_only=True):
@@ -122,11 +157,7 @@ async def join(reactor: Any, token: Token, directory: Path, key: CryptosignKey, 
         node_oid=paired.get("node_oid"),
         authid=paired.get("authid"),
     )
-    path = directory / JOINED_FILE
-    fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "wb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(master), indent=2))
-    os.replace(fresh, path)
+    _write_private(directory / JOINED_FILE, msgspec.json.format(msgspec.json.encode(master), indent=2))
     log.info("joined {url} as node {name}", url=token.url, name=master.authid or public_key(key))
 
 
@@ -146,6 +177,13 @@ async def _trade(reactor: Any, login: Login, token: Token, key: CryptosignKey, n
     finally:
         session.leave()
     return answer
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    with open(fresh, "wb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        file.write(content)
+    os.replace(fresh, path)
 
 
 async def rotate(keys: Keys, session: Session, within: float, again: Callable[[], None]) -> None:

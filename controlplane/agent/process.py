@@ -10,12 +10,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from controlplane import __version__
 from controlplane.agent.agent import ANSWER_WITHIN_S, Agent
-from controlplane.agent.membership import Keys, join, known_master, rotate
+from controlplane.agent.membership import Keys, Pins, join, known_master, rotate
 from controlplane.agent.notebook import Notebook
 from controlplane.agent.stunnel import Stunnel, find_stunnel
 from controlplane.agent.tunnels import Tunnels
@@ -65,6 +66,7 @@ class AgentProcess:
         facts = _facts(settings, surroundings, stunnel)
         self._agent = Agent(reactor, chance, facts, drivers, Notebook(directory))
         self._agent.rotate = self._rotate
+        self._agent.trust = self._trust
         self._session: Session | None = None
         self._tunnels: Tunnels | None = None
         if stunnel is not None:
@@ -74,12 +76,13 @@ class AgentProcess:
             )
         joined = self._token or known_master(directory)
         keys = tuple(key for key in settings.server_keys.split(",") if key)
+        self._pins = Pins(directory, keys or (joined.server_keys if joined else ()))
         login = Login(
             url=settings.url or (joined.url if joined else DEFAULT_URL),
             realm=MANAGEMENT_REALM,
             authrole=AGENT_ROLE,
             ca_file=settings.ca_file,
-            server_keys=keys or (joined.server_keys if joined else ()),
+            server_keys=self._pins.keys,
         )
         require_protected(login)
         self._connection = Connection(
@@ -147,6 +150,12 @@ class AgentProcess:
             self._agent.dismiss()
             if self._tunnels is not None:
                 self._tunnels.dismiss()
+
+    def _trust(self, keys: tuple[str, ...]) -> None:
+        """Know the router by other keys the next time."""
+        if self._pins.learn(keys):
+            log.info("the router is known by the keys {keys} from now on", keys=", ".join(keys))
+            self._connection.login = msgspec.structs.replace(self._connection.login, server_keys=keys)
 
     def _rotate(self) -> None:
         session = self._session

@@ -102,7 +102,8 @@ def renew_certificate(state_dir: str | None, new_key: bool) -> None:
     save_connection(state)
     if new_key:
         print(
-            "give agents and consoles the fingerprints of 'controlplane certificate fingerprint' before the next time"
+            "connected agents learn of it by themselves; give consoles, and agents that are away, the fingerprints of "
+            "'controlplane certificate fingerprint' before the next time"
         )
 
 

@@ -94,6 +94,7 @@ class RouterCertificates:
         self.key = directory / "router.key"
         self._authority_key = directory / "ca.key"
         self._next_key = directory / "router-next.key"
+        self._known: tuple[tuple[int, ...], tuple[str, str]] | None = None
 
     @property
     def exist(self) -> bool:
@@ -141,6 +142,19 @@ class RouterCertificates:
         """Return the fingerprints of the present key and of the next: what a join token or a profile carries."""
         present, after = (certificates.key_fingerprint(key.read_bytes()) for key in (self.key, self._next_key))
         return present, after
+
+    def known_by(self) -> tuple[str, ...]:
+        """Return the fingerprints as `fingerprints` does, or nothing where there is no certificate of our own.
+
+        Every agent asks when it attaches, so files are read again only when they were replaced.
+        """
+        try:
+            written = tuple(key.stat().st_mtime_ns for key in (self.key, self._next_key))
+        except FileNotFoundError:
+            return ()
+        if self._known is None or self._known[0] != written:
+            self._known = (written, self.fingerprints())
+        return self._known[1]
 
     def _is_due(self, found: Description, now: datetime) -> bool:
         return found.is_due(now) or found.fingerprint != certificates.key_fingerprint(self.key.read_bytes())

@@ -126,6 +126,7 @@ class Master:
             edges=EdgeSettings(self._state.master / "edges", (settings.edge_first_port, settings.edge_last_port)),
         )
         self._wire.muted = self._plane.sessions.ended
+        self._plane.uplinks.router_keys = self._state.certificates.known_by
         login = Login(
             url=settings.url or f"unix:{self._state.master_socket}", realm=MANAGEMENT_REALM, authid=MASTER_AUTHID
         )

@@ -111,6 +111,8 @@ class Uplinks:
         self.ticks = 0
         self._ticks: DelayedCall | None = None
         self._heartbeats: dict[Oid, Heartbeat] = {}
+        self.router_keys: Callable[[], tuple[str, ...]] = tuple
+        """What agents are to know the router by; nothing where no process says it."""
 
     # The master's own session
 

@@ -45,6 +45,9 @@ class Attachment(Record, frozen=True, kw_only=True):
     assignment: int
     """Version of what it shall run; the assignment itself follows as an event when the agent holds another one."""
 
+    router_keys: tuple[str, ...] = ()
+    """Fingerprints of the router's key and of the next one, where the plane makes them itself."""
+
 
 class Receipt(Record, frozen=True, kw_only=True):
     """That a report is stored."""

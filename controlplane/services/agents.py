@@ -53,6 +53,7 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
         epoch=assignment_epoch(ledger.epoch, node.oid),
         boot=agents.boot,
         assignment=node.assignment,
+        router_keys=agents.router_keys(),
     )
 
 

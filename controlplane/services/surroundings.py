@@ -60,6 +60,10 @@ class Agents(Protocol):
         """Return what a node without an agent said of itself last."""
         ...
 
+    def router_keys(self) -> tuple[str, ...]:
+        """Return what agents are to know the router by from now on; nothing when somebody else makes its keys."""
+        ...
+
     def hint_tunnels(self, node_oid: Oid) -> None:
         """Have an agent ask for its tunnels; one that is away asks when it is back."""
         ...

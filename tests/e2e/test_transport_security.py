@@ -16,6 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from controlplane import certificates
+from controlplane.agent.membership import PINS_FILE
 from controlplane.certificates import Authority, today
 from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError, NoAnswer, UntrustedRouter
@@ -242,6 +243,21 @@ async def test_a_renewed_certificate_is_served_and_nobody_is_locked_out(installe
     assert "edge1" in installed.run("status", "--connection", installed.state.connection)
     with pytest.raises(UntrustedRouter):
         await installed.join(installed.login(server_keys=profile["server_keys"][:1]))
+    # The agent was told of the key after that, and is not locked out by another change, of which nobody told it.
+    await until_pinned(installed, saved["server_keys"])
+    installed.run("certificate", "renew", "--new-key", "--state-dir", "@")
+    await until_pinned(installed, list(installed.by_key["server_keys"]))
+    with pytest.raises(UntrustedRouter):
+        await installed.join(installed.login(**profile))
+
+
+async def until_pinned(installed, keys):
+    """Wait until the agent has attached to a router and was told to know it by these keys from now on."""
+    path = installed.directory / "edge1" / PINS_FILE
+    end = reactor.seconds() + 60
+    while not path.exists() or json.loads(path.read_text())["keys"] != keys:
+        assert reactor.seconds() < end, "the agent was not told of the keys"
+        await sleep(reactor, 0.2)
 
 
 @pytest_twisted.ensureDeferred

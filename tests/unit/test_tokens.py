@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.agent.membership import JOINED_FILE, Keys, known_master
+from controlplane.agent.membership import JOINED_FILE, PINS_FILE, Keys, Pins, known_master
 from controlplane.errors import InvalidArgument, InvalidConfiguration
 from controlplane.keys import KEY_FILE, public_key, read_key
 from controlplane.tokens import PREFIX, Token, new_secret, read_token
@@ -66,3 +66,24 @@ def test_what_a_node_remembers_of_its_master_is_read_or_refused(tmp_path):
     (tmp_path / JOINED_FILE).write_text("{}")
     with pytest.raises(InvalidConfiguration, match="cannot be read"):
         known_master(tmp_path)
+
+
+def test_an_agent_believes_what_a_master_says_of_its_router_until_something_else_is_said(tmp_path):
+    pins = Pins(tmp_path, ("a", "b"))
+    assert pins.keys == ("a", "b")
+    assert pins.learn(("b", "c"))
+    assert not pins.learn(("b", "c"))
+    assert not pins.learn(())
+    assert (tmp_path / PINS_FILE).stat().st_mode & 0o777 == 0o600
+    assert Pins(tmp_path, ("a", "b")).keys == pins.keys == ("b", "c")
+    # The word of whoever starts the agent counts more than what was learned before.
+    assert Pins(tmp_path, ("x", "y")).keys == ("x", "y")
+    (tmp_path / PINS_FILE).write_text("nonsense")
+    assert Pins(tmp_path, ("a", "b")).keys == ("a", "b")
+
+
+def test_who_pins_no_keys_learns_none(tmp_path):
+    pins = Pins(tmp_path, ())
+    assert not pins.learn(("b", "c"))
+    assert pins.keys == ()
+    assert not (tmp_path / PINS_FILE).exists()
