@@ -264,5 +264,6 @@ class _Attempted:
     def abort(self) -> None:
         self._over = True
         transport = getattr(self._protocol, "transport", None)
-        if transport is not None:
+        # Of one that is lost already, TLS cannot be ended any more: Twisted trips over it.
+        if transport is not None and getattr(transport, "connected", True):
             transport.abortConnection() if hasattr(transport, "abortConnection") else transport.loseConnection()

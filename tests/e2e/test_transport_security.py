@@ -227,6 +227,29 @@ async def test_another_authority_and_another_host_are_refused(installed, in_the_
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_agent_that_does_not_trust_the_router_ends_in_order(installed, tmp_path):
+    where = ["--state-dir", str(tmp_path / "edge"), "--url", f"wss://127.0.0.1:{installed.port}/ws"]
+    path = tmp_path / "log"
+    with open(path, "wb") as log:
+        agent = subprocess.Popen(
+            [*PROGRAM, "agent", *where, "--server-keys", "ab" * 32], stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        end = reactor.seconds() + 60
+        while "is not trusted" not in path.read_text():
+            assert reactor.seconds() < end, path.read_text()
+            await sleep(reactor, 0.2)
+        agent.terminate()
+        assert agent.wait(60) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    assert "the agent has ended in order" in path.read_text()
+    assert "Traceback" not in path.read_text()
+    end_what_is_left(tmp_path)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_renewed_certificate_is_served_and_nobody_is_locked_out(installed):
     profile = installed.by_key
     before = installed.served()
