@@ -82,6 +82,9 @@ class AgentSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     drivers: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]+(,[a-z0-9_]+)*$")] = "router"
     """Names of the drivers to use, with commas between."""
 
+    engine: Annotated[str, msgspec.Meta(pattern=r"^((unix|tcp|http|https|ssh)://[^\s]+)?$")] = ""
+    """URL of the container engine, as in DOCKER_HOST; empty for that, or unix:///var/run/docker.sock."""
+
     keep_workers: bool = False
     """Whether workers go on when the agent is stopped by SIGTERM; they always do when it is killed."""
 
@@ -113,7 +116,9 @@ def load_settings(kind: type[S], section: str, file: str | None, flags: Mapping[
         try:
             # From the environment everything comes as text, hence not strict.
             read[name] = msgspec.convert(
-                value if value != "" or name in ("url", "join", "name") else None, fields[name].type, strict=False
+                value if value != "" or name in ("url", "join", "name", "engine") else None,
+                fields[name].type,
+                strict=False,
             )
         except msgspec.ValidationError as problem:
             problems.append(Problem(f"[{section}] {name}", str(problem)))

@@ -79,7 +79,7 @@ class Agent:
         self._chance = chance
         self._facts = facts
         self._notebook = notebook
-        self._supervisor = Supervisor(clock, chance, drivers, self._changed)
+        self._supervisor = Supervisor(clock, chance, drivers, self._changed, self._attach_again)
         self._boot = chance.new_oid()
         self._sequence = 0
         self._epoch: Oid | None = None
@@ -248,7 +248,7 @@ class Agent:
         return 0 if self._dirty or self._unreported else None
 
     async def _attach(self, link: Link) -> None:
-        answer = await self._tell(link, ATTACH_AGENT, whole=True, facts=to_wire(self._facts))
+        answer = await self._tell(link, ATTACH_AGENT, whole=True, facts=to_wire(self._offered()))
         if link is not self._link:
             return
         attachment = from_wire(answer, Attachment)
@@ -257,6 +257,10 @@ class Agent:
         self._contact = _Contact.ATTACHED
         self.trust(attachment.router_keys)
         log.info("attached as node {authid}", authid=attachment.authid, node=str(attachment.node_oid))
+
+    def _offered(self) -> NodeFacts:
+        drivers = tuple(name for name in self._facts.drivers if name not in self._supervisor.unavailable)
+        return msgspec.structs.replace(self._facts, drivers=drivers)
 
     async def _report(self, link: Link) -> None:
         whole, self._report_all = self._report_all, False

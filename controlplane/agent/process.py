@@ -59,6 +59,7 @@ class AgentProcess:
             address=settings.address,
             ports=(settings.first_port, settings.last_port),
             cores=os.cpu_count() or 1,
+            engine=settings.engine,
         )
         if drivers is None:
             drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)

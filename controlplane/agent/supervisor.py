@@ -13,11 +13,14 @@ from twisted.logger import Logger
 
 from controlplane.clock import Chance, Clock
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
-from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unit
+from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unavailable, Unit
 from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, NoSuchObject, NotOffered, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.types import NANOSECONDS, Oid, Seconds
 from controlplane.records.workers import REASON_LENGTH_MAX, Entry, PassedOn, WorkerReport, WorkerSpec, WorkerStatus
+
+OPEN_AGAIN_AFTER_S = 5.0
+"""A container engine may come up after its agent."""
 
 log = Logger()
 
@@ -46,22 +49,60 @@ class Supervisor:
     """Every worker of this node."""
 
     def __init__(
-        self, clock: Clock, chance: Chance, drivers: Mapping[str, Driver], changed: Callable[[Oid], None]
+        self,
+        clock: Clock,
+        chance: Chance,
+        drivers: Mapping[str, Driver],
+        changed: Callable[[Oid], None],
+        offers: Callable[[], None] = lambda: None,
     ) -> None:
+        """`changed` is called for a worker that there is something to report of, `offers` when a driver has come."""
         self._clock = clock
         self._chance = chance
         self._drivers = drivers
         self._changed = changed
+        self._offers = offers
+        self.unavailable: dict[str, str] = {}
+        """Drivers that cannot work for the time being, and why."""
+
+        self._openings: Loop[str] = Loop("drivers", clock, self._open_again)
         self._workers: dict[Oid, _Worker] = {}
         self._loop: Loop[Oid] = Loop("workers", clock, self._pass)
 
     async def open(self) -> None:
         """Find what runs already; nothing is started or stopped before `desire`."""
-        for name, driver in self._drivers.items():
-            for oid, unit in (await driver.open(self._lost)).items():
-                worker = self._workers.setdefault(oid, _Worker(name))
-                worker.unit = unit
-                log.info("adopted worker {oid}", oid=str(oid), pid=unit.pid)
+        for name in self._drivers:
+            look_again = await self._open(name)
+            if look_again is not None:
+                self._openings.wake_after(name, look_again)
+
+    async def _open(self, name: str) -> Seconds | None:
+        """Open a driver, and return after how many seconds to try again when that is not possible."""
+        try:
+            found = await self._drivers[name].open(self._lost)
+        except Unavailable as problem:
+            if name not in self.unavailable:
+                log.warn("the driver {name} is not available: {problem}", name=name, problem=str(problem))
+            self.unavailable[name] = str(problem)
+            return OPEN_AGAIN_AFTER_S
+        for oid, unit in found.items():
+            worker = self._workers.setdefault(oid, _Worker(name))
+            worker.unit = unit
+            log.info("adopted worker {oid}", oid=str(oid), pid=unit.pid)
+        return None
+
+    async def _open_again(self, name: str) -> Seconds | None:
+        look_again = await self._open(name)
+        if look_again is None:
+            del self.unavailable[name]
+            log.info("the driver {name} is available", name=name)
+            self._offers()
+            for oid, worker in self._workers.items():
+                if worker.driver == name:
+                    worker.failures = None
+                    self._changed(oid)
+                    self._loop.wake(oid)
+        return look_again
 
     def desire(self, entries: Mapping[Oid, Entry], configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Take over what shall run on this node; everything else is stopped."""
@@ -142,6 +183,7 @@ class Supervisor:
 
     async def close(self, keep: bool) -> None:
         """Do nothing more; without `keep` stop every worker."""
+        await self._openings.close()
         await self._loop.close()
         for name, driver in self._drivers.items():
             try:
@@ -158,6 +200,8 @@ class Supervisor:
                 next_step="look where it is",
             )
         driver = self._drivers.get(worker.driver)
+        if worker.driver in self.unavailable:
+            raise WorkerFailed(f"the driver {worker.driver} is not available: {self.unavailable[worker.driver]}")
         if not isinstance(driver, Operates):
             raise NotOffered(
                 f"workers of the driver {worker.driver} have no logs and no operations here",
@@ -210,7 +254,8 @@ class Supervisor:
             case _:
                 pass
         if worker.spec is None and worker.unit is None:
-            if worker.failures is not None and decision.act is not Act.STOP and worker.driver in self._drivers:
+            usable = worker.driver in self._drivers and worker.driver not in self.unavailable
+            if worker.failures is not None and decision.act is not Act.STOP and usable:
                 # What is kept of a worker that fails, its logs above all, goes with it.
                 await self._drivers[worker.driver].stop(oid)
             self._workers.pop(oid, None)
@@ -228,6 +273,8 @@ class Supervisor:
         try:
             if driver is None:
                 raise WorkerFailed(f"this node has no driver {worker.driver!r}")
+            if worker.driver in self.unavailable:
+                raise WorkerFailed(f"the driver {worker.driver} is not available: {self.unavailable[worker.driver]}")
             worker.unit = await driver.start(spec)
         except CancelledError:
             raise  # The agent ends; the worker has done nothing wrong.
@@ -235,7 +282,8 @@ class Supervisor:
             if not isinstance(problem, ControlPlaneError):
                 log.failure("worker {oid} could not be started", oid=str(oid))
             # A replacement that failed may have left the former one running, or not.
-            worker.unit = driver.find(oid) if driver is not None else None
+            usable = driver is not None and worker.driver not in self.unavailable
+            worker.unit = driver.find(oid) if driver is not None and usable else None
             reason = problem.message if isinstance(problem, ControlPlaneError) else f"the driver failed: {problem}"
             self._note_failure(oid, worker, reason, 0.0)
             return

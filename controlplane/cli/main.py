@@ -124,6 +124,9 @@ def agent(
     drivers: Annotated[
         str | None, typer.Option(help="Of router, process, container, with commas between. [default: router]")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="URL of the container engine. [default: DOCKER_HOST, or the usual socket]")
+    ] = None,
     keep_workers: Annotated[
         bool | None, typer.Option("--keep-workers/--stop-workers", help="On SIGTERM. [default: --stop-workers]")
     ] = None,
@@ -139,6 +142,7 @@ def agent(
     flags = {"state_dir": state_dir, "url": url, "address": address, "first_port": first_port, "last_port": last_port}
     flags.update({"ca_file": os.path.abspath(ca_file) if ca_file else None, "server_keys": server_keys})
     flags.update({"join": join, "name": name, "capacity": capacity, "drivers": drivers, "keep_workers": keep_workers})
+    flags.update({"engine": engine})
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(AgentSettings, "agent", config, flags)
     lean = [sys.executable, "-m", "controlplane.agent", msgspec.json.encode(settings).decode()]

@@ -104,6 +104,8 @@ def _of_container(properties: ContainerProperties) -> Iterator[Problem]:
         for name, port in properties.ports.items():
             if port.target is not None and port.target != port.number:
                 yield Problem(f"$.ports.{name}.target", "is the number on the node with network host")
+    if properties.files and properties.read_only:
+        yield Problem("$.files", "cannot be written into a container that is read_only")
     targets = [volume.target for volume in properties.volumes]
     for place, target in enumerate(targets):
         if target in targets[:place]:

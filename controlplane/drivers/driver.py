@@ -13,6 +13,10 @@ from controlplane.records.types import Instant, Oid, Record
 from controlplane.records.workers import Address, WorkerSpec
 
 
+class Unavailable(Exception):
+    """A driver cannot work on this machine for the time being, in one sentence; it is tried again later."""
+
+
 class Surroundings(NamedTuple):
     """What a driver may use on this machine."""
 
@@ -30,6 +34,9 @@ class Surroundings(NamedTuple):
 
     cores: int
     """How many workers may be started at a time."""
+
+    engine: str = ""
+    """URL of the container engine; empty for the usual one."""
 
 
 class Unit(Record, frozen=True, kw_only=True):
@@ -52,7 +59,9 @@ class Driver(Protocol):
         """Make ready and return the workers that run already and were found complete: they are adopted, not restarted.
 
         What runs but is incomplete or unknown to the driver's own notes is stopped. `lost(oid, reason)` is called
-        whenever a running worker is found dead or hanging (a hanging one has been killed by then).
+        whenever a running worker is found dead or hanging (a hanging one has been killed by then). A driver that knows
+        how workers ended while nobody looked may return those as well, and call `lost` for them afterwards.
+        Raises `Unavailable` when what it needs is missing; it may be opened again then.
         """
         ...
 

@@ -23,7 +23,7 @@ class Endings:
 
         async def end() -> None:
             if before is not None:
-                await _shielded(before)
+                await shielded(before)
             try:
                 await work
             except Exception:
@@ -39,7 +39,7 @@ class Endings:
     async def over(self, oid: Oid) -> None:
         """Return when no process of a worker is being ended."""
         while oid in self._under_way:
-            await _shielded(self._under_way[oid])
+            await shielded(self._under_way[oid])
 
     async def all_over(self) -> None:
         """Return when nothing is being ended of what was when this was called."""
@@ -47,7 +47,7 @@ class Endings:
             await self.over(oid)
 
 
-def _shielded(work: Deferred[None]) -> Deferred[None]:
+def shielded(work: Deferred[Any]) -> Deferred[None]:
     """Return something that can be waited for and given up, while the work goes on."""
     seen: Deferred[None] = Deferred()
 

@@ -1,7 +1,11 @@
-"""Writing a small file so that a reader finds the old or the new content, never a part."""
+"""Files of drivers: small ones of which a reader finds the old or the new content, and one that is locked."""
 
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+from controlplane.errors import WorkerFailed
 
 FILE_MODE = 0o600
 
@@ -22,3 +26,17 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def lock_driver(directory: Path) -> Callable[[], None]:
+    """Make sure that no other agent keeps the same workers, until what is returned is called or we end.
+
+    Raises `WorkerFailed` when one does.
+    """
+    descriptor = os.open(directory / "driver.lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise WorkerFailed(f"another agent uses {directory}", next_step="give every agent its own directory") from None
+    return lambda: os.close(descriptor)

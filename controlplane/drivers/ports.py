@@ -11,12 +11,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import Logger
 
 from controlplane.drivers.files import write_whole
 from controlplane.errors import WorkerFailed
 
+EVERYWHERE = ("", "0.0.0.0", "::")
 LOCK_NAME = "\0controlplane.port.{port}"
 
 log = Logger()
@@ -64,9 +66,10 @@ class Ports:
         if port is not None and not any(used == port for _, used in self._users.values()):
             self._unlock(port)
 
-    def users(self) -> list[str]:
-        """Return the workers that have a port."""
-        return list(self._users)
+    def release_all(self, prefix: str) -> None:
+        """Do so for every worker whose name begins so."""
+        for worker in [name for name in self._users if name.startswith(prefix)]:
+            self.release(worker)
 
     def close(self) -> None:
         """Give all locks back."""
@@ -142,6 +145,17 @@ class Ports:
         lock = self._locks.pop(port, None)
         if lock is not None:
             lock.close()
+
+
+async def interface_of(reactor: Any, address: str) -> str:
+    """Return the address to listen on for a host name or an address; raises `WorkerFailed`."""
+    if address in EVERYWHERE or ":" in address:
+        return address
+    try:
+        found: str = await reactor.resolve(address)
+    except OSError as error:
+        raise WorkerFailed(f"workers cannot listen on {address}: {error}") from None
+    return found
 
 
 def _is_free(interface: str, port: int) -> bool:

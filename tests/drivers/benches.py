@@ -11,9 +11,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
+from controlplane.drivers.container.driver import ContainerDriver
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.process.driver import ProcessDriver
 from controlplane.records.workers import WorkerSpec
+from tests.drivers.engines import IMAGE
 
 PAGE = str(Path(__file__).parent / "page.py")
 PYTHON = os.path.realpath(sys.executable)
@@ -152,6 +154,67 @@ class ProcessBench(Bench):
         found = [process.pid for process in psutil.process_iter() if sought in _mark(process)]
         found += [str(file) for file in self.surroundings.directory.rglob(f"{oid.hex}*")]
         return found
+
+    def alive(self, unit):
+        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+
+
+class ContainerBench(Bench):
+    """Containers that serve a page, in the network of the machine."""
+
+    name = "container"
+    many = 8
+    engine = None
+
+    def __init__(self, home, ports):
+        super().__init__(home, ports)
+        self.surroundings = self.surroundings._replace(engine=self.engine.url)
+
+    def make(self):
+        return ContainerDriver(self.surroundings, reactor)
+
+    def config(self, **properties):
+        given = {"image": IMAGE, "pull": "never", "network": "host", "stop": {"signal": "SIGKILL"}}
+        return {"name": "page-1", "index": 1, "generation": 0, "properties": {**given, **properties}}
+
+    def page(self, **properties):
+        served = {
+            "command": ["httpd", "-f", "-p", "{address}:{port:web}", "-h", "/www"],
+            "ports": {"web": SCHEME},
+            "ready": {"check": {"kind": "tcp", "port": "web"}, "timeout": 20, "interval": 0.05},
+        }
+        return self.config(**{**served, **properties})
+
+    def spec(self, oid=None, digest="one", **properties):
+        return WorkerSpec(oid=oid or uuid4(), digest=digest, config=self.page(**properties))
+
+    def hanging_spec(self):
+        check = {"kind": "http", "port": "web"}
+        return self.spec(health={"check": check, "interval": 0.2, "timeout": 1.0, "failures": 2})
+
+    def broken_spec(self, oid=None):
+        config = self.page(command=["sh", "-c", "echo no luck today; exit 3"])
+        return WorkerSpec(oid=oid or uuid4(), digest="broken", config=config), "exited with code 3.*no luck today"
+
+    def slow_spec(self, oid=None):
+        return WorkerSpec(oid=oid or uuid4(), digest="slow", config=self.page(command=["sleep", "600"]))
+
+    def under_way(self, oid):
+        return bool(self.containers(oid))
+
+    def die(self, unit):
+        os.kill(unit.pid, signal.SIGKILL)
+
+    def hang(self, unit):
+        os.kill(unit.pid, signal.SIGSTOP)
+
+    def containers(self, oid):
+        labels = {"label": f"io.controlplane.worker={oid}"}
+        return [each["Id"] for each in self.engine.client().containers(all=True, filters=labels)]
+
+    def remains(self, oid):
+        """Containers, files and notes of a worker."""
+        return self.containers(oid) + [str(file) for file in self.surroundings.directory.rglob(f"{oid.hex}*")]
 
     def alive(self, unit):
         return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE

@@ -11,15 +11,17 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 
 from controlplane.errors import WorkerFailed
-from tests.drivers.benches import ProcessBench, until
+from tests.drivers.benches import ContainerBench, ProcessBench, until
 from tests.e2e.test_router_driver import free_ports
 
-BENCHES = {"process": ProcessBench}
+BENCHES = {"process": ProcessBench, "container": ContainerBench}
 
 
 @pytest_twisted.async_yield_fixture(scope="module", params=list(BENCHES))
 async def shared(request, tmp_path_factory):
     """One driver for all tests."""
+    if request.param == "container":
+        ContainerBench.engine = request.getfixturevalue("engine")
     made = BENCHES[request.param](tmp_path_factory.mktemp(request.param), free_ports(100))
     try:
         yield made

@@ -4,7 +4,6 @@ A process is never changed. Another configuration is another process, started be
 ports of its own; the old one is ended when the new one is ready.
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -22,14 +21,15 @@ from controlplane.core.profile_checks import fill
 from controlplane.drivers.checks import Place, Prober, look_of, run_command, until_well
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
+from controlplane.drivers.files import lock_driver
+from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
-from controlplane.drivers.ports import Ports
+from controlplane.drivers.ports import Ports, interface_of
 from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
 from controlplane.drivers.process.figures import figures
 from controlplane.drivers.process.limits import Groups, find_groups
-from controlplane.drivers.process.notes import Note, Notes
 from controlplane.drivers.process.remains import end_marked
-from controlplane.drivers.process.running import Phase, Running, how_it_ended
+from controlplane.drivers.process.running import Note, Phase, Running, how_it_ended
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.profiles import (
     CommandCheck,
@@ -47,7 +47,6 @@ STARTS_PER_CORE = 8
 """Most of the time of a start is spent waiting until the worker is ready."""
 
 DIRECTORY_MODE = 0o700
-EVERYWHERE = ("", "0.0.0.0", "::")
 
 log = Logger()
 
@@ -84,7 +83,7 @@ class ProcessDriver:
         self._endings = Endings()
         self._slots = DeferredSemaphore(max(1, surroundings.cores) * STARTS_PER_CORE)
         self._groups: Groups | None = None
-        self._lock = -1
+        self._unlock: Callable[[], None] | None = None
 
     async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
         """Make ready and adopt what runs; see `Driver`.
@@ -95,8 +94,8 @@ class ProcessDriver:
         self._lost = lost
         directory = self._surroundings.directory
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        self._lock = _lock(directory / "driver.lock")
-        self._notes = Notes(directory / "notes")
+        self._unlock = lock_driver(directory)
+        self._notes = Notes(directory / "notes", Note)
         self._ports = Ports(directory / "ports.json", self._surroundings.ports, "worker")
         ended: dict[Oid, Unit] = {}
         for note in list(self._notes.read()):
@@ -156,7 +155,7 @@ class ProcessDriver:
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
-        if self._lock < 0:
+        if self._unlock is None:
             return
         if not keep:
             for oid in list(self._running):
@@ -169,8 +168,8 @@ class ProcessDriver:
             for home in self._homes():
                 shutil.rmtree(home, ignore_errors=True)
         self._ports.close()
-        os.close(self._lock)
-        self._lock = -1
+        self._unlock()
+        self._unlock = None
 
     # Starting
 
@@ -232,26 +231,16 @@ class ProcessDriver:
         self._retire(oid)
         self._slots_of[oid] = slot
         self._running[oid] = new
-        self._notes.note(note)
+        self._notes.note(oid, note)
         new.serve(note, lambda: self._prober(new, properties, made, ports))
         return note
 
     async def _take_ports(self, properties: ProcessProperties, mark: str, owner: str) -> dict[str, int]:
-        interface = await self._interface() if properties.ports else ""
+        interface = await interface_of(self._reactor, self._surroundings.address) if properties.ports else ""
         return {
             name: self._ports.take(f"{owner}/{name}", f"{mark}/{name}", port.number, interface)
             for name, port in properties.ports.items()
         }
-
-    async def _interface(self) -> str:
-        name = self._surroundings.address
-        if name in EVERYWHERE or ":" in name:
-            return name
-        try:
-            found: str = await self._reactor.resolve(name)
-        except OSError as error:
-            raise WorkerFailed(f"workers cannot listen on {name}: {error}") from None
-        return found
 
     async def _until_ready(
         self, new: Running, properties: ProcessProperties, made: Draft, ports: Mapping[str, int]
@@ -307,9 +296,7 @@ class ProcessDriver:
 
     def _release(self, running: Running) -> None:
         """Give back what a process had of the machine."""
-        for worker in self._ports.users():
-            if worker.startswith(running.mark + "/"):
-                self._ports.release(worker)
+        self._ports.release_all(running.mark + "/")
         if self._groups is not None:
             self._groups.remove(running.kept)
 
@@ -366,16 +353,3 @@ class ProcessDriver:
             return list((self._surroundings.directory / "workers").iterdir())
         except FileNotFoundError:
             return []
-
-
-def _lock(file: Path) -> int:
-    """Make sure that no other agent keeps the same workers; the kernel lifts the lock with our end."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise WorkerFailed(
-            f"another agent uses {file.parent}", next_step="give every agent its own directory"
-        ) from None
-    return descriptor

@@ -13,13 +13,14 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from controlplane.clock import limit
 from controlplane.drivers.checks import Prober
+from controlplane.drivers.driver import Unit
 from controlplane.drivers.process import shim
 from controlplane.drivers.process.limits import Kept
-from controlplane.drivers.process.notes import Note
 from controlplane.drivers.process.remains import MARK, end_marked
 from controlplane.drivers.processes import DescriptorReactor, Identity, Process, State, glance, identify, kill, spawn
 from controlplane.errors import NoAnswer, WorkerFailed
-from controlplane.records.types import Oid, Seconds
+from controlplane.records.types import Instant, Oid, Record, Seconds
+from controlplane.records.workers import Address
 
 START_LIMIT_S = 30.0
 """For the keeper alone; 30 ms are usual on an idle machine."""
@@ -42,6 +43,31 @@ class Phase(enum.Enum):
     SERVING = "serving"
     STOPPING = "stopping"
     ENDED = "ended"
+
+
+class Note(Record, frozen=True, kw_only=True):
+    """A worker that serves."""
+
+    oid: Oid
+    digest: str
+    config: dict[str, Any]
+    run: str
+    """Of the one process that there is for it now; every start has another."""
+
+    slot: int
+    keeper: Identity
+    process: Identity
+    started: Instant
+    ports: dict[str, int]
+    addresses: tuple[Address, ...]
+    unkept: tuple[str, ...] = ()
+    """Limits that this node cannot keep."""
+
+    def unit(self) -> Unit:
+        """Return what the agent is told."""
+        return Unit(
+            oid=self.oid, digest=self.digest, started=self.started, pid=self.process.pid, addresses=self.addresses
+        )
 
 
 class Begun(NamedTuple):

@@ -5,8 +5,6 @@ port, and the old one stopped then; of a router everything but its socket is pre
 the new one takes its address.
 """
 
-import fcntl
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +17,8 @@ from twisted.logger import Logger
 from controlplane.clock import limit
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
-from controlplane.drivers.ports import Ports
+from controlplane.drivers.files import lock_driver
+from controlplane.drivers.ports import EVERYWHERE, Ports, interface_of
 from controlplane.drivers.processes import Identity, connections
 from controlplane.drivers.router import plans, workerpath
 from controlplane.drivers.router.node import LocalNode, NodeReactor
@@ -35,7 +34,6 @@ from controlplane.records.workers import Address, WorkerSpec
 ADOPT_LIMIT_S = 5.0
 STATISTICS_LIMIT_S = 1.8
 DIRECTORY_MODE = 0o700
-EVERYWHERE = ("", "0.0.0.0", "::")
 UNKNOWN = UUID(int=0)
 """Whose the process of an unknown worker is."""
 
@@ -84,7 +82,7 @@ class RouterDriver:
         self._renewed: set[str] = set()
         """Sockets of routers that have died: who had sessions there has lost them."""
 
-        self._lock = -1
+        self._unlock: Callable[[], None] | None = None
 
     async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
         """Make ready and adopt what runs; see `Driver`."""
@@ -93,7 +91,7 @@ class RouterDriver:
         for each in (directory, self._surroundings.sockets):
             each.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             each.chmod(DIRECTORY_MODE)
-        self._lock = _lock(directory / "driver.lock")
+        self._unlock = lock_driver(directory)
         self._notes = Notes(directory / "workers.json")
         self._ports = Ports(directory / "ports.json", self._surroundings.ports)
         self._node = LocalNode(
@@ -158,7 +156,7 @@ class RouterDriver:
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
-        if self._lock < 0:
+        if self._unlock is None:
             return
         if not keep:
             for oid in list(self._running):
@@ -171,8 +169,8 @@ class RouterDriver:
         for running in list(self._doomed):
             await running.gone()
         self._ports.close()
-        os.close(self._lock)
-        self._lock = -1
+        self._unlock()
+        self._unlock = None
 
     # Starting
 
@@ -219,18 +217,10 @@ class RouterDriver:
             return _Draft(plans.plan_router(config))
         address = self._surroundings.address
         wanted = plans.wanted_interface(config, address)
-        interface = await self._resolved(wanted)
+        interface = await interface_of(self._reactor, wanted)
         port = self._ports.take(config.cluster, worker_id, plans.wanted_port(config), interface)
         host = address if wanted in EVERYWHERE else wanted
         return _Draft(plans.plan_proxy(config, interface, port), port, plans.addresses(config, host, port))
-
-    async def _resolved(self, name: str) -> str:
-        if name in EVERYWHERE or ":" in name:
-            return name
-        try:
-            return await self._reactor.resolve(name)
-        except OSError as error:
-            raise WorkerFailed(f"workers cannot listen on {name}: {error}") from None
 
     def _check_sockets(self, config: Backend | Frontend) -> None:
         """Refuse to listen elsewhere: Crossbar.io removes whatever is at the path of a socket before it listens.
@@ -379,16 +369,3 @@ def _note(
         realms=plans.realm_names(config),
         addresses=draft.addresses,
     )
-
-
-def _lock(file: Path) -> int:
-    """Make sure that no other process drives the same node; the kernel lifts the lock with our end."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise WorkerFailed(
-            f"another agent uses {file.parent}", next_step="give every agent its own directory"
-        ) from None
-    return descriptor

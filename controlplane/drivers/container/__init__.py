@@ -1,0 +1,1 @@
+"""The driver for workers that are containers of an engine that speaks Docker's API."""

@@ -1,0 +1,481 @@
+"""The driver for containers, of any engine that speaks Docker's API.
+
+A container is never changed: another configuration is another container, started beside the old one where it can be.
+Ours carry labels that say whose they are and what for; what has no such label is never touched. The engine tells by
+events what becomes of them, and everything is looked at anew whenever its stream of events had to be taken up again.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, ensureDeferred
+from twisted.logger import Logger
+
+from controlplane.clock import limit, sleep
+from controlplane.core.profile_checks import fill
+from controlplane.drivers.checks import NotWell, Place, Prober, look_of, until_well
+from controlplane.drivers.container import drafts
+from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, Missing, reported
+from controlplane.drivers.container.images import Images
+from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended
+from controlplane.drivers.container.work import execute, figures
+from controlplane.drivers.driver import Surroundings, Unit
+from controlplane.drivers.endings import Endings, shielded
+from controlplane.drivers.files import lock_driver, write_whole
+from controlplane.drivers.notes import Notes
+from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
+from controlplane.drivers.ports import Ports, interface_of
+from controlplane.errors import WorkerFailed
+from controlplane.records.profiles import (
+    CommandCheck,
+    ContainerProperties,
+    DelayCheck,
+    Execute,
+    HttpCheck,
+    LogCheck,
+    Part,
+    SendSignal,
+    TcpCheck,
+)
+from controlplane.records.types import Oid
+from controlplane.records.workers import WorkerSpec
+
+STARTS_PER_CORE = 8
+STATISTICS_LIMIT_S = 1.9
+DIRECTORY_MODE = 0o700
+
+log = Logger()
+
+
+class ContainerDriver:
+    """Runs containers; see `controlplane.drivers.driver.Driver`."""
+
+    name = "container"
+
+    def __init__(self, surroundings: Surroundings, reactor: Any) -> None:
+        self._surroundings = surroundings
+        self._reactor = reactor
+        self._running: dict[Oid, Running] = {}
+        """What serves: one container per worker."""
+
+        self._by_container: dict[str, Running] = {}
+        """Everything that has not ended, also what does not serve yet or any more."""
+
+        self._slots_of: dict[Oid, int] = {}
+        self._endings = Endings()
+        self._slots = DeferredSemaphore(max(1, surroundings.cores) * STARTS_PER_CORE)
+        self._lock: Callable[[], None] | None = None
+        self._closing = False
+
+    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
+        """Make ready and adopt what runs; see `Driver`.
+
+        Raises `Unavailable` when there is no engine. A worker that has ended while no agent was there is returned as
+        well, and reported lost right after, with what it died of.
+        """
+        self._lost = lost
+        directory = self._surroundings.directory
+        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        self._lock = lock_driver(directory)
+        try:
+            self._owner = _owner(directory / "owner")
+            labels = {drafts.OWNER: self._owner}
+            self._engine = Engine(self._reactor, self._surroundings.engine, labels, self._told, self._look_at_all)
+            await self._engine.open()
+        except BaseException:
+            self._unlock()
+            raise
+        self._images = Images(self._reactor, self._engine)
+        self._notes: Notes[Note] = Notes(directory / "notes", Note)
+        self._ports = Ports(directory / "ports.json", self._surroundings.ports, "worker")
+        found = {each["Id"]: each for each in await self._list()}
+        ended: dict[Oid, Unit] = {}
+        for note in list(self._notes.read()):
+            there = found.pop(note.container, None)
+            if not await self._adopt(note, there):
+                ended[note.oid] = note.unit()
+        for container in found:
+            await self._discard_unknown(container)
+        for home in self._homes():
+            if home.name not in {oid.hex for oid in (*self._running, *ended)}:
+                shutil.rmtree(home, ignore_errors=True)
+        return {**ended, **{oid: running.note.unit() for oid, running in self._running.items() if running.note}}
+
+    async def start(self, spec: WorkerSpec) -> Unit:
+        """Make the worker run with this configuration; see `Driver`."""
+        read_config(spec, ContainerProperties)
+        await self._endings.over(spec.oid)
+        unit = self.find(spec.oid)
+        if unit is not None and unit.digest == spec.digest:
+            return unit
+        with reported():
+            return await self._replace(spec)
+
+    def find(self, oid: Oid) -> Unit | None:
+        """Return what runs of a worker now."""
+        running = self._running.get(oid)
+        return running.note.unit() if running is not None and running.note is not None else None
+
+    async def stop(self, oid: Oid) -> None:
+        """End the worker, and remove its container and its directory; see `Driver`."""
+        self._retire(oid)
+        await self._endings.over(oid)
+        self._slots_of.pop(oid, None)
+        shutil.rmtree(self._home(oid), ignore_errors=True)
+
+    async def statistics(self, oid: Oid) -> dict[str, Any]:
+        """Return what the container uses: processor seconds, bytes, threads."""
+        note = self._note(oid)
+        asked = ensureDeferred(figures(self._engine, note.container))
+        with reported():
+            found: dict[str, Any] = await limit(self._reactor, asked, STATISTICS_LIMIT_S, "the container engine")
+        return {"kind": "container", **found, "paused": self._running[oid].paused}
+
+    async def logs(self, oid: Oid, lines: int, length: int) -> str:
+        """Return the last lines that a worker has written; see `Operates`."""
+        running = self._running.get(oid)
+        if running is None or lines <= 0 or length <= 0:
+            return ""
+        container = running.container
+        with reported():
+            found: bytes = await self._engine.call(lambda client: client.logs(container, tail=lines))
+        return found[-length:].decode(errors="replace")
+
+    async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation on a running worker; see `Operates`."""
+        order = read_order(self.name, operation, parameters)
+        note = self._note(oid)
+        with reported():
+            return await self._carry_out(note, operation, order)
+
+    async def _carry_out(self, note: Note, operation: str, order: Part) -> dict[str, Any]:
+        oid, container = note.oid, note.container
+        if isinstance(order, Execute):
+            return await execute(self._engine, container, order)
+        if isinstance(order, SendSignal):
+            number = order.signal
+            await self._engine.call(lambda client: client.kill(container, signal=number))
+            return {}
+        if operation == "pause":
+            await self._engine.call(lambda client: client.pause(container))
+            self._running[oid].told("pause")
+            return {}
+        if operation == "resume":
+            await self._engine.call(lambda client: client.unpause(container))
+            self._running[oid].told("unpause")
+            return {}
+        unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
+        return {"pid": unit.pid, "started": unit.started}
+
+    async def close(self, keep: bool) -> None:
+        """Let go of everything; see `Driver`."""
+        if self._lock is None:
+            return
+        self._closing = True
+        if not keep:
+            for oid in list(self._running):
+                self._retire(oid)
+        await self._endings.all_over()
+        kept, self._running = self._running, {}
+        for running in kept.values():
+            running.let_go()
+        self._by_container.clear()
+        if not keep:
+            for home in self._homes():
+                shutil.rmtree(home, ignore_errors=True)
+        await self._engine.close()
+        self._ports.close()
+        self._unlock()
+
+    # Starting
+
+    async def _replace(self, spec: WorkerSpec) -> Unit:
+        config, properties = read_config(spec, ContainerProperties)
+        await self._slots.acquire()
+        try:
+            note = await self._bring_up(spec, config, properties)
+        finally:
+            self._slots.release()
+        # The old one is still to go; that takes no turn of a start.
+        await self._endings.over(spec.oid)
+        return note.unit()
+
+    async def _bring_up(self, spec: WorkerSpec, config: Any, properties: ContainerProperties) -> Note:
+        """Start a container and have it serve in the place of the one that does so now."""
+        oid = spec.oid
+        await self._images.provide(properties)
+        beside = properties.overlap and all(port.number is None for port in properties.ports.values())
+        slot = self._slots_of.get(oid, 0)
+        if not beside:
+            self._retire(oid)
+            await self._endings.over(oid)
+        elif oid in self._running:
+            slot = 1 - slot
+        new = self._new(oid, uuid4().hex, properties)
+        try:
+            ports = await self._take_ports(properties, new.run, f"{oid}/{slot}")
+            values = drafts.values_of(oid, config, self._home(oid), self._surroundings.address, ports)
+            if any("{directory}" in each.source for each in properties.volumes):
+                self._home(oid).mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            made = drafts.Draft(values, ports, new.run, self._owner)
+            await self._create(new, spec, properties, made)
+            container = new.container
+            if properties.files:
+                packed = drafts.archive(properties, made)
+                await self._engine.call(lambda client: client.put_archive(container, "/", packed))
+            await self._engine.call(lambda client: client.start(container))
+            place = self._place(new, made)
+            await new.outlast(self._until_ready(new, properties, place))
+            state = (await self._engine.call(lambda client: client.inspect_container(container)))["State"]
+            if not state.get("Running"):
+                raise WorkerFailed(f"its container {await how_it_ended(self._engine, container)}")
+        except Exception:
+            self._endings.begin(oid, self._over(new, new.discard))
+            await self._endings.over(oid)
+            raise
+        note = Note(
+            oid=oid,
+            digest=spec.digest,
+            config=spec.config,
+            run=new.run,
+            slot=slot,
+            container=str(container),
+            pid=state.get("Pid") or None,
+            started=time.time_ns(),
+            ports=ports,
+            addresses=drafts.addresses(properties, self._surroundings.address, ports),
+        )
+        self._retire(oid)
+        self._slots_of[oid] = slot
+        self._running[oid] = new
+        self._notes.note(oid, note)
+        new.prober = lambda: self._prober(new, properties, place)
+        new.serve(note)
+        return note
+
+    async def _create(
+        self, new: Running, spec: WorkerSpec, properties: ContainerProperties, made: drafts.Draft
+    ) -> None:
+        """Make the container; what an engine made while we gave up is found by its label and removed."""
+        address = self._surroundings.address if not properties.ports else await self._interface()
+
+        def create(client: Any) -> str:
+            arguments = drafts.creation(client, spec.oid, spec.digest, properties, made, address)
+            return str(client.create_container(**arguments)["Id"])
+
+        async def make() -> EngineProblem | None:
+            try:
+                new.container = await self._engine.call(create)
+            except EngineProblem as problem:
+                return problem
+            self._by_container[new.container] = new
+            return None
+
+        making = ensureDeferred(make())
+        try:
+            await shielded(making)
+        except CancelledError:
+            # What is made all the same is removed.
+            self._endings.begin(spec.oid, _outlast(making))
+            raise
+        problem = await making
+        if problem is not None:
+            raise problem
+
+    async def _take_ports(self, properties: ContainerProperties, run: str, owner: str) -> dict[str, int]:
+        interface = await self._interface() if properties.ports else ""
+        return {
+            name: self._ports.take(f"{owner}/{name}", f"{run}/{name}", port.number, interface)
+            for name, port in properties.ports.items()
+        }
+
+    async def _interface(self) -> str:
+        return await interface_of(self._reactor, self._surroundings.address)
+
+    async def _until_ready(self, new: Running, properties: ContainerProperties, place: Place) -> None:
+        ready = properties.ready
+        match ready.check:
+            case DelayCheck(seconds=seconds):
+                await sleep(self._reactor, seconds)
+            case LogCheck(text=text):
+                await until_well(self._reactor, lambda: self._look_at_log(new, text), ready)
+            case TcpCheck() | HttpCheck() | CommandCheck() as check:
+                await until_well(self._reactor, look_of(check, place), ready)
+
+    async def _look_at_log(self, new: Running, text: str) -> None:
+        container = new.container
+        try:
+            said: bytes = await self._engine.call(lambda client: client.logs(container))
+        except EngineProblem as problem:
+            raise NotWell(str(problem)) from None
+        if text.encode() not in said:
+            raise NotWell(f"it did not write {text!r}")
+
+    def _place(self, running: Running, made: drafts.Draft) -> Place:
+        async def run(command: Sequence[str]) -> None:
+            filled = tuple(fill(text, made.values) for text in command)
+            try:
+                answer = await execute(self._engine, running.container, Execute(command=filled))
+            except (WorkerFailed, EngineProblem) as problem:
+                raise NotWell(str(problem)) from None
+            if answer["code"]:
+                said = answer["output"].strip()[-200:]
+                raise NotWell(f"the command ended with code {answer['code']}" + (f": {said}" if said else ""))
+
+        return Place(self._reactor, self._surroundings.address, made.ports, run)
+
+    def _prober(self, running: Running, properties: ContainerProperties, place: Place) -> Prober | None:
+        health = properties.health
+        # Commands are run by the engine, which tells by an event.
+        if health is None or isinstance(health.check, CommandCheck):
+            return None
+        return Prober(self._reactor, look_of(health.check, place), health, running.condemn)
+
+    def _new(self, oid: Oid, run: str, properties: ContainerProperties) -> Running:
+        new = Running(self._reactor, self._engine, oid, run, self._ended)
+        new.grace, new.stop_signal = properties.stop.grace, properties.stop.signal
+        return new
+
+    # Ending
+
+    def _retire(self, oid: Oid) -> None:
+        """End what serves of a worker, and count on it no more."""
+        running = self._running.pop(oid, None)
+        if running is not None:
+            self._notes.cross_out(oid)
+            self._endings.begin(oid, self._over(running, running.stop))
+
+    async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        """End a container, however long its engine is away, and give back what it had of the machine."""
+        while True:
+            try:
+                await end()
+            except EngineAway:
+                if not self._closing:
+                    continue
+                # It is found by its label next time.
+            break
+        if running.container is not None:
+            self._by_container.pop(running.container, None)
+        self._ports.release_all(running.run + "/")
+
+    def _ended(self, running: Running, reason: str) -> None:
+        """Take note that a container has ended, whatever was wanted of it."""
+        if self._running.get(running.oid) is not running:
+            return
+        del self._running[running.oid]
+        self._notes.cross_out(running.oid)
+        served = running.phase is Phase.SERVING
+        self._endings.begin(running.oid, self._over(running, running.discard))
+        if served:
+            self._lost(running.oid, reason)
+
+    # What the engine tells
+
+    def _told(self, event: Mapping[str, Any]) -> None:
+        running = self._by_container.get(str(event.get("id") or event.get("Actor", {}).get("ID")))
+        if running is not None:
+            running.told(str(event.get("Action") or event.get("status")))
+
+    def _look_at_all(self) -> None:
+        ensureDeferred(self._look()).addErrback(lambda failure: log.failure("containers were not seen", failure))
+
+    async def _look(self) -> None:
+        """Hold what is believed against what the engine says."""
+        try:
+            listed = {each["Id"]: each for each in await self._list()}
+        except EngineProblem:
+            return  # It went away once more, and is asked again when it is back.
+        for container, running in list(self._by_container.items()):
+            state = str(listed.get(container, {}).get("State", "gone"))
+            if state == "paused" and not running.paused:
+                running.told("pause")
+            elif state == "running" and running.paused:
+                running.told("unpause")
+            elif state not in ("paused", "running", "created"):
+                running.find_out()
+
+    async def _list(self, *more: str) -> list[dict[str, Any]]:
+        labels = [f"{drafts.OWNER}={self._owner}", *more]
+        found: list[dict[str, Any]] = await self._engine.call(
+            lambda client: client.containers(all=True, filters={"label": labels})
+        )
+        return found
+
+    # Adopting
+
+    async def _adopt(self, note: Note, there: Mapping[str, Any] | None) -> bool:
+        """Go on with a worker of a former agent; returns whether it still runs."""
+        spec = WorkerSpec(oid=note.oid, digest=note.digest, config=note.config)
+        reason: str | None = "was removed by somebody else"
+        try:
+            config, properties = read_config(spec, ContainerProperties)
+            if there is not None:
+                reason = await how_it_ended(self._engine, note.container)
+        except (WorkerFailed, EngineProblem) as problem:
+            reason = str(problem)
+        if there is None or reason is not None:
+            self._notes.cross_out(note.oid)
+            if there is not None:
+                await self._discard_unknown(note.container)
+            self._reactor.callLater(0, self._lost, note.oid, f"{reason}; that was while no agent was here")
+            return False
+        running = self._new(note.oid, note.run, properties)
+        running.container = note.container
+        running.paused = there.get("State") == "paused"
+        for name, port in note.ports.items():
+            self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
+        values = drafts.values_of(note.oid, config, self._home(note.oid), self._surroundings.address, note.ports)
+        place = self._place(running, drafts.Draft(values, note.ports, note.run, self._owner))
+        running.prober = lambda: self._prober(running, properties, place)
+        self._slots_of[note.oid] = note.slot
+        self._running[note.oid] = running
+        self._by_container[note.container] = running
+        running.serve(note)
+        return True
+
+    async def _discard_unknown(self, container: str) -> None:
+        try:
+            await self._engine.call(lambda client: client.remove_container(container, v=True, force=True))
+        except Missing:
+            pass
+
+    # Looking
+
+    def _note(self, oid: Oid) -> Note:
+        running = self._running.get(oid)
+        if running is None or running.note is None:
+            raise WorkerFailed(NOT_RUNNING)
+        return running.note
+
+    def _home(self, oid: Oid) -> Path:
+        return self._surroundings.directory / "workers" / oid.hex
+
+    def _homes(self) -> list[Path]:
+        try:
+            return list((self._surroundings.directory / "workers").iterdir())
+        except FileNotFoundError:
+            return []
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock()
+            self._lock = None
+
+
+async def _outlast(work: Deferred[Any]) -> None:
+    await shielded(work)
+
+
+def _owner(file: Path) -> str:
+    """Return what our containers are marked with: an identity of this driver's directory."""
+    try:
+        return str(UUID(file.read_text().strip()))
+    except (OSError, ValueError):
+        made = str(uuid4())
+        write_whole(file, made.encode(), durable=True)
+        return made

@@ -1,0 +1,70 @@
+"""Looking into a container and working in it: figures, and commands that are run inside."""
+
+import select
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.drivers.container.engine import Engine
+from controlplane.errors import WorkerFailed
+from controlplane.records.profiles import Execute, Executed
+from controlplane.records.types import NANOSECONDS, Seconds, to_wire
+
+OUTPUT_MAX = 65_536
+FRAME = struct.Struct(">4xL")
+TOO_LONG = "the command did not end within {:g} s, and runs on"
+
+
+async def figures(engine: Engine, container: str) -> dict[str, Any]:
+    """Return what a container uses."""
+    found = await engine.call(lambda client: client.stats(container, stream=False, one_shot=True))
+    cpu, memory = found.get("cpu_stats", {}), found.get("memory_stats", {})
+    return {
+        "cpu_seconds": cpu.get("cpu_usage", {}).get("total_usage", 0) / NANOSECONDS,
+        "memory": memory.get("usage", 0),
+        "threads": found.get("pids_stats", {}).get("current", 0),
+    }
+
+
+async def execute(engine: Engine, container: str | None, order: Execute) -> dict[str, Any]:
+    """Run a command inside a container and return what came of it; raises `WorkerFailed` when it takes too long.
+
+    An engine cannot end what it was told to run; a command that takes too long runs on.
+    """
+
+    def work(client: Any) -> Executed:
+        made = client.exec_create(container, list(order.command), user=order.user or "")
+        kept, length = b"", 0
+        for chunk in _output(client.exec_start(made["Id"], socket=True), order.timeout):
+            kept, length = (kept + chunk)[-OUTPUT_MAX:], length + len(chunk)
+        code = client.exec_inspect(made["Id"])["ExitCode"]
+        return Executed(code=int(code or 0), output=kept.decode(errors="replace"), length=length)
+
+    answer: dict[str, Any] = to_wire(await engine.call(work))
+    return answer
+
+
+def _output(connection: Any, within: Seconds) -> Iterator[bytes]:
+    """Yield what comes over the connection of a command, which the SDK itself would wait for without end.
+
+    It comes in frames: a byte for the stream, three of nothing, four for the length, and the rest.
+    """
+    end = time.monotonic() + within
+    raw, buffer = getattr(connection, "_sock", connection), b""
+    try:
+        while True:
+            if not select.select([raw], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise WorkerFailed(TOO_LONG.format(within))
+            data = raw.recv(OUTPUT_MAX)
+            if not data:
+                return
+            buffer += data
+            while len(buffer) >= FRAME.size:
+                (length,) = FRAME.unpack_from(buffer)
+                if len(buffer) < FRAME.size + length:
+                    break
+                yield buffer[FRAME.size : FRAME.size + length]
+                buffer = buffer[FRAME.size + length :]
+    finally:
+        connection.close()
