@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from controlplane.core.placement import Candidate, occupies
@@ -13,6 +14,8 @@ from controlplane.records.workers import Want, Worker, WorkerStatus
 NOW = 1_700_000_000_000_000_000
 CLUSTER = UUID(int=1 << 64)
 GRACE_S = 10.0
+EXAMPLES = settings().max_examples
+"""As many as the profile says; what is looked into more closely takes a multiple."""
 
 
 def uid(kind: int, number: int) -> UUID:

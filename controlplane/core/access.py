@@ -5,8 +5,8 @@ permissions that are generated from this table (`permissions`). What depends on 
 `IF_GRANTED` here: the router lets it pass, and the pipeline decides by `grants`.
 """
 
+import enum
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from typing import Literal, NamedTuple
 
 from controlplane.core.edge_rights import EDGE_PREFIX, EDGE_ROLE
@@ -58,12 +58,13 @@ RESERVED = ("controlplane.agent.", "controlplane.join.", "controlplane.master.")
 """Prefixes in which users have nothing to look for, although they lie within what they may subscribe to."""
 
 
-class Decision(Enum):
+class Decision(enum.Enum):
     """What the table says."""
 
-    DENIED = "no"
-    ALLOWED = "yes"
-    IF_GRANTED = "on clusters that are granted or owned"
+    DENIED = enum.auto()
+    ALLOWED = enum.auto()
+    IF_GRANTED = enum.auto()
+    """On clusters that are granted or owned."""
 
 
 class Needs(NamedTuple):

@@ -30,18 +30,18 @@ def cluster_status(run: bool, ready: Instant | None, counts: Mapping[str, int], 
     running = counts.get("RUNNING", 0)
     if running >= desired:
         return ClusterStatus.RUNNING
-    failed = counts.get("ERROR", 0)
+    failed, starting = counts.get("ERROR", 0), counts.get("STARTING", 0)
     coming = counts.get(NEW, 0) + max(0, desired - sum(counts.get(state, 0) for state in WANTED))
-    hurt = failed + sum(counts.get(state, 0) for state in ("PENDING", "STARTING", "UNREACHABLE"))
+    hurt = failed + starting + sum(counts.get(state, 0) for state in ("PENDING", "UNREACHABLE"))
     if ready is None:
-        if coming or counts.get("STARTING", 0):
+        if coming or starting:
             return ClusterStatus.STARTING
         if running:
             return ClusterStatus.DEGRADED
         return ClusterStatus.ERROR if failed else ClusterStatus.STARTING
     if not hurt:
         return ClusterStatus.RUNNING
-    if failed and not running and not coming and not counts.get("STARTING", 0):
+    if failed and not running and not coming and not starting:
         return ClusterStatus.ERROR
     return ClusterStatus.DEGRADED
 

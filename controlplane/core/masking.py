@@ -43,7 +43,7 @@ def masked(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [masked(part, depth + 1) for part in value] if depth < DEPTH_MAX else MASK
     if isinstance(value, str):
-        text = IN_URL.sub(MASK, value) if "://" in value else value
+        text = IN_URL.sub(MASK, value)
         return text if len(text) <= TEXT_LENGTH_MAX else text[:TEXT_LENGTH_MAX] + "..."
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return f"an integer of {value.bit_length()} bits"  # No serializer carries it.

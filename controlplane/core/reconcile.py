@@ -20,25 +20,28 @@ HEALTHY_AFTER_S = 30.0
 class Desired(enum.Enum):
     """What the assignment says of a worker."""
 
-    RUNNING = "running"
-    ABSENT = "absent"
+    RUNNING = enum.auto()
+    ABSENT = enum.auto()
 
 
 class Seen(enum.Enum):
     """How a worker is found on the node."""
 
-    ABSENT = "absent"
-    CURRENT = "running as wanted"
-    STALE = "running with another configuration"
+    ABSENT = enum.auto()
+    CURRENT = enum.auto()
+    """Running as wanted."""
+
+    STALE = enum.auto()
+    """Running with another configuration."""
 
 
 class Act(enum.Enum):
     """What is done about a worker."""
 
-    NOTHING = "nothing"
-    START = "start"
-    REPLACE = "replace"
-    STOP = "stop"
+    NOTHING = enum.auto()
+    START = enum.auto()
+    REPLACE = enum.auto()
+    STOP = enum.auto()
 
 
 RULES: Mapping[tuple[Desired, Seen], Act] = {

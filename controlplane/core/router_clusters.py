@@ -20,7 +20,6 @@ SOCKET_OID_DIGITS = 12
 RENEWALS = ".renewals"
 """Behind the index of a router in the links of a frontend: how often it was renewed, which makes the digest another."""
 
-
 TUNNEL = ".tunnel"
 """Behind the index of a router in the links of a frontend on another machine: the router and its node, with a slash
 between. The socket under the index alone is then where the tunnel to it begins."""
@@ -83,7 +82,7 @@ def proxy_config(
 
 def digest_of(config: Mapping[str, Any]) -> str:
     """Return the identity of a configuration: the same for the same content, whatever the order of keys."""
-    encoded = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    encoded = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.blake2b(encoded.encode("ascii"), digest_size=DIGEST_BYTES).hexdigest()
 
 

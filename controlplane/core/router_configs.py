@@ -26,15 +26,13 @@ TransportType = Literal["websocket", "universal"]
 DEFAULT_TRANSPORT_TYPE: TransportType = "websocket"
 DEFAULT_SERIALIZERS = ("cbor", "msgpack", "json")
 DEFAULT_PATH = "ws"
+"""Where the WebSocket of a default universal transport is; at '/' there can be none."""
+
 DEFAULT_REALM_OPTIONS = {"event_dispatching_chunk_size": 1_000_000}
 """Events leave for all subscribers at once. When Crossbar.io sends them in parts, as it does to more than a hundred,
 the later parts name the wrong subscription where several match a topic, and it is subscribers who are thrown out."""
 
-"""Where the WebSocket of a default universal transport is; at '/' there can be none."""
-
 TRANSPORT = "$.transport"
-
-
 SESSION_KEEPERS = frozenset({"dynamic", "caller", "publisher", "webhook"})
 
 

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config, socket_path
+from controlplane.core.router_clusters import (
+    assign_homes,
+    digest_of,
+    proxy_config,
+    router_config,
+    socket_path,
+    tunnel_path,
+)
 
 CLUSTER = UUID("7e0a6b4c-0000-4000-8000-000000000001")
 WORKER = UUID("0123456789ab4cde8f00112233445566")
@@ -34,6 +41,11 @@ def test_a_new_realm_goes_to_the_router_with_the_fewest():
 def test_new_realms_fill_up_what_has_fewer():
     homes = assign_homes(list("abcdefg"), 2, {"a": 0, "b": 0, "c": 0})
     assert homes == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 1, "f": 1, "g": 0}
+
+
+def test_a_realm_that_was_nowhere_is_new():
+    assert assign_homes(["a", "b"], 2, {"a": -1}) == {"a": 0, "b": 1}
+    assert assign_homes(["a", "b"], 2, {"a": 2}) == {"a": 0, "b": 1}
 
 
 def test_of_several_routers_with_the_fewest_the_first_is_taken():
@@ -169,11 +181,24 @@ def test_a_frontend_is_told_which_of_its_sockets_are_tunnels():
     assert "tunnels" not in proxy_config(CLUSTER, EFFECTIVE, HOMES, {"0": "a", "1": "b"})
 
 
+def test_a_frontend_that_was_renewed_has_another_configuration():
+    plain = proxy_config(CLUSTER, EFFECTIVE, HOMES, {"0": "a", "1": "b"})
+    renewed = proxy_config(CLUSTER, EFFECTIVE, HOMES, {"0": "a", "1": "b", "1.renewals": "2"})
+    assert renewed == {**plain, "renewals": {"1.renewals": "2"}}
+    assert "renewals" not in plain
+
+
 # Sockets.
 
 
 def test_a_socket_is_named_after_its_worker():
     assert socket_path("/run/controlplane", WORKER) == "/run/controlplane/0123456789ab.sock"
+
+
+def test_the_beginning_of_a_tunnel_is_named_after_the_worker_at_its_end():
+    assert tunnel_path("/run/controlplane", WORKER) == "/run/controlplane/0123456789ab.tunnel"
+    with pytest.raises(ValueError, match="so long"):
+        tunnel_path("/" + "x" * 100, WORKER)
 
 
 def test_a_socket_path_fits_where_linux_keeps_it():

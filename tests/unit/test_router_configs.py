@@ -20,6 +20,8 @@ from controlplane.core.router_configs import (
 )
 from controlplane.errors import Problem
 
+EXAMPLES = settings().max_examples
+
 KEY = "0123456789abcdef" * 4
 ANYTHING = {"uri": "", "match": "prefix", "allow": {"call": True}}
 REALM = {
@@ -1084,7 +1086,7 @@ def test_the_example_that_is_spoiled_is_good():
     assert check_config(FULL) == []
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * EXAMPLES)
 @given(config=st.one_of(VALUES, spoiled()))
 def test_no_value_makes_it_raise_and_every_answer_can_be_sent(config):
     for problem in check_config(config):
@@ -1095,7 +1097,7 @@ def test_no_value_makes_it_raise_and_every_answer_can_be_sent(config):
         (problem.path + problem.message).encode()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * EXAMPLES)
 @given(config=spoiled())
 def test_checking_changes_nothing(config):
     before = repr(config)

@@ -1,6 +1,6 @@
 import pytest
 
-from controlplane.core.edge_rights import edge_authid, edge_may
+from controlplane.core.edge_rights import AUTHORIZE, EDGE_ROLE, edge_authid, edge_may
 from controlplane.core.paired_names import name_of_node
 from controlplane.records.nodes import Node
 from controlplane.records.types import Oid
@@ -35,6 +35,11 @@ def node(authid):
 )
 def test_a_node_offers_its_own_procedures_and_no_others(uri, action, match, allowed):
     assert edge_may("edge1", uri, action, match) is allowed
+
+
+def test_what_the_router_is_configured_to_call_a_node_and_to_ask():
+    """Both stand in `crossbar-config/master.json` of installations that are there already."""
+    assert (EDGE_ROLE, AUTHORIZE) == ("node", "controlplane.master.authorize")
 
 
 def test_a_node_goes_by_its_name_unless_that_could_be_anothers():

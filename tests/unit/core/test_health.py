@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.health import WANTED, cluster_reason, cluster_status
+from controlplane.core.health import WANTED, cluster_reason, cluster_status, state_of
 from controlplane.records.clusters import ClusterStatus
+from controlplane.records.workers import WorkerStatus
+from tests.strategies import uid, worker
 
 S = ClusterStatus
 
@@ -18,7 +20,15 @@ S = ClusterStatus
         (True, None, {}, 3, S.STARTING),
         (True, None, {"NEW": 2, "RUNNING": 1}, 3, S.STARTING),
         (True, None, {"ERROR": 1, "NEW": 2}, 3, S.STARTING),
+        (True, None, {"STARTING": 1, "RUNNING": 2}, 3, S.STARTING),
+        (True, None, {"STARTING": 1, "ERROR": 2}, 3, S.STARTING),
+        (True, None, {"RUNNING": 1, "ERROR": 1}, 3, S.STARTING),
+        (True, None, {"NEW": 1, "ERROR": 1}, 3, S.STARTING),
         (True, None, {"PENDING": 3}, 3, S.STARTING),
+        (True, None, {"UNREACHABLE": 3}, 3, S.STARTING),
+        (True, None, {"RUNNING": 1, "UNREACHABLE": 2}, 3, S.DEGRADED),
+        (True, None, {"RUNNING": 1, "ERROR": 2}, 3, S.DEGRADED),
+        (True, None, {"ERROR": 2, "UNREACHABLE": 1}, 3, S.ERROR),
         (True, None, {"RUNNING": 2, "PENDING": 1}, 3, S.DEGRADED),
         (True, None, {"ERROR": 3}, 3, S.ERROR),
         (True, None, {"ERROR": 2, "PENDING": 1}, 3, S.ERROR),
@@ -31,6 +41,12 @@ S = ClusterStatus
         (True, 1, {"UNREACHABLE": 3}, 3, S.DEGRADED),
         (True, 1, {"ERROR": 3}, 3, S.ERROR),
         (True, 1, {"ERROR": 2, "STARTING": 1}, 3, S.DEGRADED),
+        (True, 1, {"ERROR": 2, "NEW": 1}, 3, S.DEGRADED),
+        (True, 1, {"ERROR": 2}, 3, S.DEGRADED),
+        (True, 1, {"ERROR": 2, "RUNNING": 1}, 3, S.DEGRADED),
+        (True, 1, {"ERROR": 2, "PENDING": 1}, 3, S.ERROR),
+        (True, 1, {"RUNNING": 2, "PENDING": 1}, 3, S.DEGRADED),
+        (True, 1, {"ERROR": 1, "STOPPED": 2}, 1, S.ERROR),
     ],
 )
 def test_status(run, ready, counts, desired, status):
@@ -62,3 +78,23 @@ def test_reasons():
     assert cluster_reason({"RUNNING": 1, "ERROR": 1, "PENDING": 2}, 4) == (
         "1 of 4 workers run; 1 failed, 2 without a place"
     )
+    assert cluster_reason({"NEW": 1, "STARTING": 2, "UNREACHABLE": 3}, 6) == (
+        "0 of 6 workers run; 3 unreachable, 2 starting again, 1 starting"
+    )
+    assert cluster_reason({"RUNNING": 1}, 2) == "1 of 2 workers run"
+    assert cluster_reason({}, 1) == "0 of 1 workers run"
+    assert cluster_reason({}, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "fresh", "word"),
+    [
+        (WorkerStatus.STARTING, True, "NEW"),
+        (WorkerStatus.STARTING, False, "STARTING"),
+        (WorkerStatus.PENDING, True, "PENDING"),
+        (WorkerStatus.RUNNING, False, "RUNNING"),
+        (WorkerStatus.STOPPED, False, "STOPPED"),
+    ],
+)
+def test_a_worker_that_never_ran_in_its_place_is_counted_apart_from_one_that_starts_again(status, fresh, word):
+    assert state_of(worker(1, None, 0, uid(2, 1), status, fresh=fresh)) == word

@@ -1,9 +1,19 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.placement import Candidate, Placement, Site, is_lost, obstacle_to_tunnels
-from tests.strategies import NOW, members, node, uid
+from controlplane.core.placement import (
+    Candidate,
+    Placement,
+    Site,
+    is_lost,
+    obstacle_to_tunnels,
+    occupies,
+    over_limits,
+)
+from controlplane.records.workers import Want, WorkerStatus
+from tests.strategies import NOW, members, node, uid, worker
 
 
 def candidates(where):
@@ -113,3 +123,120 @@ def test_whatever_happens_between_every_choice_is_the_best_by_the_rule(where, de
                 assert (placement.take(chosen) is None) is any(c.node.oid == chosen for c in able)
             elif deed == "hold":
                 placement.hold(chosen)
+
+
+# One by one, by example
+
+
+def counted(placement):
+    return {oid: (c.of_cluster, c.in_all) for oid, c in placement.candidates.items()}
+
+
+def one_node(hardlimit=None, **fields):
+    return Placement(candidates([(node(1, **fields), None, hardlimit)]), "router")
+
+
+NODE = uid(2, 1)
+
+
+def test_a_worker_counts_in_its_cluster_and_in_all():
+    placement = one_node()
+    placement.place()
+    assert counted(placement) == {NODE: (1, 1)}
+    assert placement.take(NODE) is None
+    assert counted(placement) == {NODE: (2, 2)}
+    assert placement.hold(NODE) is True
+    assert counted(placement) == {NODE: (3, 3)}
+    placement.release(NODE)
+    assert counted(placement) == {NODE: (2, 2)}
+
+
+def test_a_node_that_cannot_take_a_worker_says_why_and_counts_nothing():
+    placement = one_node(hardlimit=0)
+    assert placement.take(NODE) == "hardlimit of 0 reached"
+    assert counted(placement) == {NODE: (0, 0)}
+
+
+def test_a_worker_that_stays_is_counted_whatever_the_limits():
+    placement = one_node(hardlimit=0, online=False)
+    assert placement.hold(NODE) is True
+    assert counted(placement) == {NODE: (1, 1)}
+
+
+def test_a_worker_on_no_member_is_held_by_nobody():
+    placement = one_node()
+    assert placement.hold(uid(2, 99)) is False
+    assert placement.hold(None) is False
+    placement.release(uid(2, 99))
+    assert counted(placement) == {NODE: (0, 0)}
+
+
+def test_a_place_is_bound_to_the_machine_as_long_as_the_site_says():
+    placement = one_node(machine="elsewhere")
+    placement.bind(Site("here", None))
+    assert "another machine" in placement.take(NODE)
+    assert placement.place() is None
+    placement.bind(Site("elsewhere", "anything"))
+    assert placement.take(NODE) is None
+    assert placement.place() is not None
+    placement.bind(Site("here", None))
+    assert placement.place() is None
+    placement.bind(None)
+    assert placement.place() is not None
+
+
+def test_binding_to_the_same_site_again_changes_nothing():
+    placement = one_node(hardlimit=1)
+    placement.bind(Site("here", None))
+    assert placement.place() is not None
+    why_not = placement.why_not()
+    placement.bind(Site("here", None))
+    assert placement.why_not() is why_not
+
+
+def test_a_node_that_filled_up_by_itself_is_passed_over():
+    placement = Placement(candidates([(node(1), None, 2), (node(2), None, None)]), "router")
+    assert placement.place().authid == "node1"
+    placement.hold(uid(2, 1))
+    assert [placement.place().authid for _ in range(3)] == ["node2"] * 3
+
+
+@pytest.mark.parametrize("change", ["take", "hold", "release", "place"])
+def test_why_there_is_no_place_is_told_anew_when_something_changed(change):
+    where = [(node(1), None, 2), (node(2, online=False), None, None)]
+    placement = Placement(candidates(where), "router")
+    placement.place()
+    assert placement.why_not() == "no place: node1: has room; node2: offline"
+    if change == "release":
+        placement.take(NODE)
+        assert placement.why_not() == "no place: node1: hardlimit of 2 reached; node2: offline"
+        placement.release(NODE)
+        assert placement.why_not() == "no place: node1: has room; node2: offline"
+    else:
+        assert (placement.place() if change == "place" else getattr(placement, change)(NODE)) != "no"
+        assert placement.why_not() == "no place: node1: hardlimit of 2 reached; node2: offline"
+
+
+def test_eight_refusals_are_shown_and_how_many_more_there_are():
+    def why_not(count):
+        where = [(node(n, online=False), None, None) for n in range(1, count + 1)]
+        return Placement(candidates(where), "router").why_not()
+
+    assert why_not(8) == "no place: " + "; ".join(f"node{n}: offline" for n in range(1, 9))
+    assert why_not(9) == why_not(8) + "; and 1 more nodes"
+    assert why_not(10).startswith("no place: node1: offline; node10: offline; node2: offline; ")
+    assert why_not(10).endswith("node7: offline; and 2 more nodes")
+
+
+def test_who_occupies_a_node():
+    for status in WorkerStatus:
+        expected = status is not WorkerStatus.STOPPED
+        for want in Want:
+            assert occupies(worker(1, None, 0, NODE, status, want=want)) is expected
+            assert occupies(worker(1, None, 0, None, status, want=want)) is False
+
+
+def test_a_node_is_over_its_limit_with_one_worker_more_than_that():
+    crowded = [Candidate(node(n), None, hard, of_cluster=2) for n, hard in enumerate((None, 1, 2, 3), 1)]
+    assert over_limits(crowded) == [crowded[1]]
+    assert over_limits([]) == []

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import WAITS_FOR_ROUTER, Plan, Situation, plan_cluster
 from controlplane.records.workers import Want, WorkerStatus
-from tests.strategies import NOW, group, node, situation, situations, uid, worker
+from tests.strategies import EXAMPLES, NOW, group, node, situation, situations, uid, worker
 
 RUNNING = WorkerStatus.RUNNING
 SECOND = 1_000_000_000
@@ -66,7 +66,7 @@ def placed(plan: Plan):
     return {w.oid: w.node_oid for w in [*plan.added, *(new for _, new in plan.changed)] if w.want is Want.RUN}
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(situations())
 def test_obeying_plans_settles_from_any_situation(begin):
     end = settled(begin)
@@ -87,7 +87,7 @@ def test_obeying_plans_settles_from_any_situation(begin):
             assert all(w.status is WorkerStatus.STOPPED or w.node_oid in silent for w in kept)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(situations())
 def test_nobody_is_ever_placed_beyond_a_limit_or_on_a_node_that_cannot(begin):
     plan = plan_cluster(refreshed(begin, begin.workers))
@@ -109,7 +109,7 @@ def test_nobody_is_ever_placed_beyond_a_limit_or_on_a_node_that_cannot(begin):
         assert candidate.node.facts.capacity is None or len(here) <= candidate.node.facts.capacity
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(situations())
 def test_nothing_moves_without_a_cause(begin):
     plan = plan_cluster(refreshed(begin, begin.workers))
@@ -123,7 +123,7 @@ def test_nothing_moves_without_a_cause(begin):
             assert lost or was.node_oid not in members or was.node_oid in over or unlinked
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * EXAMPLES)
 @given(situations())
 def test_workers_spread_as_evenly_as_limits_allow(begin):
     if not begin.cluster.run:

@@ -1,0 +1,25 @@
+"""Which tests have to find the mutants of which module: those that are its specification, and no others."""
+
+from tests.mutation.trial import ROOT
+
+CORE = ROOT / "controlplane" / "core"
+_CONFIGS = ("tests/unit/core/test_router_problems.py", "tests/unit/test_router_configs.py")
+_TESTS = {
+    "planning": ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py"),
+    "paired_names": ("tests/unit/core/test_edge_rights.py",),
+    "router_clusters": ("tests/unit/test_router_clusters.py",),
+    "router_configs": _CONFIGS,
+    "router_listening": _CONFIGS,
+    "router_logins": _CONFIGS,
+    "router_rights": _CONFIGS,
+    "router_schema": _CONFIGS,
+    "router_shapes": ("tests/unit/core/test_router_shapes.py", *_CONFIGS),
+}
+
+MODULES = sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init__")
+
+
+def killers_of(module: str) -> tuple[str, ...]:
+    """Return the test files of a module of core, the quick ones first."""
+    own = f"tests/unit/core/test_{module}.py"
+    return _TESTS.get(module) or ((own,) if (ROOT / own).exists() else ())
