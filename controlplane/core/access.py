@@ -142,7 +142,8 @@ def permissions(role: str, procedures: Mapping[str, Needs]) -> list[Permission]:
             continue
         called = [uri for uri, actions in decided.items() if "call" in actions]
         for uri, actions in decided.items():
-            if "call" in actions or (actions and uri.startswith(tuple(called))):
+            # What cannot be called is told as well where an entry for a callable name would be taken for its beginning.
+            if actions and uri.startswith(tuple(called)):
                 found.append(Permission(uri, "exact", actions))
     return sorted(found, key=lambda permission: permission.uri)
 

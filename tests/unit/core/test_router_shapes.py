@@ -285,3 +285,4 @@ def test_a_variant_may_be_told_by_another_key():
     shape = Variants({"one": anything, "two": anything}, key="kind")
     assert said(shape, {"kind": "one"}) == []
     assert said(shape, {"type": "one"}) == [("$.kind", "is missing; it must be 'one' or 'two'")]
+    assert said(shape, {"kind": "x"}) == [("$.kind", "must be 'one' or 'two', not 'x'")]

@@ -1,0 +1,133 @@
+"""How far an action has come, worker by worker."""
+
+import msgspec
+import pytest
+
+from controlplane.core.acting import FAILURES_MAX, Progress, progress
+from controlplane.records.actions import Action, ActionKind, Failed, Phase
+from controlplane.records.clusters import Cluster, ClusterType
+from controlplane.records.workers import Want, WorkerStatus
+from tests.strategies import CLUSTER, NOW, uid, worker
+
+SECOND = 1_000_000_000
+NODE, GROUP = uid(2, 1), uid(3, 1)
+SHOP = Cluster(
+    oid=CLUSTER,
+    name="shop",
+    type=ClusterType.GENERIC,
+    created=0,
+    changed=0,
+    revision=3,
+    steady=5.0,
+    grace_period=10.0,
+)
+
+
+def action(kind=ActionKind.CLUSTER_CREATE, **fields):
+    return Action(
+        oid=uid(5, 1),
+        name="create_shop",
+        kind=kind,
+        cluster_oid=CLUSTER,
+        cluster_name="shop",
+        who="admin",
+        timeout=60.0,
+        **{"created": NOW, **fields},
+    )
+
+
+def running(number=1, changed=NOW - 60 * SECOND, **fields):
+    """A worker that has run with the newest configuration for long."""
+    given = {"digest": "d", "seen_digest": "d", "revision": 3, **fields}
+    made = worker(number, GROUP, number, NODE, WorkerStatus.RUNNING, **given)
+    return msgspec.structs.replace(made, created=NOW, changed=changed)
+
+
+def of(*workers, kind=ActionKind.CLUSTER_CREATE, now=NOW, **fields):
+    return progress(action(kind, **fields), SHOP, workers, now)
+
+
+def test_a_worker_that_runs_as_it_shall_is_done():
+    assert of(running()) == Progress((uid(4, 1),), (), 0, (), None)
+
+
+def test_an_action_without_workers_is_over():
+    assert of() == Progress((), (), 0, (), None)
+    assert of().over
+
+
+@pytest.mark.parametrize(
+    "fields", [{"revision": 2}, {"digest": None, "seen_digest": None}, {"seen_digest": "old"}, {"seen_digest": None}]
+)
+def test_a_worker_that_does_not_run_with_the_newest_configuration_is_waited_for(fields):
+    found = of(running(**fields))
+    assert found == Progress((), (), 1, (), None)
+    assert not found.over
+
+
+@pytest.mark.parametrize(
+    "status",
+    [WorkerStatus.STARTING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE, WorkerStatus.STOPPING, WorkerStatus.STOPPED],
+)
+def test_a_worker_that_does_not_run_is_waited_for(status):
+    assert of(msgspec.structs.replace(running(), status=status)) == Progress((), (), 1, (), None)
+
+
+def test_a_worker_has_to_run_for_as_long_as_is_called_steady():
+    since = NOW - 5 * SECOND
+    assert of(running(changed=since + 1)) == Progress((), (), 1, (), NOW + 1)
+    assert of(running(changed=since)) == Progress((uid(4, 1),), (), 0, (), None)
+
+
+def test_a_worker_that_failed_three_times_in_a_row_has_failed():
+    assert FAILURES_MAX == 3
+    failing = msgspec.structs.replace(running(), status=WorkerStatus.ERROR, failures=2, reason="it died")
+    assert of(failing).waiting == 1
+    failing = msgspec.structs.replace(failing, failures=3)
+    found = of(failing)
+    assert found == Progress((), (Failed(worker_oid=uid(4, 1), reason="it died"),), 0, (), None)
+    assert found.over
+
+
+def test_a_worker_that_runs_has_not_failed_however_often_it_did_before():
+    assert of(running(failures=9)).done == (uid(4, 1),)
+
+
+def test_a_worker_without_a_place_is_waited_for_during_the_grace_period():
+    waiting = msgspec.structs.replace(running(), status=WorkerStatus.PENDING, node_oid=None, reason="no place")
+    since = NOW - 10 * SECOND
+    found = of(msgspec.structs.replace(waiting, changed=since + 1))
+    assert found == Progress((), (), 1, (), NOW + 1)
+    found = of(msgspec.structs.replace(waiting, changed=since))
+    assert found == Progress((), (Failed(worker_oid=uid(4, 1), reason="no place"),), 0, (), None)
+
+
+def test_it_is_looked_again_when_the_first_of_several_is_due():
+    waiting = msgspec.structs.replace(running(1), status=WorkerStatus.PENDING, changed=NOW - 7 * SECOND)
+    found = of(waiting, running(2, changed=NOW - 4 * SECOND), running(3, changed=NOW - 1 * SECOND), running(4))
+    assert found == Progress((uid(4, 4),), (), 3, (), NOW + SECOND)
+
+
+def test_a_worker_that_leaves_is_neither_done_nor_failed():
+    leaving = msgspec.structs.replace(running(), want=Want.REMOVE, failures=9)
+    found = of(leaving, running(2))
+    assert found == Progress((uid(4, 2),), (), 0, (uid(4, 1),), None)
+    assert not found.over
+
+
+OF_ALL = [ActionKind.CLUSTER_CREATE, ActionKind.CLUSTER_UPDATE, ActionKind.CLUSTER_DELETE]
+
+
+@pytest.mark.parametrize("kind", ActionKind)
+def test_most_actions_are_about_new_and_named_workers_alone(kind):
+    old, named = (msgspec.structs.replace(running(number), created=NOW - 1) for number in (1, 2))
+    new = running(3)
+    found = of(old, named, new, kind=kind, workers=(named.oid,))
+    about = [uid(4, 1), uid(4, 2), uid(4, 3)] if kind in OF_ALL else [uid(4, 2), uid(4, 3)]
+    assert found == Progress(tuple(about), (), 0, (), None)
+
+
+def test_what_is_rolled_back_is_about_all_workers():
+    old = msgspec.structs.replace(running(1), created=NOW - 1)
+    assert of(old, kind=ActionKind.CLUSTER_RESIZE).done == ()
+    assert of(old, kind=ActionKind.CLUSTER_RESIZE, phase=Phase.ROLL_BACK).done == (uid(4, 1),)

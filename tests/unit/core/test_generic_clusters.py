@@ -1,0 +1,165 @@
+"""Clusters of processes and containers: names, configurations, and how they are changed over in batches."""
+
+import msgspec
+import pytest
+
+from controlplane.core.generic_clusters import plan_generic_cluster, steady_at, worker_config, worker_name
+from controlplane.records.definitions import Spec
+from controlplane.records.workers import Want, WorkerStatus
+from tests.strategies import NOW, group, node, situation, uid, worker
+
+SECOND = 1_000_000_000
+ONE = uid(2, 1)
+WEB = uid(3, 1)
+
+
+def begin(workers=(), scale=3, members=None, digest="new", revision=2, now=NOW, **cluster):
+    made = situation(
+        [group(1, scale)],
+        members or [(node(1), None, None)],
+        workers,
+        digest=lambda _worker, _links: digest,
+        revision=revision,
+        now=now,
+    )
+    given = {"steady": 5.0, **cluster}
+    return msgspec.structs.replace(made.cluster, **given), made
+
+
+def planned(workers=(), **fields):
+    cluster, made = begin(workers, **fields)
+    given = {name: getattr(made, name) for name in type(made).__slots__}
+    return plan_generic_cluster(type(made)(**{**given, "cluster": cluster}))
+
+
+def serving(number, digest="old", revision=1, ran_s=60.0, **fields):
+    """A worker that has run with its configuration for so long."""
+    given = {"digest": digest, "seen_digest": digest, "revision": revision, "fresh": False, **fields}
+    made = worker(number, WEB, number, ONE, WorkerStatus.RUNNING, **given)
+    return msgspec.structs.replace(made, changed=NOW - int(ran_s * SECOND))
+
+
+def told(plan):
+    return [new.index for old, new in plan.changed if old.digest != new.digest]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("naming", "name"),
+    [
+        (None, "demo-7"),
+        ("web-$I", "web-7"),
+        ("web-$3I", "web-007"),
+        ("web-$1I", "web-7"),
+        ("$R", "ABCDEF01"),
+        ("$r", "abcdef01"),
+        ("$4r-$2R", "abcd-AB"),
+        ("$I$I", "77"),
+        ("a$b", "a$b"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_worker_is_called_by_the_pattern_of_its_cluster(naming, name):
+    cluster, _ = begin(naming=naming)
+    one = msgspec.structs.replace(worker(1, WEB, 7), oid=uid(0xABCDEF01, 1))
+    assert one.oid.hex.startswith("abcdef01")
+    assert worker_name(cluster, one) == name
+
+
+def test_a_driver_is_told_the_name_the_place_the_generation_and_the_properties():
+    cluster, _ = begin()
+    spec = Spec(type="process", version="1.0", properties={"command": ["a"]})
+    one = msgspec.structs.replace(worker(1, WEB, 7), generation=4)
+    assert worker_config(cluster, spec, one) == {
+        "name": "demo-7",
+        "index": 7,
+        "generation": 4,
+        "properties": {"command": ["a"]},
+    }
+
+
+def test_a_worker_is_steady_after_so_many_seconds():
+    cluster, _ = begin(steady=2.5)
+    assert steady_at(cluster, msgspec.structs.replace(worker(1, WEB, 0), changed=NOW)) == NOW + 2_500_000_000
+
+
+# Plans
+
+
+def test_workers_are_added_without_a_router():
+    plan = planned(scale=2)
+    assert [(one.workergroup_oid, one.index, one.node_oid) for one in plan.added] == [(WEB, 0, ONE), (WEB, 1, ONE)]
+    assert all((one.digest, one.revision, one.links) == ("new", 2, {}) for one in plan.added)
+    assert all(one.status is WorkerStatus.STARTING for one in plan.added)
+    assert plan.rolled is False
+
+
+def test_workers_need_no_tunnels_between_machines():
+    members = [(node(1, machine="a"), None, 1), (node(2, machine="b"), None, 1)]
+    assert {one.node_oid for one in planned(scale=2, members=members).added} == {ONE, uid(2, 2)}
+
+
+def test_a_worker_without_a_place_is_given_no_configuration():
+    plan = planned(scale=2, members=[(node(1), None, 1)])
+    assert [(one.digest, one.status) for one in plan.added] == [
+        ("new", WorkerStatus.STARTING),
+        (None, WorkerStatus.PENDING),
+    ]
+
+
+@pytest.mark.parametrize(("batch", "first"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (9, [0, 1, 2])])
+def test_so_many_that_serve_are_changed_at_a_time(batch, first):
+    workers = [serving(number) for number in range(3)]
+    plan = planned(workers, batch=batch)
+    assert told(plan) == first
+    assert all((new.digest, new.revision) == ("new", 2) for _, new in plan.changed)
+    assert plan.rolled is False
+
+
+def test_the_next_batch_waits_until_those_before_run_with_it_for_long_enough():
+    waiting = [serving(1), serving(2)]
+    assert told(planned([serving(0, "new", 2, ran_s=5), *waiting])) == [1]
+    assert planned([serving(0, "new", 2, ran_s=5), *waiting]).look_again_after is None
+    plan = planned([serving(0, "new", 2, ran_s=3), *waiting])
+    assert (told(plan), plan.look_again_after) == ([], 2.0)
+    plan = planned([serving(0, "new", 2, seen_digest="old"), *waiting])
+    assert (told(plan), plan.look_again_after) == ([], None)
+    assert told(planned([serving(0, "new", 2, ran_s=3), *waiting], batch=2)) == [1]
+
+
+def test_a_worker_that_just_runs_with_the_old_configuration_delays_nothing():
+    plan = planned([serving(number, ran_s=0) for number in range(3)])
+    assert (told(plan), plan.look_again_after) == ([0], None)
+
+
+@pytest.mark.parametrize("status", [WorkerStatus.ERROR, WorkerStatus.STARTING, WorkerStatus.UNREACHABLE])
+def test_one_that_does_not_serve_is_changed_at_once(status):
+    workers = [serving(0), serving(1), msgspec.structs.replace(serving(2), status=status)]
+    assert told(planned(workers)) == [0, 2]
+
+
+def test_a_revision_that_changes_nothing_of_a_worker_is_noted():
+    workers = [serving(number, "new", 1) for number in range(3)]
+    plan = planned(workers)
+    assert [new for _, new in plan.changed] == [msgspec.structs.replace(one, revision=2) for one in workers]
+    assert plan.rolled is True
+
+
+def test_when_all_run_with_the_newest_for_long_enough_everything_is_done():
+    plan = planned([serving(number, "new", 2) for number in range(3)])
+    assert not plan
+    assert plan.rolled is True
+    assert plan.look_again_after is None
+    plan = planned([*(serving(number, "new", 2) for number in range(2)), serving(2, "new", 2, ran_s=1)])
+    assert not plan
+    assert plan.rolled is False
+    assert plan.look_again_after == 4.0
+
+
+def test_one_that_is_to_stop_is_given_nothing():
+    leaving = worker(0, WEB, 0, ONE, WorkerStatus.STOPPING, want=Want.STOP, digest="old", revision=1)
+    plan = planned([leaving, serving(1, "new", 2), serving(2, "new", 2)])
+    assert not plan
+    assert plan.rolled is False
