@@ -102,7 +102,7 @@ class _GenericPass(Pass):
             elif worker.revision != self.s.cluster.revision:
                 # The revision that it was given is forgotten once all workers have the newest.
                 self._set(oid, revision=self.s.cluster.revision)
-        self.plan.rolled &= all(
+        self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )

@@ -10,6 +10,7 @@ A pass goes in this order:
 The result is the changed workers as they shall be stored, so a pass over its own result changes nothing.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -312,7 +313,7 @@ class Pass:
                     continue
                 unproven.append(oid)
             self._set(oid, digest=target, revision=self.s.cluster.revision, links=wanted[oid])
-        self.plan.rolled &= complete and all(
+        self.plan.rolled = complete and all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )
@@ -386,7 +387,7 @@ def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:
         return []
     taken = {worker.index for worker in stay}
     free = (index for index in range(scale) if index not in taken)
-    return [index for index, _ in zip(free, range(scale - len(stay)), strict=False)]
+    return list(itertools.islice(free, scale - len(stay)))
 
 
 def _by_index(worker: Worker) -> tuple[int, bytes]:

@@ -448,3 +448,83 @@ def test_one_whose_ways_changed_gets_it_at_once():
 def test_one_that_is_to_stop_gets_nothing():
     router, leaving = running(1, None, 0, ONE, **NEW), worker(2, WEB, 0, ONE, STOPPING, want=Want.STOP, digest="d")
     assert roll([router, leaving]) == ([], False)
+
+
+# What a pass must not do
+
+
+def test_one_that_leaves_hides_none_behind_it():
+    leaving = worker(5, WEB, 0, ONE, STOPPING, want=Want.REMOVE)
+    assert not planned([group(1, 1)], [here()], [leaving, running(1, None, 0, ONE), running(2, WEB, 0, ONE)])
+
+
+def test_routers_come_first_however_old_a_group_is():
+    groups = [changed(group(1, 1), created=0)]
+    assert [made.workergroup_oid for made in planned(groups, [here()]).added] == [None, WEB]
+
+
+def test_no_more_are_added_than_are_missing_whatever_indexes_the_others_have():
+    workers = [running(1, None, 0, ONE), running(2, WEB, 5, ONE)]
+    assert [made.index for made in planned([group(1, 2)], [here()], workers).added] == [0]
+
+
+def test_a_worker_that_loses_its_place_runs_nothing_any_more():
+    router, frontend = running(1, None, 0, ONE), running(2, WEB, 0, TWO, **USED)
+    plan = planned([group(1, 1)], [(node(1), None, 1)], [router, frontend])
+    assert becomes(plan, frontend) == changed(
+        frontend,
+        node_oid=None,
+        status=PENDING,
+        digest=None,
+        links={},
+        reason="no place: node1: hardlimit of 1 reached",
+        **CLEARED,
+    )
+
+
+def test_a_frontend_gives_its_place_back_when_its_router_is_without_one():
+    """The router is bound to the machine of the frontend, whose node is lost; the frontend to nothing."""
+    router, frontend = worker(1, None, 0), running(2, WEB, 0, TWO)
+    lost = silent(2, 60)
+    lost = (changed(lost[0], facts=changed(lost[0].facts, machine="b")), None, None)
+    begin = situation([group(1, 1)], [here(1, machine="a"), lost], [router, frontend])
+    plan = plan_cluster(begin)
+    new = becomes(plan, frontend)
+    assert (new.node_oid, new.status, new.digest) == (None, PENDING, None)
+    assert new.reason == WAITS_FOR_ROUTER == "waits for the router workers of its cluster to get a place"
+    assert {oid: one.of_cluster for oid, one in begin.candidates.items()} == {ONE: 0, TWO: 0}
+    # Now nothing binds the router.
+    plan = planned([group(1, 1)], [here(1, machine="a"), lost], [becomes(plan, router), new])
+    assert {one.node_oid for _, one in plan.changed} == {ONE}
+
+
+def test_a_stopped_worker_starts_on_the_machine_of_the_others_alone():
+    router, frontend = running(1, None, 0, ONE), resting(2, WEB, 0, TWO)
+    plan = planned([group(1, 1)], [here(1, machine="a"), here(2, machine="b")], [router, frontend])
+    assert becomes(plan, frontend).node_oid == ONE
+    assert becomes(plan, frontend).reason.startswith("its former node: is another machine")
+
+
+def test_a_node_without_stunnel_binds_the_others_to_its_machine():
+    router, frontend = running(1, None, 0, ONE), worker(2, WEB, 0)
+    members = [(node(1, machine="a"), None, 1), here(2, machine="b", stunnel="5.68")]
+    assert becomes(planned([group(1, 1)], members, [router, frontend]), frontend).reason == (
+        "no place: node1: hardlimit of 1 reached; node2: is another machine than the cluster's other workers, "
+        "and stunnel is not installed on node node1"
+    )
+
+
+def test_a_machine_that_nobody_knows_is_another_one():
+    router, frontend = running(1, None, 0, ONE), running(2, WEB, 0, TWO)
+    unknown = changed(node(1), facts=None)
+    plan = planned([group(1, 1)], [(unknown, None, None), here(2)], [router, frontend])
+    assert becomes(plan, frontend).links == {
+        "0": f"{TWO}/{router.oid}.tunnel",
+        "0.tunnel": f"{router.oid}/{ONE}",
+    }
+
+
+def test_a_router_that_still_stops_keeps_no_frontend_from_its_configuration():
+    router = worker(1, None, 0, ONE, STOPPING, want=Want.STOP, digest="d")
+    frontend = running(2, WEB, 0, ONE, digest="old", links={"0": "elsewhere"})
+    assert becomes(planned([group(1, 1)], [here()], [router, frontend]), frontend).digest == "d"
