@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tests.mutation.killers import CORE, MODULES, killers_of
+from tests.mutation.killers import ALL, CORE, MODULES, killers_of
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.survivors import UNEXPLAINED, Survivor, read_list, survivor_of, write_list
 from tests.mutation.trial import Outcome, Trial
@@ -51,6 +51,8 @@ def main() -> int:
                 print(f"  {module}.py:{mutant.line} {mutant.where}\n    - {mutant.minus}\n    + {mutant.plus}")
         if options.write and options.limit is None:
             write_list((survivor for _, survivor in count.survivors), [module])
+    if not options.module and ALL != MODULES:
+        print(f"without tests of their own, so not tried: {', '.join(sorted(set(ALL) - set(MODULES)))}")
     total = Count(
         "all", sum(c.mutants for c in counts), [s for c in counts for s in c.survivors], sum(c.took_s for c in counts)
     )

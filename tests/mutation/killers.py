@@ -16,10 +16,13 @@ _TESTS = {
     "router_shapes": ("tests/unit/core/test_router_shapes.py", *_CONFIGS),
 }
 
-MODULES = sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init__")
-
 
 def killers_of(module: str) -> tuple[str, ...]:
     """Return the test files of a module of core, the quick ones first."""
     own = f"tests/unit/core/test_{module}.py"
     return _TESTS.get(module) or ((own,) if (ROOT / own).exists() else ())
+
+
+ALL = sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init__")
+MODULES = [module for module in ALL if killers_of(module)]
+"""Those that can be tried; what has no tests of its own has nothing to be tried with."""

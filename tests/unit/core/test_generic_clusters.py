@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from controlplane.core.generic_clusters import plan_generic_cluster, steady_at, worker_config, worker_name
+from controlplane.core.generic_clusters import (
+    name_pattern,
+    plan_generic_cluster,
+    steady_at,
+    worker_config,
+    worker_name,
+)
+from controlplane.records.clusters import ClusterType
 from controlplane.records.definitions import Spec
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import NOW, group, node, situation, uid, worker
@@ -22,7 +29,7 @@ def begin(workers=(), scale=3, members=None, digest="new", revision=2, now=NOW, 
         revision=revision,
         now=now,
     )
-    given = {"steady": 5.0, **cluster}
+    given = {"type": ClusterType.GENERIC, "steady": 5.0, **cluster}
     return msgspec.structs.replace(made.cluster, **given), made
 
 
@@ -66,6 +73,31 @@ def test_a_worker_is_called_by_the_pattern_of_its_cluster(naming, name):
     one = msgspec.structs.replace(worker(1, WEB, 7), oid=uid(0xABCDEF01, 1))
     assert one.oid.hex.startswith("abcdef01")
     assert worker_name(cluster, one) == name
+
+
+def test_workers_of_a_router_cluster_are_called_by_their_group_as_well():
+    cluster, _ = begin(type=ClusterType.ROUTER, naming="x$I")
+    one = worker(1, WEB, 7)
+    assert worker_name(cluster, one, "web") == "demo-web-7"
+    assert worker_name(cluster, one) == "demo-router-7"
+
+
+@pytest.mark.parametrize(
+    ("naming", "fits", "does_not_fit"),
+    [
+        ("web-$I", ["web-7", "web-123"], ["web-", "web-x", "xweb-1", "web-1x"]),
+        ("a.b$3I", ["a.b007"], ["aXb007"]),
+        ("$r-$I.x", ["0aF-1.x"], ["g-1.x", "-1.x", "a-1yx"]),
+        ("plain", ["plain"], ["plainer"]),
+    ],
+)
+def test_what_names_look_like(naming, fits, does_not_fit):
+    pattern = name_pattern(begin(naming=naming)[0])
+    assert [name for name in (*fits, *does_not_fit) if pattern.fullmatch(name)] == fits
+
+
+def test_names_without_a_pattern_begin_with_the_name_of_the_cluster():
+    assert name_pattern(begin()[0]) is None
 
 
 def test_a_driver_is_told_the_name_the_place_the_generation_and_the_properties():

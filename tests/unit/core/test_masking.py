@@ -44,6 +44,13 @@ def test_an_object_under_the_name_of_a_secret_is_looked_into():
     assert masked(given) == {"ticket": {"joe": {"ticket": STARS, "role": "staff"}}}
 
 
+@pytest.mark.parametrize("name", ["env", "files"])
+def test_of_an_environment_and_of_files_nothing_but_names_is_kept(name):
+    assert masked({name: {"HOME": "x", "deep": {"a": 1}}}) == {name: {"HOME": STARS, "deep": STARS}}
+    assert masked({name: "text"}) == {name: "text"}
+    assert masked({f"{name}s": {"HOME": "x"}}) == {f"{name}s": {"HOME": "x"}}
+
+
 @pytest.mark.parametrize("name", ["name", "role", "pass", "key", "pubkey", "sea", ""])
 def test_what_stands_under_other_names_is_kept(name):
     for value in ("x", 5, True, None, 1.5):

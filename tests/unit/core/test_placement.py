@@ -240,3 +240,13 @@ def test_a_node_is_over_its_limit_with_one_worker_more_than_that():
     crowded = [Candidate(node(n), None, hard, of_cluster=2) for n, hard in enumerate((None, 1, 2, 3), 1)]
     assert over_limits(crowded) == [crowded[1]]
     assert over_limits([]) == []
+
+
+def test_workers_that_must_not_listen_beyond_loopback_are_kept_from_other_addresses():
+    far = node(1)
+    near = msgspec.structs.replace(far, facts=msgspec.structs.replace(far.facts, address="127.0.0.1"))
+    assert Candidate(far, None, None).refusal("router", None) is None
+    assert Candidate(near, None, None, exposed=True).refusal("router", None) is None
+    assert Candidate(far, None, None, exposed=True).refusal("router", None) == (
+        "listens on 10.0.0.1, beyond loopback, where the cluster's configuration is not admitted"
+    )
