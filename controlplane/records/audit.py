@@ -82,8 +82,8 @@ class ExportedLink(Record, frozen=True, kw_only=True):
     """A link of the chain as it is exported: all that is needed to verify it, in hexadecimal and as it was hashed."""
 
     seq: int
-    previous: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    previous: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+    digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
     body: str
 
 

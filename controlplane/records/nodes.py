@@ -32,10 +32,10 @@ class NodeFacts(Record, frozen=True, kw_only=True):
     machine: Line
     """Identity of the machine and its boot; two agents on one machine say the same."""
 
-    address: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x20\x7f]+$", max_length=256)]
+    address: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x20\x7f]+$(?!\n)", max_length=256)]
     """Where clients reach the workers of this node; loopback unless the operator says otherwise."""
 
-    sockets: Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=256)]
+    sockets: Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f\x7f]*$(?!\n)", max_length=256)]
     """Directory for unix sockets between workers, owner only."""
 
     drivers: Annotated[tuple[Line, ...], msgspec.Meta(max_length=64)]

@@ -23,12 +23,12 @@ Path = Annotated[str, msgspec.Meta(pattern=ABSOLUTE_PATH, max_length=4_096)]
 Command = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=4_096)]
 """A program and its arguments; no shell takes part."""
 
-VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-PortName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
+PortName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x20\x7f]*$", max_length=1_024)]
-Scheme = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]{0,15}$")]
-UserName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)", max_length=1_024)]
+Scheme = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]{0,15}$(?!\n)")]
+UserName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$(?!\n)")]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Period = Annotated[float, msgspec.Meta(ge=0.05, le=3_600)]
 Signal = Literal[
@@ -84,7 +84,7 @@ class CommandCheck(Part, frozen=True, kw_only=True, tag="command", tag_field="ki
 class LogCheck(Part, frozen=True, kw_only=True, tag="log", tag_field="kind"):
     """Good when the worker has written a line with this text in it."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024, pattern=r"^[^\x00\n]*$")]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024, pattern=r"^[^\x00\n]*$(?!\n)")]
     """As it is, no pattern."""
 
 
@@ -233,7 +233,7 @@ class Volume(Part, frozen=True, kw_only=True):
     """A directory or file that a container finds at a place."""
 
     source: Annotated[
-        str, msgspec.Meta(pattern=r"^((/|\{directory\})[^\x00:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$", max_length=4_096)
+        str, msgspec.Meta(pattern=r"^((/|\{directory\})[^\x00:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$(?!\n)", max_length=4_096)
     ]
     """An absolute path on the node, with placeholders, or the name of a volume of the engine."""
 
@@ -250,14 +250,14 @@ class File(Part, frozen=True, kw_only=True):
     text: Annotated[str, msgspec.Meta(max_length=MEBIBYTE)]
     """Its content, with placeholders."""
 
-    mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")] = "0644"
+    mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$(?!\n)")] = "0644"
     """Octal."""
 
 
 class ContainerProperties(Part, frozen=True, kw_only=True):
     """A worker that is a container of an engine that speaks Docker's API."""
 
-    image: Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\s\x00]+$")]
+    image: Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\s\x00]+$(?!\n)")]
     """Name with tag or digest, as the engine knows it."""
 
     pull: Literal["never", "missing", "always"] = "missing"
@@ -278,7 +278,7 @@ class ContainerProperties(Part, frozen=True, kw_only=True):
     cwd: Path | None = None
     """With placeholders; None for the image's own."""
 
-    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$")] | None = None
+    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$(?!\n)")] | None = None
     """Name or number, and group after a colon; None for the image's own."""
 
     ports: Annotated[dict[PortName, ContainerPort], msgspec.Meta(max_length=32)] = msgspec.field(default_factory=dict)
@@ -290,7 +290,7 @@ class ContainerProperties(Part, frozen=True, kw_only=True):
     files: Annotated[dict[Path, File], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=dict)
     """By absolute path inside."""
 
-    network: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=128)] | None = None
+    network: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$(?!\n)", max_length=128)] | None = None
     """`host`, `none`, `bridge`, or the name of a network of the engine; None for the engine's choice."""
 
     limits: Limits = Limits()
@@ -335,7 +335,7 @@ class Execute(Part, frozen=True, kw_only=True):
     command: Command
     """Run inside; no shell takes part."""
 
-    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$")] | None = None
+    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$(?!\n)")] | None = None
     """Who runs it; None for the container's user."""
 
     timeout: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 10.0

@@ -29,14 +29,15 @@ GLOBAL_REALM = "com.crossbario.fabric"
 MANAGEMENT_REALM_OID = UUID("c0a7e1d0-0000-4000-8000-0000000d0de5")
 """Crossbar.io has several management realms, each with an oid; here there is the one."""
 
-NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$"
+NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$(?!\n)"
 """Names of clusters; the rule is that of Crossbar.io's own master."""
 
-LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$(?!\n)"
+"""In Python `$` stands before a line feed at the end as well; in the JSON Schema that is published it does not."""
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Authid = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
-PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 """An Ed25519 public key: 32 bytes in lower-case hexadecimal."""
 
 Label = Annotated[str, msgspec.Meta(max_length=256)]

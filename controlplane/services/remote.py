@@ -25,7 +25,7 @@ LOOK_WITHIN_S = 10.0
 CHANGE_WITHIN_S = 60.0
 """A worker takes seconds to start, and more on a busy machine."""
 
-PART = r"^[A-Za-z0-9_-]{1,128}$"
+PART = r"^[A-Za-z0-9_-]{1,128}$(?!\n)"
 """What may become a part of a name that is called: without a point."""
 
 WorkerId = Annotated[str, msgspec.Meta(pattern=PART)]
