@@ -131,3 +131,12 @@ def test_what_is_rolled_back_is_about_all_workers():
     old = msgspec.structs.replace(running(1), created=NOW - 1)
     assert of(old, kind=ActionKind.CLUSTER_RESIZE).done == ()
     assert of(old, kind=ActionKind.CLUSTER_RESIZE, phase=Phase.ROLL_BACK).done == (uid(4, 1),)
+
+
+def test_everybody_who_is_waited_for_is_counted():
+    fresh = [running(number, changed=NOW) for number in (1, 2)]
+    homeless = [msgspec.structs.replace(running(number), status=WorkerStatus.PENDING, changed=NOW) for number in (3, 4)]
+    behind = [running(number, revision=1) for number in (5, 6)]
+    for two in (fresh, homeless, behind):
+        assert of(*two).waiting == 2
+    assert of(*behind, *fresh).waiting == of(*behind, *homeless).waiting == 4
