@@ -1,14 +1,19 @@
 """Errors on the wire: ours as WAMP carries them, and what others sent or the line did, as classes of ours."""
 
+import re
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import CancelledError
 
-from controlplane.errors import ControlPlaneError, LoginRefused, NoAnswer, Problem, RemoteError
+from controlplane.errors import ControlPlaneError, LoginRefused, NoAnswer, NotAuthorized, Problem, RemoteError
 
 LINE_LOST = ("wamp.close.transport_lost", "the line was lost")
 NOBODY_THERE = frozenset({"wamp.error.no_such_procedure", "wamp.error.canceled", "wamp.error.no_eligible_callee"})
+REFUSED_BY_ROUTER = re.compile(
+    r'session \(session_id=\d+, authid=".*", authrole="(?P<role>\w+)"\) is not authorized to call procedure '
+)
+"""How Crossbar.io 26.10.1 puts what its permissions do not allow."""
 
 
 def to_wire_error(failure: Any) -> None:
@@ -35,6 +40,12 @@ def from_application_error(problem: ApplicationError, uri: str) -> ControlPlaneE
     message = str(problem.args[0]) if problem.args else problem.error
     if problem.error in NOBODY_THERE:
         return NoAnswer(f"nobody answers {uri}: {message}", next_step="see that the master runs, and try again")
+    by_router = REFUSED_BY_ROUTER.match(message)
+    if by_router is not None:
+        return NotAuthorized(
+            f"the role {by_router['role']!r} may not call {uri}",
+            next_step="ask an administrator for another role, or for a right on the cluster",
+        )
     kind = ControlPlaneError.known.get(problem.error, RemoteError)
     hint = details.get("next_step")
     error = kind(

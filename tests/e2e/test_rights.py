@@ -312,6 +312,8 @@ async def test_people_register_keys_of_their_own_and_change_them(plane):
     before = read_key(key_file)
     who = await command(plane, "call", "get_own_user", "--connection", str(mine), "--field", "role")
     assert who == "operator"
+    with pytest.raises(AssertionError, match="the role 'operator' may not call"):
+        await command(plane, "call", "list_users", "--connection", str(mine))
     await command(plane, "user", "rotate-key", "--connection", str(mine))
     assert public_key(read_key(key_file)) != public_key(before)
     assert await command(plane, "call", "get_own_user", "--connection", str(mine), "--field", "authid") == "ann"

@@ -9,14 +9,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 
-from controlplane.drivers.router.uplink import (
-    CONNECTIONS_MAX,
-    LOGIN_LIMIT_S,
-    READY_PROCEDURE,
-    UNKNOWN_KEY,
-    Peer,
-    Uplink,
-)
+from controlplane.drivers.router.uplink import READY_PROCEDURE, UNKNOWN_KEY, Peer, Uplink
+from controlplane.drivers.router.uplink_connections import CONNECTIONS_MAX, LOGIN_LIMIT_S
 from controlplane.errors import NoAnswer
 
 KEY = SigningKey(b"k" * 32)

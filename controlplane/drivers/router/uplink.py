@@ -14,23 +14,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from autobahn.twisted.rawsocket import WampRawSocketServerFactory, WampRawSocketServerProtocol
 from autobahn.wamp import message
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.role import RoleBrokerFeatures, RoleDealerFeatures
-from autobahn.wamp.serializer import CBORSerializer
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import VerifyKey
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from controlplane.clock import Clock, DelayedCall, limit
+from controlplane.clock import Clock, limit
 from controlplane.drivers.router.sessions import CALL_LIMIT_S, CANCELED, NO_SUCH_PROCEDURE
+from controlplane.drivers.router.uplink_connections import Connections
 
-LOGIN_LIMIT_S = 10.0
-CONNECTIONS_MAX = 8
 MESSAGE_LENGTH_BEFORE_LOGIN_MAX = 65_536
 REGISTRATIONS_MAX = 100_000
 REALM = "controlplane"
@@ -98,9 +93,9 @@ class Uplink:
         self._peer: Peer | None = None
         self._worker_prefix = f"crossbarfabriccenter.node.{node_id}.worker."
 
-    def factory(self) -> WampRawSocketServerFactory:
+    def factory(self) -> Connections:
         """Return what builds a protocol for each connection to the port that the node knows."""
-        return _Factory(self)
+        return Connections(lambda: Peer(self), self.clock, self.node_id)
 
     @property
     def is_ready(self) -> bool:
@@ -163,6 +158,11 @@ class Peer:
         self._challenge = b""
         self._key: VerifyKey | None = None
         self._transport: Transport | None = None
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether somebody has proved the node's key here."""
+        return self.stage in (_Stage.JOINED, _Stage.READY)
 
     def onOpen(self, transport: Transport) -> None:  # noqa: N802
         """For autobahn: the connection is made."""
@@ -347,54 +347,6 @@ class Peer:
         self._leave()
         if transport is not None:
             transport.close()
-
-
-class _Protocol(WampRawSocketServerProtocol):
-    """A connection that must have logged in within a time."""
-
-    factory: "_Factory"
-    _deadline: DelayedCall
-
-    @property
-    def has_joined(self) -> bool:
-        """Whether somebody has proved the node's key on it."""
-        peer = self._session
-        return isinstance(peer, Peer) and peer.stage in (_Stage.JOINED, _Stage.READY)
-
-    def connectionMade(self) -> None:  # noqa: N802
-        super().connectionMade()
-        self.factory.add(self)
-        self._deadline = self.factory.uplink.clock.callLater(LOGIN_LIMIT_S, self._check)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
-        self.factory.connections.remove(self)
-        if self._deadline.active():
-            self._deadline.cancel()
-        super().connectionLost(reason)
-
-    def _check(self) -> None:
-        if not self.has_joined:
-            log.warn("a connection to the uplink of node {node} did not log in", node=self.factory.uplink.node_id)
-            self.abort()
-
-
-class _Factory(WampRawSocketServerFactory):
-    """Makes protocols; of too many connections, the one that has waited longest for its login has to go."""
-
-    protocol = _Protocol
-    noisy = False
-
-    def __init__(self, uplink: Uplink) -> None:
-        super().__init__(lambda: Peer(uplink), [CBORSerializer()])
-        self.uplink = uplink
-        self.connections: list[_Protocol] = []
-
-    def add(self, new: _Protocol) -> None:
-        """Take note of a connection."""
-        self.connections.append(new)
-        if len(self.connections) > CONNECTIONS_MAX:
-            waiting = (each for each in self.connections if not each.has_joined)
-            next(waiting, new).abort()
 
 
 def _verify_key(text: str | None) -> VerifyKey | None:
