@@ -1,8 +1,10 @@
 """What the conformance suite needs of each driver: workers that run, fail, or are slow; their death and remains."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,6 +16,7 @@ from twisted.internet.task import deferLater
 from controlplane.drivers.container.driver import ContainerDriver
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.process.driver import ProcessDriver
+from controlplane.drivers.router.driver import RouterDriver
 from controlplane.records.workers import WorkerSpec
 from tests.drivers.engines import IMAGE
 
@@ -215,6 +218,72 @@ class ContainerBench(Bench):
     def remains(self, oid):
         """Containers, files and notes of a worker."""
         return self.containers(oid) + [str(file) for file in self.surroundings.directory.rglob(f"{oid.hex}*")]
+
+    def alive(self, unit):
+        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+
+
+class RouterBench(Bench):
+    """Router workers of a Crossbar.io node."""
+
+    name = "router"
+    many = 3
+    hang_within_s = 40.0
+
+    def __init__(self, home, ports):
+        super().__init__(home, ports)
+        # Paths of unix sockets are short.
+        sockets = Path(tempfile.mkdtemp(prefix="cp-"))
+        self.surroundings = self.surroundings._replace(sockets=sockets)
+        self.asked = None
+
+    def make(self):
+        self.surroundings.directory.mkdir(parents=True, exist_ok=True)
+        return RouterDriver(self.surroundings, reactor)
+
+    async def end(self):
+        await super().end()
+        shutil.rmtree(self.surroundings.sockets, ignore_errors=True)
+
+    def config(self, oid, roles):
+        return {
+            "kind": "router",
+            "cluster": str(uuid4()),
+            "socket": str(self.surroundings.sockets / f"{oid.hex[:12]}.sock"),
+            "realms": [{"name": "realm1", "roles": roles}],
+        }
+
+    def spec(self, oid=None, digest="one"):
+        oid = oid or uuid4()
+        everything = {"uri": "", "match": "prefix", "allow": {"call": True, "register": True}}
+        return WorkerSpec(
+            oid=oid, digest=digest, config=self.config(oid, [{"name": "anonymous", "permissions": [everything]}])
+        )
+
+    hanging_spec = spec
+
+    def broken_spec(self, oid=None):
+        oid = oid or uuid4()
+        config = self.config(oid, [{"name": "anonymous", "permissions": "none"}])
+        return WorkerSpec(oid=oid, digest="broken", config=config), "start_router_realm_role failed"
+
+    def slow_spec(self, oid=None):
+        self.asked = reactor.seconds()
+        return self.spec(oid, digest="slow")
+
+    def under_way(self, oid):
+        return reactor.seconds() > self.asked + 0.5
+
+    def die(self, unit):
+        os.kill(unit.pid, signal.SIGKILL)
+
+    def hang(self, unit):
+        os.kill(unit.pid, signal.SIGSTOP)
+
+    def remains(self, oid):
+        """Notes and sockets of a worker."""
+        notes = (self.surroundings.directory / "workers.json").read_text()
+        return [oid for _ in range(str(oid) in notes)] + list(self.surroundings.sockets.glob(f"{oid.hex[:12]}*"))
 
     def alive(self, unit):
         return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE

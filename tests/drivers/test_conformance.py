@@ -11,10 +11,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 
 from controlplane.errors import WorkerFailed
-from tests.drivers.benches import ContainerBench, ProcessBench, until
+from tests.drivers.benches import ContainerBench, ProcessBench, RouterBench, until
 from tests.e2e.test_router_driver import free_ports
 
-BENCHES = {"process": ProcessBench, "container": ContainerBench}
+BENCHES = {"process": ProcessBench, "container": ContainerBench, "router": RouterBench}
 
 
 @pytest_twisted.async_yield_fixture(scope="module", params=list(BENCHES))

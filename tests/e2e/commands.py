@@ -1,10 +1,13 @@
 """The commands that documents show, run as a user would run them."""
 
+import contextlib
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from tests.e2e.installation import processes_of
 
@@ -47,7 +50,8 @@ def run_commands(commands: list[str], directory: Path, *programs: Path) -> str:
             code = shell.wait(WITHIN_S)
         finally:
             for process in processes_of(directory):
-                process.terminate()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
             end = time.monotonic() + 30
             while processes_of(directory) and time.monotonic() < end:
                 time.sleep(0.2)

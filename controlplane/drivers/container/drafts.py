@@ -5,8 +5,10 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from controlplane.core.profile_checks import fill
+from controlplane.drivers.files import write_whole
 from controlplane.records.profiles import CommandCheck, ContainerProperties, WorkerConfig
 from controlplane.records.types import NANOSECONDS, Oid
 from controlplane.records.workers import Address
@@ -30,6 +32,16 @@ class Draft(NamedTuple):
 
     run: str
     owner: str
+
+
+def owner_of(file: Path) -> str:
+    """Return what our containers are marked with: an identity of this driver's directory."""
+    try:
+        return str(UUID(file.read_text().strip()))
+    except (OSError, ValueError):
+        made = str(uuid4())
+        write_whole(file, made.encode(), durable=True)
+        return made
 
 
 def values_of(

@@ -7,39 +7,30 @@ events what becomes of them, and everything is looked at anew whenever its strea
 
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, ensureDeferred
 from twisted.logger import Logger
 
-from controlplane.clock import limit, sleep
-from controlplane.core.profile_checks import fill
-from controlplane.drivers.checks import NotWell, Place, Prober, look_of, until_well
+from controlplane.clock import limit
 from controlplane.drivers.container import drafts
-from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, Missing, reported
+from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, reported
 from controlplane.drivers.container.images import Images
+from controlplane.drivers.container.looks import Looks
 from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended
-from controlplane.drivers.container.work import execute, figures
+from controlplane.drivers.container.work import carry_out, figures
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings, shielded
-from controlplane.drivers.files import lock_driver, write_whole
+from controlplane.drivers.files import lock_driver
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.errors import WorkerFailed
 from controlplane.records.profiles import (
-    CommandCheck,
     ContainerProperties,
-    DelayCheck,
-    Execute,
-    HttpCheck,
-    LogCheck,
-    Part,
-    SendSignal,
-    TcpCheck,
 )
 from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerSpec
@@ -82,7 +73,7 @@ class ContainerDriver:
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         self._lock = lock_driver(directory)
         try:
-            self._owner = _owner(directory / "owner")
+            self._owner = drafts.owner_of(directory / "owner")
             labels = {drafts.OWNER: self._owner}
             self._engine = Engine(self._reactor, self._surroundings.engine, labels, self._told, self._look_at_all)
             await self._engine.open()
@@ -92,14 +83,14 @@ class ContainerDriver:
         self._images = Images(self._reactor, self._engine)
         self._notes: Notes[Note] = Notes(directory / "notes", Note)
         self._ports = Ports(directory / "ports.json", self._surroundings.ports, "worker")
-        found = {each["Id"]: each for each in await self._list()}
+        found = {each["Id"]: each for each in await self._engine.list()}
         ended: dict[Oid, Unit] = {}
         for note in list(self._notes.read()):
             there = found.pop(note.container, None)
             if not await self._adopt(note, there):
                 ended[note.oid] = note.unit()
         for container in found:
-            await self._discard_unknown(container)
+            await self._engine.remove(container)
         for home in self._homes():
             if home.name not in {oid.hex for oid in (*self._running, *ended)}:
                 shutil.rmtree(home, ignore_errors=True)
@@ -150,26 +141,10 @@ class ContainerDriver:
         order = read_order(self.name, operation, parameters)
         note = self._note(oid)
         with reported():
-            return await self._carry_out(note, operation, order)
-
-    async def _carry_out(self, note: Note, operation: str, order: Part) -> dict[str, Any]:
-        oid, container = note.oid, note.container
-        if isinstance(order, Execute):
-            return await execute(self._engine, container, order)
-        if isinstance(order, SendSignal):
-            number = order.signal
-            await self._engine.call(lambda client: client.kill(container, signal=number))
-            return {}
-        if operation == "pause":
-            await self._engine.call(lambda client: client.pause(container))
-            self._running[oid].told("pause")
-            return {}
-        if operation == "resume":
-            await self._engine.call(lambda client: client.unpause(container))
-            self._running[oid].told("unpause")
-            return {}
-        unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
-        return {"pid": unit.pid, "started": unit.started}
+            if operation != "restart":
+                return await carry_out(self._engine, self._running[oid], operation, order)
+            unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
+            return {"pid": unit.pid, "started": unit.started}
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
@@ -228,8 +203,8 @@ class ContainerDriver:
                 packed = drafts.archive(properties, made)
                 await self._engine.call(lambda client: client.put_archive(container, "/", packed))
             await self._engine.call(lambda client: client.start(container))
-            place = self._place(new, made)
-            await new.outlast(self._until_ready(new, properties, place))
+            looks = Looks(self._reactor, self._engine, new, properties, made, self._surroundings.address)
+            await new.outlast(looks.until_ready())
             state = (await self._engine.call(lambda client: client.inspect_container(container)))["State"]
             if not state.get("Running"):
                 raise WorkerFailed(f"its container {await how_it_ended(self._engine, container)}")
@@ -253,7 +228,7 @@ class ContainerDriver:
         self._slots_of[oid] = slot
         self._running[oid] = new
         self._notes.note(oid, note)
-        new.prober = lambda: self._prober(new, properties, place)
+        new.prober = looks.prober
         new.serve(note)
         return note
 
@@ -295,45 +270,6 @@ class ContainerDriver:
 
     async def _interface(self) -> str:
         return await interface_of(self._reactor, self._surroundings.address)
-
-    async def _until_ready(self, new: Running, properties: ContainerProperties, place: Place) -> None:
-        ready = properties.ready
-        match ready.check:
-            case DelayCheck(seconds=seconds):
-                await sleep(self._reactor, seconds)
-            case LogCheck(text=text):
-                await until_well(self._reactor, lambda: self._look_at_log(new, text), ready)
-            case TcpCheck() | HttpCheck() | CommandCheck() as check:
-                await until_well(self._reactor, look_of(check, place), ready)
-
-    async def _look_at_log(self, new: Running, text: str) -> None:
-        container = new.container
-        try:
-            said: bytes = await self._engine.call(lambda client: client.logs(container))
-        except EngineProblem as problem:
-            raise NotWell(str(problem)) from None
-        if text.encode() not in said:
-            raise NotWell(f"it did not write {text!r}")
-
-    def _place(self, running: Running, made: drafts.Draft) -> Place:
-        async def run(command: Sequence[str]) -> None:
-            filled = tuple(fill(text, made.values) for text in command)
-            try:
-                answer = await execute(self._engine, running.container, Execute(command=filled))
-            except (WorkerFailed, EngineProblem) as problem:
-                raise NotWell(str(problem)) from None
-            if answer["code"]:
-                said = answer["output"].strip()[-200:]
-                raise NotWell(f"the command ended with code {answer['code']}" + (f": {said}" if said else ""))
-
-        return Place(self._reactor, self._surroundings.address, made.ports, run)
-
-    def _prober(self, running: Running, properties: ContainerProperties, place: Place) -> Prober | None:
-        health = properties.health
-        # Commands are run by the engine, which tells by an event.
-        if health is None or isinstance(health.check, CommandCheck):
-            return None
-        return Prober(self._reactor, look_of(health.check, place), health, running.condemn)
 
     def _new(self, oid: Oid, run: str, properties: ContainerProperties) -> Running:
         new = Running(self._reactor, self._engine, oid, run, self._ended)
@@ -387,7 +323,7 @@ class ContainerDriver:
     async def _look(self) -> None:
         """Hold what is believed against what the engine says."""
         try:
-            listed = {each["Id"]: each for each in await self._list()}
+            listed = {each["Id"]: each for each in await self._engine.list()}
         except EngineProblem:
             return  # It went away once more, and is asked again when it is back.
         for container, running in list(self._by_container.items()):
@@ -398,13 +334,6 @@ class ContainerDriver:
                 running.told("unpause")
             elif state not in ("paused", "running", "created"):
                 running.find_out()
-
-    async def _list(self, *more: str) -> list[dict[str, Any]]:
-        labels = [f"{drafts.OWNER}={self._owner}", *more]
-        found: list[dict[str, Any]] = await self._engine.call(
-            lambda client: client.containers(all=True, filters={"label": labels})
-        )
-        return found
 
     # Adopting
 
@@ -421,7 +350,7 @@ class ContainerDriver:
         if there is None or reason is not None:
             self._notes.cross_out(note.oid)
             if there is not None:
-                await self._discard_unknown(note.container)
+                await self._engine.remove(note.container)
             self._reactor.callLater(0, self._lost, note.oid, f"{reason}; that was while no agent was here")
             return False
         running = self._new(note.oid, note.run, properties)
@@ -430,19 +359,14 @@ class ContainerDriver:
         for name, port in note.ports.items():
             self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
         values = drafts.values_of(note.oid, config, self._home(note.oid), self._surroundings.address, note.ports)
-        place = self._place(running, drafts.Draft(values, note.ports, note.run, self._owner))
-        running.prober = lambda: self._prober(running, properties, place)
+        made = drafts.Draft(values, note.ports, note.run, self._owner)
+        address = self._surroundings.address
+        running.prober = Looks(self._reactor, self._engine, running, properties, made, address).prober
         self._slots_of[note.oid] = note.slot
         self._running[note.oid] = running
         self._by_container[note.container] = running
         running.serve(note)
         return True
-
-    async def _discard_unknown(self, container: str) -> None:
-        try:
-            await self._engine.call(lambda client: client.remove_container(container, v=True, force=True))
-        except Missing:
-            pass
 
     # Looking
 
@@ -469,13 +393,3 @@ class ContainerDriver:
 
 async def _outlast(work: Deferred[Any]) -> None:
     await shielded(work)
-
-
-def _owner(file: Path) -> str:
-    """Return what our containers are marked with: an identity of this driver's directory."""
-    try:
-        return str(UUID(file.read_text().strip()))
-    except (OSError, ValueError):
-        made = str(uuid4())
-        write_whole(file, made.encode(), durable=True)
-        return made

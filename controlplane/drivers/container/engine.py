@@ -106,6 +106,19 @@ class Engine:
         found: Deferred[R] = deferToThreadPool(self._reactor, pool, self._work, work, within)
         return found
 
+    async def list(self) -> list[dict[str, Any]]:
+        """Return all containers of ours, also those that have ended."""
+        labels = {"label": self._labels}
+        found: list[dict[str, Any]] = await self.call(lambda client: client.containers(all=True, filters=labels))
+        return found
+
+    async def remove(self, container: str) -> None:
+        """End and remove a container; one that is not there is no error."""
+        try:
+            await self.call(lambda client: client.remove_container(container, v=True, force=True))
+        except Missing:
+            pass
+
     def close(self) -> Deferred[None]:
         """Let go of the engine; threads that wait for it come to their end by themselves."""
         if self.closed:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.drivers.container.engine import Engine
+from controlplane.drivers.container.running import Running
 from controlplane.errors import WorkerFailed
-from controlplane.records.profiles import Execute, Executed
+from controlplane.records.profiles import Execute, Executed, Part, SendSignal
 from controlplane.records.types import NANOSECONDS, Seconds, to_wire
 
 OUTPUT_MAX = 65_536
@@ -25,6 +26,23 @@ async def figures(engine: Engine, container: str) -> dict[str, Any]:
         "memory": memory.get("usage", 0),
         "threads": found.get("pids_stats", {}).get("current", 0),
     }
+
+
+async def carry_out(engine: Engine, running: Running, operation: str, order: Part) -> dict[str, Any]:
+    """Carry out an operation that leaves the container what it is."""
+    container = running.container
+    match order:
+        case Execute():
+            return await execute(engine, container, order)
+        case SendSignal(signal=number):
+            await engine.call(lambda client: client.kill(container, signal=number))
+        case _ if operation == "pause":
+            await engine.call(lambda client: client.pause(container))
+            running.told("pause")
+        case _:
+            await engine.call(lambda client: client.unpause(container))
+            running.told("unpause")
+    return {}
 
 
 async def execute(engine: Engine, container: str | None, order: Execute) -> dict[str, Any]:
