@@ -7,6 +7,7 @@ becomes `WorkerSpec.config` and is understood by the router driver alone.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -15,6 +16,9 @@ from controlplane.records.types import Oid
 DIGEST_BYTES = 16
 SOCKET_PATH_BYTES_MAX = 107
 """Linux keeps 108 bytes for the path of a unix socket, the last of them zero."""
+
+DIRECTORIES_KEPT = 1_024
+"""Directories of sockets that are not taken apart anew for every worker."""
 
 SOCKET_OID_DIGITS = 12
 RENEWALS = ".renewals"
@@ -88,12 +92,18 @@ def digest_of(config: Mapping[str, Any]) -> str:
 
 def socket_path(directory: str, worker_oid: Oid) -> str:
     """Return the path of a worker's unix socket; raises `ValueError` when the directory leaves no room for it."""
-    return _short(str(PurePath(directory, f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.sock")))
+    return _short(_in(directory) + f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.sock")
 
 
 def tunnel_path(directory: str, worker_oid: Oid) -> str:
     """Return the path of the unix socket at which the tunnel to a router worker begins; raises `ValueError`."""
-    return _short(str(PurePath(directory, f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.tunnel")))
+    return _short(_in(directory) + f"{worker_oid.hex[:SOCKET_OID_DIGITS]}.tunnel")
+
+
+@lru_cache(DIRECTORIES_KEPT)
+def _in(directory: str) -> str:
+    """Return what paths of files in a directory begin with."""
+    return str(PurePath(directory, "x"))[:-1]
 
 
 def _short(path: str) -> str:

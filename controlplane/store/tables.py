@@ -6,6 +6,7 @@ record is not in the index.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
@@ -13,12 +14,20 @@ from controlplane.errors import AlreadyExists, NoSuchObject
 from controlplane.records.types import from_bytes, to_bytes
 from controlplane.store.engine import Space, Transaction, after
 
+DECODED_MAX = 512
+"""Records of one table that are kept decoded: the same few are read again and again."""
+
+DECODED_LENGTH_MAX = 4_096
+"""Bytes of a record beyond which it is not kept."""
+
 R = TypeVar("R")
 KeyOf = Callable[[R], bytes | None]
 
 
 def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
     """Return an ordered key: UUIDs as 16 bytes (None as zeros), integers as 8, text and bytes as they are, last."""
+    if len(parts) == 1 and isinstance(parts[0], UUID):
+        return parts[0].int.to_bytes(16, "big")  # Most keys are one oid.
     return b"".join(
         part.bytes
         if isinstance(part, UUID)
@@ -71,6 +80,7 @@ class Table(Generic[R]):
         self.key = key
         self.counted = counted
         self.space = Space(UUID(uuid), noun)
+        self._decode = lru_cache(DECODED_MAX)(self._read)
         self.indexes = [
             *(Index(name, of, unique=True) for name, of in (unique or {}).items()),
             *(Index(name, of) for name, of in (indexes or {}).items()),
@@ -82,6 +92,13 @@ class Table(Generic[R]):
     def spaces(self) -> list[Space]:
         """Return every space that the table needs."""
         return [self.space, *self.index_spaces.values()]
+
+    def decode(self, data: bytes) -> R:
+        """Return the record that these bytes are, which may be one that was returned before: records never change."""
+        return self._decode(data) if len(data) <= DECODED_LENGTH_MAX else self._read(data)
+
+    def _read(self, data: bytes) -> R:
+        return from_bytes(data, self.kind)
 
 
 class Written(NamedTuple):
@@ -106,7 +123,7 @@ class Rows(Generic[R]):
         if self._table.found_by is not None:
             return self.find_by(self._table.found_by, *key)
         data = self._transaction.get(self._table.space, key_of(*key))
-        return None if data is None else from_bytes(data, self._table.kind)
+        return None if data is None else self._table.decode(data)
 
     def get(self, *key: UUID | int | str | bytes | None) -> R:
         """Return the record with this key; raises `NoSuchObject`."""
@@ -121,7 +138,7 @@ class Rows(Generic[R]):
         if primary is None:
             return None
         data = self._transaction.get(self._table.space, primary)
-        return None if data is None else from_bytes(data, self._table.kind)
+        return None if data is None else self._table.decode(data)
 
     def get_by(self, index: str, *key: UUID | int | str | bytes | None) -> R:
         """Return the record with this unique key; raises `NoSuchObject`."""
@@ -145,14 +162,14 @@ class Rows(Generic[R]):
         """Yield the records whose key begins with these parts, in order of their keys."""
         start = key_of(*prefix)
         for _, data in self._transaction.scan(self._table.space, start, after(start), reverse=reverse):
-            yield from_bytes(data, self._table.kind)
+            yield self._table.decode(data)
 
     def all_by(self, index: str, *prefix: UUID | int | str | bytes | None) -> Iterator[R]:
         """Yield the records whose index key begins with these parts, in order of that key."""
         for _, primary in self.keys_by(index, *prefix):
             data = self._transaction.get(self._table.space, primary)
             if data is not None:
-                yield from_bytes(data, self._table.kind)
+                yield self._table.decode(data)
 
     def scan_keys(self, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False) -> Iterator[bytes]:
         """Yield keys in a range, without reading the records."""
@@ -178,7 +195,7 @@ class Rows(Generic[R]):
         key = self._table.key(record)
         if old is None and (self._table.indexes or self._table.counted):
             data = self._transaction.get(self._table.space, key)
-            old = None if data is None else from_bytes(data, self._table.kind)
+            old = None if data is None else self._table.decode(data)
         self._write(key, record, old)
         return record
 
@@ -188,7 +205,7 @@ class Rows(Generic[R]):
         data = self._transaction.get(self._table.space, key)
         if data is None:
             return
-        stored = from_bytes(data, self._table.kind)
+        stored = self._table.decode(data)
         for index in self._table.indexes:
             self._forget(index, index.key(stored), key)
         self._transaction.delete(self._table.space, key)
@@ -269,7 +286,7 @@ class RecordedRows(Rows[R]):
         data = self._transaction.get(self._table.space, self._table.key(record))
         super().remove(record)
         if data is not None:
-            self._written.append(Written(self._table, from_bytes(data, self._table.kind), None))
+            self._written.append(Written(self._table, self._table.decode(data), None))
 
     def _write(self, key: bytes, record: R, old: R | None) -> None:
         super()._write(key, record, old)
