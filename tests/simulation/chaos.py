@@ -100,7 +100,7 @@ class Chaos:
         if not world.network.running:
             world.network.start_router()
         if world.plane is None:
-            self._start_master()
+            self.start_master()
         world.rejoin_master()
         _thaw(world.master_clock)
         for machine in world.machines:
@@ -237,7 +237,8 @@ class Chaos:
 
     # The master, its disk and its router
 
-    def _start_master(self) -> None:
+    def start_master(self) -> None:
+        """Start the master again, unless it runs."""
         if self._world.plane is None:
             self._witness.recovered()
             if self._wall_offset_ns != self._world.wall_offset_ns:
@@ -250,7 +251,7 @@ class Chaos:
         if self._world.plane is not None:
             self._note("master killed")
             self._world.kill_master()
-            self._after(self._pause(), self._start_master)
+            self._after(self._pause(), self.start_master)
 
     def _kill_master_committing(self) -> None:
         if self._world.plane is not None and self._at_point is None:
@@ -276,7 +277,7 @@ class Chaos:
             if power and point is not Point.BEFORE_COMMIT:
                 self._disk.power_cut()
             world.kill_master()
-            self._after(self._pause(), self._start_master)
+            self._after(self._pause(), self.start_master)
             world.master_clock.die()
         if point is Point.AFTER_SYNC and self._stall_s and world.plane is not None:
             self._witness.injected("slow commit")
@@ -290,7 +291,7 @@ class Chaos:
 
     def _watch_master(self) -> None:
         if self._world.plane is None:
-            self._after(self._pause(), self._start_master)
+            self._after(self._pause(), self.start_master)
         elif self._world.wire.sends_left is not None:
             self._after(0.5, self._watch_master)
 
@@ -298,7 +299,7 @@ class Chaos:
         if self._world.plane is not None:
             self._note("master restarted in order")
             self._world.end_master()
-            self._after(self._pause(), self._start_master)
+            self._after(self._pause(), self.start_master)
 
     def _cut_master(self) -> None:
         """The master's machine, its router on it, loses its power."""
@@ -307,7 +308,7 @@ class Chaos:
             self._world.kill_master()
             self._disk.power_cut()
             self._stop_router()
-            self._after(self._pause(), self._start_master)
+            self._after(self._pause(), self.start_master)
 
     def _slow_disk(self) -> None:
         self._note("slow disk")
@@ -353,7 +354,7 @@ class Chaos:
         renew_epoch(self._disk, chance.new_oid())
         self._disk.committed = committed
         self._witness.restored()
-        self._after(self._pause(), self._start_master)
+        self._after(self._pause(), self.start_master)
 
     def _jump(self) -> None:
         jump = int(self._random.uniform(-JUMP_MAX_S, JUMP_MAX_S) * NANOSECONDS)

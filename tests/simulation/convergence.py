@@ -25,6 +25,7 @@ def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator
                 yield f"{machine.name} is lost and counts as online"
             continue
         yield from _of_machine(machine, node, mirror)
+        yield from _of_units(machine, mirror)
         for oid in machine.units:
             if str(oid) in runs:
                 yield f"worker {oid} runs on {runs[str(oid)]} and on {machine.name}"
@@ -49,6 +50,17 @@ def _of_machine(machine: Machine, node: Row, mirror: Mirror) -> Iterator[str]:
         yield f"{machine.name} does not run what it shall: {', '.join(wrong)}"
 
 
+def _of_units(machine: Machine, mirror: Mirror) -> Iterator[str]:
+    """What is known of a worker is what runs, not what ran there before or runs elsewhere."""
+    for oid, unit in machine.units.items():
+        worker = mirror.workers.get(str(oid))
+        if worker is None or worker["status"] != "RUNNING" or worker["node_oid"] != str(machine.oid):
+            continue
+        known, found = (worker["pid"], worker["started"]), (unit.pid, unit.started)
+        if known != found:
+            yield f"worker {oid} runs on {machine.name} with process and start {found}, and is known with {known}"
+
+
 def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
     name = cluster["name"]
     workers = list(mirror.workers_of[cluster["oid"]].values())
@@ -61,6 +73,11 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
     wanted[None] = cluster["routers"] if +wanted else 0
     if +groups != +wanted:
         yield f"{name} has {dict(groups)} workers, and wants {dict(wanted)}"
+    for (of, oid), member in mirror.members.items():
+        if of == cluster["oid"] and member["hardlimit"] is not None:
+            here = sum(worker["node_oid"] == oid and occupies(worker) for worker in workers)
+            if here > member["hardlimit"]:
+                yield f"{name} has {here} workers on node {oid}; its hardlimit is {member['hardlimit']}"
     homeless = False
     for worker in workers:
         shown = f"worker {worker['oid']} of {name} is {worker['status']}"

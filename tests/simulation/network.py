@@ -5,6 +5,7 @@ works again, unless one side noticed by then and ended the session. Losing, dupl
 a session that stays is worse than TCP; the plane has to bear it all the same.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from controlplane.clock import limit
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.records.principals import Caller
+from controlplane.records.protocol import ASSIGNMENT_TOPIC
 from tests.simulation.clock import Killed, ProcessClock
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ UP, DOWN = "up", "down"
 
 NOTICED_AFTER_MIN_S, NOTICED_AFTER_MAX_S = 4.0, 8.0
 """How long a side takes to notice a dead line: a ping every four seconds, answered within four (crossbar-config)."""
+
+LATE_MAX_S = 5.0
+"""How long after the first one a message arrives a second time, at most."""
+
+SAID_MAX = 8
+"""Calls of each agent that are remembered, to be heard once more."""
 
 RESENT_WITHIN_S = 1.0
 """How late messages arrive, at most, that a line held back: TCP sends them again when it is time, not at once."""
@@ -116,6 +124,10 @@ class Network:
         self.master: tuple[Plane, ProcessClock] | None = None
         """The master, while it has a session with the router."""
 
+        self.lose_next: set[str] = set()
+        """Names of machines to which the next assignment is lost on its way."""
+
+        self._said: dict[str, deque[Callable[[], Any]]] = {}
         self._next_session = 100
         self._next_call = 0
         self._calls: dict[int, Callable[[Any], None]] = {}
@@ -344,8 +356,11 @@ class Network:
             self.world.observer.injected("message held back")
             line.held[direction].append(deliver)
             return
-        for _ in range(copies):
+        for number in range(copies):
             delay = random.uniform(faults.delay_min_s, faults.delay_max_s) + lag
+            if number:
+                clock.callLater(delay + random.random() * LATE_MAX_S, self._arrive, line, direction, deliver)
+                continue
             if line is not None and faults.reorder < 1:
                 if lossy and random.random() < faults.reorder:
                     self.world.observer.injected("message reordered")
@@ -364,7 +379,10 @@ class Network:
     def send(self, topic: str, session: int, wire: bytes, lag: float = 0.0) -> None:
         """Carry an event to one session."""
         found = self.sessions.get(session)
-        if found is not None:
+        if found is not None and topic == ASSIGNMENT_TOPIC and found.machine.name in self.lose_next:
+            self.lose_next.remove(found.machine.name)
+            self.world.note(f"{found.machine.name} is not reached by an assignment")
+        elif found is not None:
             self._over(found.machine.line, DOWN, lambda: self._hear(found, topic, decode(wire)), lag, lossy=True)
 
     def _hear(self, session: Session, topic: str, payload: Any) -> None:
@@ -393,4 +411,9 @@ class Network:
             else:
                 answer.callback(decode(sent))
 
+        self._said.setdefault(session.machine.name, deque(maxlen=SAID_MAX)).append(arrive)
         self._over(session.machine.line, UP, arrive, session._clock.lag(), lossy=True)
+
+    def said(self, machine: "Machine") -> list[Callable[[], Any]]:
+        """Return what an agent called last, oldest first; each makes the call arrive once more."""
+        return list(self._said.get(machine.name, ()))

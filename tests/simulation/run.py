@@ -9,8 +9,7 @@ The parts of a run, in simulated time:
    over; an answer that was lost as a single message, which no TCP link does, is missed at the time limit of its call
    only. Calls that were made before and arrive now change what is wanted: the five seconds count from the last of them.
 3. Calm: nothing at all may happen.
-4. Epilogue: a healthy worker that dies is back at once; a new configuration reaches every worker; workers of a machine
-   that is lost are placed elsewhere; what is stopped stops; what is deleted leaves nothing.
+4. Epilogue: stories that have to come to a good end, told in `tests/simulation/epilogue.py`.
 """
 
 import time
@@ -27,12 +26,12 @@ from controlplane.errors import ControlPlaneError
 from controlplane.master.uplinks import SETTLE_S
 from tests.simulation.chaos import Chaos
 from tests.simulation.convergence import unconverged
+from tests.simulation.epilogue import CONVERGED_WITHIN_S, Epilogue
 from tests.simulation.network import NOTICED_AFTER_MAX_S
 from tests.simulation.users import Users
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
 
-CONVERGED_WITHIN_S = 5.0
 CALM_S = 45.0
 """Longer than a worker has to run to count as healthy."""
 
@@ -137,7 +136,8 @@ class _Run:
         self.chaos.end()
         self._converge(world.clock.now + (ANSWER_WITHIN_S if lossy else 0.0))
         self._stay_calm()
-        self._epilogue()
+        Epilogue(world, witness, self.chaos, self._require_converged).play()
+        self._raise()
 
     def _prepare(self, users: Users) -> None:
         """Make a cluster that runs before the first fault."""
@@ -204,70 +204,6 @@ class _Run:
         if before != after:
             world.broken.append(f"something went on in the calm: changes, starts and events {before}, then {after}")
         self._raise()
-
-    # 4. Epilogue
-
-    def _epilogue(self) -> None:
-        world, mirror = self.world, self.witness.mirror
-        for machine in world.machines:
-            if machine.units and machine.name not in self.chaos.lost and str(machine.oid) in mirror.nodes:
-                machine.kill_worker(world.random.choice(list(machine.units)))
-        world.run(1.0)
-        self._require_converged("a second after a healthy worker died")
-        self._make_last_cluster()
-        for cluster in list(mirror.clusters.values()):
-            roles = [{"name": name, "permissions": []} for name in ("anonymous", "epilogue")]
-            config = {"realms": [{"name": cluster["name"], "roles": roles}]}
-            world.call("update_routercluster", cluster["oid"], {"config": config})
-        # Somewhere on the way the disk fails once more: whatever that interrupts has to be tried again.
-        self.chaos.commit_fails_in = world.random.randrange(1, 7)
-        world.run(CONVERGED_WITHIN_S)
-        self.chaos.commit_fails_in = 0
-        self._require_converged("after all clusters were given another configuration")
-        self._lose_one_more()
-        for cluster in list(mirror.clusters.values()):
-            if cluster["run"]:
-                world.call("stop_routercluster", cluster["oid"])
-        world.run(CONVERGED_WITHIN_S)
-        self._require_converged("after all clusters were stopped")
-        for oid in list(mirror.clusters):
-            world.call("delete_routercluster", oid)
-        world.run(1.0)
-        for noun in ("router cluster", "worker group", "membership", "worker", "tally"):
-            if mirror.rows[noun]:
-                raise Broken(f"a {noun} is left of clusters that were deleted")
-        seqs = [event["seq"] for event in world.call("list_events", after=0, limit=10_000)["events"]]
-        if seqs != list(range(1, mirror.last_event + 1)):
-            raise Broken("the events that are kept have gaps")
-        self._raise()
-
-    def _lose_one_more(self) -> None:
-        """A machine that works is lost: its workers are elsewhere once their grace period is over."""
-        world, lost = self.world, self.chaos.lost
-        mine = [m for m in world.machines if m.name not in lost and str(m.oid) in self.witness.mirror.nodes]
-        if len(mine) < 2:
-            return
-        machine = world.random.choice(mine)
-        world.note(f"{machine.name} is lost")
-        lost.add(machine.name)
-        machine.power_cut()
-        self.chaos.commit_fails_in = world.random.randrange(1, 4)
-        grace = max(cluster["grace_period"] for cluster in self.witness.mirror.clusters.values())
-        world.run(grace + CONVERGED_WITHIN_S)
-        self.chaos.commit_fails_in = 0
-        self._require_converged("after one more machine was lost")
-
-    def _make_last_cluster(self) -> None:
-        """Whatever users left behind, there is a cluster whose workers have to be replaced one by one."""
-        world = self.world
-        oid = world.call("create_routercluster", {"name": "last", "grace_period": 1})["oid"]
-        for node in self.witness.mirror.nodes.values():
-            if node["online"]:
-                world.call("add_routercluster_node", oid, node["oid"])
-        world.call("add_routercluster_workergroup", oid, {"scale": 4})
-        world.call("start_routercluster", oid)
-        world.run(CONVERGED_WITHIN_S)
-        self._require_converged("after a cluster was made and started")
 
     def _require_converged(self, when: str) -> None:
         for problem in unconverged(self.world, self.witness.mirror, self.chaos.lost):

@@ -4,13 +4,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from twisted.python.failure import Failure
 
 from controlplane.errors import ControlPlaneError, InternalError
 from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerSpec
-from controlplane.store.catalog import AUDIT, MEMBERSHIPS, NODES, WORKERS
+from controlplane.services.specs import Compositions
+from controlplane.store.catalog import AUDIT, CLUSTERS, MEMBERSHIPS, NODES, WORKERS
+from controlplane.store.database import View
 from tests.simulation.clock import Killed
 from tests.simulation.commits import check_events, check_numbers, check_silence, check_statuses, check_versions
 from tests.simulation.disk import Disk, Step
@@ -70,6 +73,7 @@ class Witness(Observer):
                 changes.append(change)
                 if change.noun == WORKERS.noun:
                     self._say(self._check_move(change))
+                    self._say(self._check_gone(change))
                 elif change.noun == NODES.noun:
                     self._note_online(change)
         self.handling.assigned(changes, self.mirror)
@@ -179,6 +183,20 @@ class Witness(Observer):
         self._say(self._check_assignments())
         self._say(self.history.check(self.mirror))
 
+    def check_configurations(self) -> None:
+        """Check that what workers were given follows from what is stored, composed by one who remembers nothing."""
+        assert self.world is not None
+        compositions = Compositions()
+        with self.world.disk.read() as transaction:
+            view = View(transaction)
+            for oid in self.mirror.workers:
+                worker = view.rows(WORKERS).get(UUID(oid))
+                cluster = view.rows(CLUSTERS).get(worker.cluster_oid)
+                if worker.digest is None or worker.revision != cluster.revision:
+                    continue
+                if compositions.of(view, cluster, worker.revision).digest(worker, worker.links) != worker.digest:
+                    self._say([f"worker {oid} was given a configuration that is not stored"])
+
     # Inside
 
     def _now(self) -> float:
@@ -218,6 +236,18 @@ class Witness(Observer):
                 f"worker {after['oid']} leaves {node['authid']} {self._now() - silent_since:.3f} s after that went "
                 f"silent; its grace period is {cluster['grace_period']} s"
             )
+
+    def _check_gone(self, change: Changed) -> Iterable[str]:
+        """A worker counts as stopped when nothing of it runs, unless its node is silent for too long."""
+        before, after = change.before, change.after
+        if before is None or before["status"] != "STOPPING" or (after is not None and after["status"] != "STOPPED"):
+            return
+        node = self.mirror.nodes.get(before["node_oid"])
+        if node is None or not node["online"] or self.world is None:
+            return
+        for machine in self.world.machines:
+            if machine.pubkey == node["pubkey"] and UUID(before["oid"]) in machine.units:
+                yield f"worker {before['oid']} counts as stopped, and runs on {machine.name}"
 
     def _check_counts(self) -> Iterable[str]:
         loads: Counter[str] = Counter()

@@ -6,7 +6,7 @@ from controlplane.master.plane import Plane
 from controlplane.services import ledger as ledgers
 from controlplane.services.ledger import Ledger
 from controlplane.store import database
-from controlplane.store.database import Change, Store
+from controlplane.store.database import Store
 from tests.simulation.defects.planting import Defect, around, replaced
 from tests.simulation.disk import Disk
 
@@ -49,22 +49,13 @@ def _publish_at_once(publish: Any) -> Any:
     return other
 
 
-def _publish_what_failed(attempt: Any) -> Any:
-    def other(self: Any, transaction: Any) -> None:
-        effects: list[Any] = []
-        after_commit = Change.after_commit
-
-        def remember(change: Change, effect: Any) -> None:
-            effects.append(effect)
-            after_commit(change, effect)
-
-        Change.after_commit = remember  # type: ignore[method-assign]
-        try:
-            attempt(self, transaction)
-        finally:
-            Change.after_commit = after_commit  # type: ignore[method-assign]
-        if self.failure is not None:
-            database._run(effects)
+def _go_on_without_commit(flush: Any) -> Any:
+    def other(self: Store) -> None:
+        jobs = self._queue[: database.GROUP_LENGTH_MAX]
+        flush(self)
+        for job in jobs:
+            if job.failure is not None:
+                database._run(job.effects)
 
     return other
 
@@ -129,9 +120,9 @@ DEFECTS = (
         around(Ledger, "publish", _publish_at_once),
     ),
     Defect(
-        "event-of-failed-change",
-        "what follows a change is done although the change failed",
-        around(database._Job, "attempt", _publish_what_failed),
+        "event-of-failed-commit",
+        "what follows a change is done although it could not be committed",
+        around(Store, "_flush", _go_on_without_commit),
     ),
     Defect(
         "sequence-reused",

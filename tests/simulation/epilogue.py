@@ -1,0 +1,215 @@
+"""What is done to a plane that is calm: stories that chance tells too seldom, each with what has to come of it.
+
+The promises are those of every run. What is told here is where a defect would hide: the second death of a worker that
+ran well in between, an agent that starts while there is no master, a configuration that could not be stored, a message
+that is lost and followed by no other one, a machine that dies just when it is back.
+"""
+
+from collections.abc import Callable
+
+from controlplane.errors import StoreFailed
+from tests.simulation.chaos import Chaos
+from tests.simulation.handling import HEALTHY_AFTER_S
+from tests.simulation.machine import Machine
+from tests.simulation.mirror import occupies
+from tests.simulation.witness import Witness
+from tests.simulation.world import Broken, World
+
+CONVERGED_WITHIN_S = 5.0
+ALONE_S = 3.0
+"""Within which a machine that starts without a master runs what it ran."""
+
+FLAP_S = 2.0
+LONG_GRACE_S, SHORT_GRACE_S = 60, 3
+
+
+class Epilogue:
+    """The stories, in order; `require` raises when the plane has not converged."""
+
+    def __init__(self, world: World, witness: Witness, chaos: Chaos, require: Callable[[str], None]) -> None:
+        self._world = world
+        self._witness = witness
+        self._mirror = witness.mirror
+        self._chaos = chaos
+        self._require = require
+        self._last = ""
+        self._last_group = ""
+
+    def play(self) -> None:
+        """Tell them all."""
+        self._kill_the_healthy_twice()
+        self._make_last_cluster()
+        self._flap_a_line()
+        self._start_alone()
+        self._refuse_a_configuration()
+        self._configure_all()
+        self._lose_assignments()
+        self._lose_one_more()
+        self._stop_all()
+        self._delete_all()
+
+    def _machines(self) -> list[Machine]:
+        """Return the machines that work."""
+        nodes, lost = self._mirror.nodes, self._chaos.lost
+        return [m for m in self._world.machines if m.name not in lost and str(m.oid) in nodes]
+
+    def _one_that_runs_something(self) -> Machine | None:
+        found = [machine for machine in self._machines() if machine.units]
+        return self._world.random.choice(found) if found else None
+
+    def _kill_the_healthy_twice(self) -> None:
+        """A worker that dies is back at once, and again when it ran well since; what was said before changes nothing."""
+        chosen = [(m, self._world.random.choice(list(m.units))) for m in self._machines() if m.units]
+        for when in ("a second after a healthy worker died", "a second after one died that had run well since"):
+            said = [call for machine, _ in chosen for call in self._world.network.said(machine)]
+            for machine, oid in chosen:
+                machine.kill_worker(oid)
+            self._world.run(1.0)
+            self._require(when)
+            for call in said:
+                call()
+            self._world.run(1.0)
+            self._require("after what agents had said before was heard once more")
+            self._world.run(HEALTHY_AFTER_S + 1.0)
+
+    def _make_last_cluster(self) -> None:
+        """Whatever users left behind, there is a cluster whose workers have to be replaced one by one."""
+        world = self._world
+        self._last = world.call("create_routercluster", {"name": "last", "grace_period": 1})["oid"]
+        for node in self._mirror.nodes.values():
+            if node["online"]:
+                world.call("add_routercluster_node", self._last, node["oid"])
+        self._last_group = world.call("add_routercluster_workergroup", self._last, {"scale": 4})["oid"]
+        world.call("start_routercluster", self._last)
+        world.run(CONVERGED_WITHIN_S)
+        self._require("after a cluster was made and started")
+        self._lower_a_limit()
+
+    def _lower_a_limit(self) -> None:
+        """A node may carry less than it does: the rest goes where there is room, or waits."""
+        workers = [worker for worker in self._mirror.workers_of[self._last].values() if occupies(worker)]
+        if workers:
+            node = workers[0]["node_oid"]
+            fewer = sum(worker["node_oid"] == node for worker in workers) - 1
+            self._world.call("add_routercluster_node", self._last, node, {"hardlimit": fewer})
+            self._world.run(CONVERGED_WITHIN_S)
+            self._require("after a limit was lowered")
+
+    def _flap_a_line(self) -> None:
+        """A session is lost and another one begins while the master cannot look: it hears of both at once."""
+        machines = self._machines()
+        if not machines:
+            return
+        machine = self._world.random.choice(machines)
+        self._world.master_clock.freeze(FLAP_S)
+        machine.disconnect()
+        self._world.run(0.5)
+        machine.connect()
+        self._world.run(FLAP_S + CONVERGED_WITHIN_S)
+        self._require("after a line was lost and back while the master stalled")
+
+    def _start_alone(self) -> None:
+        """A machine that starts while there is no master runs what it ran."""
+        machine = self._one_that_runs_something()
+        if machine is None:
+            return
+        ran = {oid: unit.digest for oid, unit in machine.units.items()}
+        self._world.kill_master()
+        machine.power_cut()
+        machine.start_agent()
+        self._world.run(ALONE_S)
+        if {oid: unit.digest for oid, unit in machine.units.items()} != ran:
+            raise Broken(f"{machine.name} started without a master and does not run what it ran")
+        self._chaos.start_master()
+        self._world.run(CONVERGED_WITHIN_S)
+        self._require("after a machine had started without a master")
+
+    def _refuse_a_configuration(self) -> None:
+        """A configuration cannot be stored: the next one takes its number, and must not be taken for it."""
+        for cluster in list(self._mirror.clusters.values()):
+            self._chaos.commit_fails_in = 1
+            try:
+                self._update(cluster["oid"], cluster["name"], "refused")
+            except StoreFailed:
+                continue
+            raise Broken("a change was acknowledged that could not be committed")
+
+    def _configure_all(self) -> None:
+        """Every cluster gets another configuration; on the way the disk fails, and what that interrupts is repeated."""
+        for cluster in list(self._mirror.clusters.values()):
+            self._update(cluster["oid"], cluster["name"], "epilogue")
+        self._chaos.commit_fails_in = self._world.random.randrange(1, 7)
+        self._world.run(CONVERGED_WITHIN_S)
+        self._chaos.commit_fails_in = 0
+        self._require("after all clusters were given another configuration")
+        self._witness.check_configurations()
+
+    def _update(self, cluster: str, realm: str, role: str) -> None:
+        roles = [{"name": name, "permissions": []} for name in ("anonymous", role)]
+        self._world.call("update_routercluster", cluster, {"config": {"realms": [{"name": realm, "roles": roles}]}})
+
+    def _lose_assignments(self) -> None:
+        """What machines are told is lost, and nothing changes afterwards that they would be told instead."""
+        self._world.network.lose_next.update(machine.name for machine in self._machines())
+        self._world.call("scale_routercluster_workergroup", self._last, self._last_group, 6)
+        self._world.run(CONVERGED_WITHIN_S)
+        self._world.network.lose_next.clear()
+        self._require("after assignments were lost")
+
+    def _lose_one_more(self) -> None:
+        """A machine that works is lost: its workers are elsewhere once their grace period is over."""
+        world, mine = self._world, self._machines()
+        if len(mine) < 2:
+            return
+        machine = world.random.choice(mine)
+        world.call("update_routercluster", self._last, {"grace_period": LONG_GRACE_S})
+        if world.random.random() < 0.5:
+            self._die_while_attaching(machine)
+        world.note(f"{machine.name} is lost")
+        self._chaos.lost.add(machine.name)
+        machine.power_cut()
+        self._chaos.commit_fails_in = world.random.randrange(1, 4)
+        world.run(1.0)
+        self._chaos.commit_fails_in = 0
+        # The grace period that runs ends sooner now: what was to be looked at later is looked at earlier.
+        world.call("update_routercluster", self._last, {"grace_period": SHORT_GRACE_S})
+        grace = max(cluster["grace_period"] for cluster in self._mirror.clusters.values())
+        world.run(grace + CONVERGED_WITHIN_S)
+        self._require("after one more machine was lost")
+
+    def _die_while_attaching(self, machine: Machine) -> None:
+        """Let a machine be back, so that it is lost again before the master wrote that down."""
+        machine.disconnect()
+        self._world.run(0.3)
+        self._world.master_clock.freeze(1.0)
+        machine.connect()
+        self._world.run(0.5)
+
+    def _stop_all(self) -> None:
+        """All clusters are stopped; one agent dies as it writes that down, and its machine with it."""
+        world = self._world
+        machine = self._one_that_runs_something()
+        if machine is not None:
+            machine.directory.writes_left = 0
+        for cluster in list(self._mirror.clusters.values()):
+            if cluster["run"]:
+                world.call("stop_routercluster", cluster["oid"])
+        world.run(0.5)
+        if machine is not None:
+            machine.directory.writes_left = None
+            machine.power_cut()
+            machine.start_agent()
+        world.run(CONVERGED_WITHIN_S)
+        self._require("after all clusters were stopped")
+
+    def _delete_all(self) -> None:
+        world = self._world
+        for oid in list(self._mirror.clusters):
+            world.call("delete_routercluster", oid)
+        world.run(1.0)
+        for noun in ("router cluster", "worker group", "membership", "worker", "tally"):
+            if self._mirror.rows[noun]:
+                raise Broken(f"a {noun} is left of clusters that were deleted")
+        seqs = [event["seq"] for event in world.call("list_events", after=0, limit=10_000)["events"]]
+        if seqs != list(range(1, self._mirror.last_event + 1)):
+            raise Broken("the events that are kept have gaps")
