@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from twisted.logger import globalLogBeginner
 
+from tests.simulation.defects import ALL, STOOD
 from tests.simulation.run import Outcome, run_seed
 
 PROGRESS_S = 60.0
@@ -20,6 +21,8 @@ COLLECT_AFTER = 50_000
 def main(arguments: list[str]) -> int:
     """Return 0 when every seed passed, 1 when one did not, 2 when the arguments cannot be read."""
     options = _options(arguments)
+    if options.teeth:
+        return _count_teeth(options.seeds, options.agents, options.jobs)
     if options.replay is not None:
         return _replay(options.replay, options.agents)
     return _run(options.seeds, options.agents, options.jobs)
@@ -32,9 +35,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A-B", help="run these seeds, both ends included")
     what.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print everything that happens")
+    parser.add_argument(
+        "--teeth", action="store_true", help="plant defects one by one, and count the seeds that find each"
+    )
     parser.add_argument("--agents", type=int, metavar="N", help="as many agents in every run; otherwise the seed says")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the seeds (default 1)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.teeth and options.seeds is None:
+        parser.error("--teeth needs --seeds")
+    return options
 
 
 def _seeds(text: str) -> range:
@@ -78,6 +87,31 @@ def _outcomes(seeds: range, agents: int | None, jobs: int) -> Iterator[Outcome]:
         return
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
         yield from pool.imap(_Job(agents), seeds, chunksize=8)
+
+
+def _count_teeth(seeds: range, agents: int | None, jobs: int) -> int:
+    """Print in how many seeds each planted defect is found; returns 1 when one is found in none that should be."""
+    blind = []
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for name, found in pool.imap(_Bite(seeds, agents), [defect.name for defect in ALL]):
+            print(f"{found:>5} of {len(seeds)}  {name}{f' ({STOOD[name]})' if name in STOOD else ''}", flush=True)
+            if not found and name not in STOOD:
+                blind.append(name)
+    print(f"not found: {', '.join(blind) or 'none'}")
+    return 1 if blind else 0
+
+
+class _Bite:
+    """What a process of the pool does about one planted defect."""
+
+    def __init__(self, seeds: range, agents: int | None) -> None:
+        self._seeds = seeds
+        self._agents = agents
+
+    def __call__(self, name: str) -> tuple[str, int]:
+        (defect,) = (defect for defect in ALL if defect.name == name)
+        with defect.plant():
+            return name, sum(run_seed(seed, self._agents).problem is not None for seed in self._seeds)
 
 
 class _Job:

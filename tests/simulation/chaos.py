@@ -1,7 +1,4 @@
-"""Everything that goes wrong: which kinds, how often and when, all from the seed of the world.
-
-Each seed draws which kinds of faults there are in it at all: runs in which everything fails at once find less.
-"""
+"""Everything that goes wrong: which kinds, how often and when, all from the seed; each run has a few kinds of it."""
 
 from collections.abc import Callable
 
@@ -10,13 +7,13 @@ from controlplane.records.types import NANOSECONDS
 from controlplane.store.database import renew_epoch
 from tests.simulation.clock import ProcessClock
 from tests.simulation.disk import Disk, Image, Point, no_bytes_more
+from tests.simulation.lines import DOWN, UP, Faults
 from tests.simulation.machine import Machine, Temper
-from tests.simulation.network import DOWN, UP, Faults
 from tests.simulation.witness import Witness
 from tests.simulation.world import World
 
 AWAY_MAX_S = 8.0
-"""How long a killed process stays away, at most; longer and shorter than any grace period of a run."""
+"""How long a killed process stays away, at most; longer and shorter than grace periods."""
 
 STALL_MAX_S = 3.0
 JUMP_MAX_S = 7200.0

@@ -58,7 +58,7 @@ class Epilogue:
         return self._world.random.choice(found) if found else None
 
     def _kill_the_healthy_twice(self) -> None:
-        """A worker that dies is back at once, and again when it ran well since; what was said before changes nothing."""
+        """A worker that dies is back at once, as often as it ran well before; what was said earlier changes nothing."""
         chosen = [(m, self._world.random.choice(list(m.units))) for m in self._machines() if m.units]
         for when in ("a second after a healthy worker died", "a second after one died that had run well since"):
             said = [call for machine, _ in chosen for call in self._world.network.said(machine)]

@@ -16,7 +16,7 @@ from controlplane.records.nodes import NodeFacts
 from controlplane.records.types import NANOSECONDS, Oid, from_bytes, to_bytes
 from controlplane.records.workers import Address, Assignment, WorkerSpec
 from tests.simulation.clock import Killed, ProcessClock
-from tests.simulation.network import Line, Session
+from tests.simulation.lines import Line, Session
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

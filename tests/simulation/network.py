@@ -10,23 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from controlplane.clock import limit
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.records.principals import Caller
 from controlplane.records.protocol import ASSIGNMENT_TOPIC
 from tests.simulation.clock import Killed, ProcessClock
+from tests.simulation.lines import DOWN, UP, Faults, Line, Session, decode, encode
 
 if TYPE_CHECKING:
     from controlplane.master.plane import Plane
     from tests.simulation.machine import Machine
     from tests.simulation.world import World
-
-UP, DOWN = "up", "down"
-"""From a machine to the router, and back."""
 
 NOTICED_AFTER_MIN_S, NOTICED_AFTER_MAX_S = 4.0, 8.0
 """How long a side takes to notice a dead line: a ping every four seconds, answered within four (crossbar-config)."""
@@ -41,76 +37,6 @@ RESENT_WITHIN_S = 1.0
 """How late messages arrive, at most, that a line held back: TCP sends them again when it is time, not at once."""
 
 JOIN_WITHIN_S = 5.0
-encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
-
-
-class Faults(msgspec.Struct):
-    """How bad the network is; probabilities are per message."""
-
-    delay_min_s: float = 0.0005
-    delay_max_s: float = 0.0005
-    drop: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 1.0
-    """How many of the messages are not held up by those before them."""
-
-
-class Line:
-    """The way between one machine and the router; each direction can be dead without either side noticing."""
-
-    def __init__(self) -> None:
-        self.dead: set[str] = set()
-        self.held: dict[str, list[Callable[[], Any]]] = {UP: [], DOWN: []}
-        self.arrived = {UP: 0.0, DOWN: 0.0}
-        self.breaks = 0
-        """How often it broke; who noticed a break does not take another one for it."""
-
-
-class Session:
-    """An agent's session, as the agent sees it and as the router does."""
-
-    def __init__(self, network: "Network", number: int, machine: "Machine") -> None:
-        assert machine.agent is not None
-        self._network = network
-        self._clock = machine.clock
-        self.id = number
-        self.machine = machine
-        self.agent = machine.agent
-        self.authid = ""
-        self.open = False
-        """Whether the agent takes it for alive."""
-
-        self.known = False
-        """Whether the router does."""
-
-        self.given_up = False
-        """Whether the agent waited too long for it to begin."""
-
-        self._waiting: list[Deferred[Any]] = []
-
-    def details(self) -> dict[str, Any]:
-        """Return the session as the router describes it."""
-        return {
-            "session": self.id,
-            "authid": self.authid,
-            "authrole": "agent",
-            "authextra": {"pubkey": self.machine.pubkey},
-            "transport": {"peer": f"tcp4:{self.machine.name}:50000"},
-        }
-
-    def call(self, uri: str, within: float, **arguments: Any) -> Deferred[Any]:
-        answer: Deferred[Any] = Deferred()
-        self._waiting = [waiting for waiting in self._waiting if not waiting.called]
-        self._waiting.append(answer)
-        self._network.carry(self, uri, arguments, answer)
-        return limit(self._clock, answer, within, uri)
-
-    def break_off(self, reason: str) -> None:
-        """Fail what waits for an answer that cannot come any more."""
-        waiting, self._waiting = self._waiting, []
-        for answer in waiting:
-            if not answer.called:
-                answer.errback(NoAnswer(reason))
 
 
 class Network:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation import __main__ as command
 from tests.simulation.__main__ import main
 from tests.simulation.run import run_seed
 
@@ -57,6 +58,15 @@ def test_the_command_prints_figures_and_says_that_all_is_well(capsys):
     printed = capsys.readouterr().out
     for part in ("seeds per minute", "times real time", "faults in all", "failed: none"):
         assert part in printed
+
+
+def test_the_command_counts_the_seeds_that_find_a_planted_defect(capsys, monkeypatch):
+    some = ("one-too-many", "silent-after-failures")
+    monkeypatch.setattr(command, "ALL", [defect for defect in command.ALL if defect.name in some])
+    assert main(["--teeth", "--seeds", "0-1"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 2  one-too-many" in printed
+    assert "0 of 2  silent-after-failures (every tick" in printed
 
 
 def test_a_range_that_cannot_be_read_is_refused(capsys):

@@ -11,8 +11,8 @@ from controlplane.clock import limit, sleep
 from controlplane.errors import ControlPlaneError, InternalError, NoAnswer
 from controlplane.records.principals import Caller
 from tests.simulation.history import Key
+from tests.simulation.lines import decode, encode
 from tests.simulation.machine import Machine
-from tests.simulation.network import decode, encode
 from tests.simulation.world import World, full_name
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.simulation.clock import ProcessClock
-from tests.simulation.network import Network, encode
+from tests.simulation.lines import encode
+from tests.simulation.network import Network
 
 
 class Wire:

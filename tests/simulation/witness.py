@@ -19,9 +19,9 @@ from tests.simulation.commits import check_events, check_numbers, check_silence,
 from tests.simulation.disk import Disk, Step
 from tests.simulation.handling import Handling
 from tests.simulation.history import History, Key, Write
+from tests.simulation.lines import encode
 from tests.simulation.machine import Machine
 from tests.simulation.mirror import Changed, Mirror, occupies
-from tests.simulation.network import encode
 from tests.simulation.observer import Observer
 from tests.simulation.world import World
 

@@ -19,8 +19,9 @@ from controlplane.records.types import to_wire
 from controlplane.store.catalog import PRINCIPALS
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.disk import Disk, Mounted
+from tests.simulation.lines import Faults, decode, encode
 from tests.simulation.machine import Machine
-from tests.simulation.network import Faults, Network, decode, encode
+from tests.simulation.network import Network
 from tests.simulation.observer import Observer
 from tests.simulation.wire import Wire
 
