@@ -163,6 +163,7 @@ class Epilogue:
             return
         machine = world.random.choice(mine)
         world.call("update_routercluster", self._last, {"grace_period": LONG_GRACE_S})
+        alone = self._make_cluster_on(machine)
         if world.random.random() < 0.5:
             self._die_while_attaching(machine)
         world.note(f"{machine.name} is lost")
@@ -173,9 +174,22 @@ class Epilogue:
         self._chaos.commit_fails_in = 0
         # The grace period that runs ends sooner now: what was to be looked at later is looked at earlier.
         world.call("update_routercluster", self._last, {"grace_period": SHORT_GRACE_S})
+        # No agent that attaches to the next master has to do with this one, and its workers are waited for.
+        world.call("stop_routercluster", alone)
+        world.kill_master()
+        self._chaos.start_master()
         grace = max(cluster["grace_period"] for cluster in self._mirror.clusters.values())
         world.run(grace + CONVERGED_WITHIN_S)
         self._require("after one more machine was lost")
+
+    def _make_cluster_on(self, machine: Machine) -> str:
+        world = self._world
+        oid: str = world.call("create_routercluster", {"name": "alone", "grace_period": SHORT_GRACE_S})["oid"]
+        world.call("add_routercluster_node", oid, str(machine.oid))
+        world.call("add_routercluster_workergroup", oid, {"scale": 1})
+        world.call("start_routercluster", oid)
+        world.run(1.0)
+        return oid
 
     def _die_while_attaching(self, machine: Machine) -> None:
         """Let a machine be back, so that it is lost again before the master wrote that down."""
