@@ -8,10 +8,13 @@ that is lost and followed by no other one, a machine that dies just when it is b
 from collections.abc import Callable
 
 from controlplane.errors import StoreFailed
+from controlplane.master.uplinks import SETTLE_S
 from tests.simulation.chaos import Chaos
 from tests.simulation.handling import HEALTHY_AFTER_S
+from tests.simulation.lines import DOWN, UP
 from tests.simulation.machine import Machine
 from tests.simulation.mirror import occupies
+from tests.simulation.network import JOIN_WITHIN_S, NOTICED_AFTER_MAX_S
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
 
@@ -44,6 +47,7 @@ class Epilogue:
         self._refuse_a_configuration()
         self._configure_all()
         self._lose_assignments()
+        self._return_late()
         self._lose_one_more()
         self._stop_all()
         self._delete_all()
@@ -156,31 +160,67 @@ class Epilogue:
         self._world.network.lose_next.clear()
         self._require("after assignments were lost")
 
+    def _return_late(self) -> None:
+        """A machine is cut off until its workers are elsewhere, and back: none of them survives that."""
+        world, machine = self._world, self._one_that_runs_something()
+        if machine is None or len(self._machines()) < 2:
+            return
+        world.network.cut(machine, UP, DOWN)
+        world.run(NOTICED_AFTER_MAX_S + self._longest_grace() + CONVERGED_WITHIN_S)
+        world.network.heal(machine)
+        world.run(JOIN_WITHIN_S + CONVERGED_WITHIN_S)
+        self._require("after a machine was back whose workers had gone elsewhere")
+
     def _lose_one_more(self) -> None:
         """A machine that works is lost: its workers are elsewhere once their grace period is over."""
         world, mine = self._world, self._machines()
         if len(mine) < 2:
             return
         machine = world.random.choice(mine)
-        world.call("update_routercluster", self._last, {"grace_period": LONG_GRACE_S})
-        alone = self._make_cluster_on(machine)
-        if world.random.random() < 0.5:
-            self._die_while_attaching(machine)
-        world.note(f"{machine.name} is lost")
-        self._chaos.lost.add(machine.name)
-        machine.power_cut()
-        self._chaos.commit_fails_in = world.random.randrange(1, 4)
+        patience = CONVERGED_WITHIN_S
+        match world.random.randrange(4):
+            case 0:
+                self._lose(machine)
+            case 1:
+                self._lose(machine, attaching=True)
+            case 2:
+                self._lose_with_a_cluster_of_its_own(machine)
+            case _:
+                # The next master does not find it, and waits for a while before it takes that for an absence.
+                world.kill_master()
+                self._lose(machine)
+                self._chaos.start_master()
+                patience += SETTLE_S
         world.run(1.0)
         self._chaos.commit_fails_in = 0
-        # The grace period that runs ends sooner now: what was to be looked at later is looked at earlier.
-        world.call("update_routercluster", self._last, {"grace_period": SHORT_GRACE_S})
-        # No agent that attaches to the next master has to do with this one, and its workers are waited for.
-        world.call("stop_routercluster", alone)
-        world.kill_master()
-        self._chaos.start_master()
-        grace = max(cluster["grace_period"] for cluster in self._mirror.clusters.values())
-        world.run(grace + CONVERGED_WITHIN_S)
+        world.run(self._longest_grace() + patience)
         self._require("after one more machine was lost")
+
+    def _lose(self, machine: Machine, *, attaching: bool = False) -> None:
+        if self._world.plane is not None:
+            self._world.call("update_routercluster", self._last, {"grace_period": LONG_GRACE_S})
+        if attaching:
+            self._die_while_attaching(machine)
+        self._world.note(f"{machine.name} is lost")
+        self._chaos.lost.add(machine.name)
+        machine.power_cut()
+        self._chaos.commit_fails_in = self._world.random.randrange(1, 4)
+        if self._world.plane is not None:
+            self._world.run(1.0)
+            self._chaos.commit_fails_in = 0
+            # The grace period that runs ends sooner now: what was to be looked at later is looked at earlier.
+            self._world.call("update_routercluster", self._last, {"grace_period": SHORT_GRACE_S})
+
+    def _lose_with_a_cluster_of_its_own(self, machine: Machine) -> None:
+        """Agents that attach to the next master have nothing to do with it, and its workers are waited for."""
+        alone = self._make_cluster_on(machine)
+        self._lose(machine)
+        self._world.call("stop_routercluster", alone)
+        self._world.kill_master()
+        self._chaos.start_master()
+
+    def _longest_grace(self) -> float:
+        return float(max(cluster["grace_period"] for cluster in self._mirror.clusters.values()))
 
     def _make_cluster_on(self, machine: Machine) -> str:
         world = self._world
