@@ -85,7 +85,7 @@ def test_workers_of_a_router_cluster_are_called_by_their_group_as_well():
 @pytest.mark.parametrize(
     ("naming", "fits", "does_not_fit"),
     [
-        ("web-$I", ["web-7", "web-123"], ["web-", "web-x", "xweb-1", "web-1x"]),
+        ("web-$I", ["web-7", "web-123"], ["web-", "web-x", "web-a", "xweb-1", "web-1x"]),
         ("a.b$3I", ["a.b007"], ["aXb007"]),
         ("$r-$I.x", ["0aF-1.x"], ["g-1.x", "-1.x", "a-1yx"]),
         ("plain", ["plain"], ["plainer"]),
@@ -195,3 +195,20 @@ def test_one_that_is_to_stop_is_given_nothing():
     plan = planned([leaving, serving(1, "new", 2), serving(2, "new", 2)])
     assert not plan
     assert plan.rolled is False
+
+
+def test_a_configuration_is_that_of_the_worker_alone():
+    asked = []
+
+    def digest(one, links):
+        asked.append((one.index, links))
+        return "new"
+
+    made = situation([group(1, 2)], [(node(1), None, None)], digest=digest)
+    plan_generic_cluster(made)
+    assert asked == [(0, {}), (1, {})]
+
+
+def test_one_that_is_to_stop_keeps_the_configuration_from_nobody():
+    leaving = worker(0, WEB, 0, ONE, WorkerStatus.STOPPING, want=Want.STOP, digest="old", revision=1)
+    assert told(planned([leaving, serving(1), serving(2)])) == [1]
