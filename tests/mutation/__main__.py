@@ -19,6 +19,7 @@ CPU_FACTOR, CPU_EXTRA_S = 4, 5
 """A mutant may use so many times what the tests of the untouched module use, and so many seconds more."""
 
 FIRST_TESTS = 20
+told_to_stop: list[bool] = []
 
 
 class Count(NamedTuple):
@@ -38,7 +39,8 @@ class Count(NamedTuple):
 def main() -> int:
     """Return 0 when enough mutants were killed and every survivor is listed with a reason, else 1."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # So that no child is left behind.
+    # An exception would get lost where it is raised in a fork; children are not to be left behind.
+    signal.signal(signal.SIGTERM, lambda *_: told_to_stop.append(True))
     known = read_list()
     counts = []
     print(_row("module", "mutants", "killed", "", "took"), flush=True)
@@ -124,6 +126,8 @@ def _outcomes(
                 running[trial.pid] = following[0], trial
             if not running:
                 return
+            if told_to_stop:
+                sys.exit("told to stop")
             pid, status, used = os.wait4(-1, 0)
             index, trial = running.pop(pid)
             outcome = trial.end(status, used.ru_utime + used.ru_stime)
