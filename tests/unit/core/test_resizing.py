@@ -95,3 +95,41 @@ def test_whatever_is_not_refused_lies_within_its_bounds(desired, adjustment, num
         assert high is None or size.desired <= high
     else:
         assert (high is not None and low > high) or (adjustment is EXACT and number < 0)
+
+
+def told(asked, now=NOW):
+    return [tuple(problem) for problem in resized(now, asked)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (Resize(), ("$", "says nothing: give adjustment_type and number, min_size or max_size")),
+        (Resize(CHANGE), ("$.number", "is missing: adjustment_type and number belong together")),
+        (Resize(number=1), ("$.adjustment_type", "is missing: adjustment_type and number belong together")),
+        (Resize(CHANGE, 1_000_001), ("$.number", "is not between -1000000 and 1000000")),
+        (Resize(EXACT, -1), ("$.number", "is less than zero, as an exact number of workers")),
+        (Resize(CHANGE, 0.5), ("$.number", "is no whole number of workers")),
+        (Resize(CHANGE, 1, min_step=1), ("$.min_step", "is for CHANGE_IN_PERCENTAGE only")),
+        (Resize(min_size=11), ("$.min_size", "makes the lower bound 11 and the upper one 10")),
+        (Resize(max_size=1), ("$.max_size", "makes the lower bound 2 and the upper one 1")),
+        (Resize(CHANGE, 6), ("$.number", "would make it 11 workers; between 2 and 10 are admitted")),
+        (Resize(EXACT, 1, max_size=-1), ("$.number", "would make it 1 workers; between 2 and any number are admitted")),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(asked, problem):
+    assert told(asked) == [problem]
+
+
+def test_the_greatest_number_is_admitted():
+    assert resized(NOW, Resize(EXACT, 1_000_000, max_size=-1)) == Size(1_000_000, 2, None)
+    assert resized(NOW, Resize(CHANGE, -1_000_000, strict=False)) == Size(2, 2, 10)
+
+
+def test_a_step_of_at_least_so_many_is_made_by_resizing_too():
+    assert resized(NOW, Resize(PERCENT, 1, min_step=4)) == Size(9, 2, 10)
+
+
+def test_one_worker_and_a_part_of_another_are_one():
+    assert adjusted(10, PERCENT, 15) == 11
+    assert adjusted(10, PERCENT, 10) == 11
