@@ -8,7 +8,7 @@ _TESTS = {
     "planning": ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py"),
     "paired_names": ("tests/unit/core/test_edge_rights.py",),
     "router_clusters": ("tests/unit/test_router_clusters.py",),
-    "router_configs": _CONFIGS,
+    "router_configs": ("tests/unit/core/test_router_exposures.py", *_CONFIGS),
     "router_listening": _CONFIGS,
     "router_logins": _CONFIGS,
     "router_rights": _CONFIGS,
