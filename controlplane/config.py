@@ -46,6 +46,9 @@ class MasterSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fabric_url: str = msgspec.field(default_factory=lambda: os.environ.get("CROSSBAR_FABRIC_URL", ""))
     """What nodes that are found there are told to connect to; empty for the router on this machine."""
 
+    webhook_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """Port on loopback for the webhooks of receivers; 0 for none."""
+
     superuser: str = msgspec.field(default_factory=lambda: os.environ.get("CROSSBAR_FABRIC_SUPERUSER", ""))
     """File of Crossbar.io's shell with the public key of an owner called superuser; empty for none."""
     log_format: LogFormat = "text"

@@ -38,6 +38,7 @@ from controlplane.records import (
     principals,
     profiles,
     protocol,
+    receivers,
     services,
     workers,
 )
@@ -178,6 +179,7 @@ def _record_kinds() -> list[Any]:
         principals,
         profiles,
         protocol,
+        receivers,
         services,
         workers,
     )

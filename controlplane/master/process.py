@@ -28,6 +28,7 @@ from controlplane.master.layout import (
 )
 from controlplane.master.pairing import KEY_TAG, PairingFolder, read_tags
 from controlplane.master.plane import PROCEDURES, Plane
+from controlplane.master.webhooks import listen as listen_for_webhooks
 from controlplane.process import lock_directory, notify, real_chance, run_until_stopped
 from controlplane.records.limits import Limits
 from controlplane.records.principals import Caller
@@ -134,6 +135,9 @@ class Master:
         key = ensure_key(self._state.master_key)
         self._connection = Connection(reactor, login, key, joined=self._joined, left=self._left, random=chance.random)
         self._superuser = settings.superuser
+        self._reactor = reactor
+        self._webhook_port = settings.webhook_port
+        self._listening: Any = None
         self._edges = EdgeWatch(self._plane)
         self._pairing: PairingFolder | None = None
         if settings.watch_to_pair:
@@ -160,6 +164,8 @@ class Master:
                 )
             await self._plane.store.write(lambda change: ensure_owner(change, SUPERUSER_AUTHID, key))
         self._plane.start()
+        if self._webhook_port:
+            self._listening = await listen_for_webhooks(self._reactor, self._plane, self._webhook_port)
         self._connection.start()
         # Only another process can open it again: to end, and be started anew, is the way out.
         await self._broken
@@ -168,6 +174,8 @@ class Master:
         """Leave the router, finish what is under way, and write it."""
         if self._pairing is not None:
             self._pairing.close()
+        if self._listening is not None:
+            await self._listening.stopListening()
         self._global.stop()
         self._connection.stop()
         await self._plane.close()

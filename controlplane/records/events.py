@@ -21,6 +21,7 @@ from controlplane.records.definitions import DefinitionView
 from controlplane.records.nodes import NodeChange, NodeView
 from controlplane.records.policies import BindingView
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
+from controlplane.records.receivers import ReceiverView
 from controlplane.records.types import Instant, Record
 from controlplane.records.workers import WorkerView
 
@@ -200,6 +201,10 @@ POLICY_DELETED = _guarded("policy", "deleted", DefinitionView, "A policy is no m
 POLICY_ATTACHED = _own("cluster", "policy_attached", BindingView, "A cluster obeys a policy from now on.")
 POLICY_CHANGED = _own("cluster", "policy_changed", BindingView, "A policy of a cluster was enabled or disabled.")
 POLICY_DETACHED = _own("cluster", "policy_detached", BindingView, "A cluster obeys a policy no longer.")
+
+RECEIVER_CREATED = _guarded("receiver", "created", ReceiverView, "A receiver was created.")
+RECEIVER_UPDATED = _guarded("receiver", "updated", ReceiverView, "A receiver was changed, or has another address.")
+RECEIVER_DELETED = _guarded("receiver", "deleted", ReceiverView, "A receiver is no more.")
 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.", EventLevel.DEBUG)
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")

@@ -47,6 +47,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bindings_max: Count = 100
     """Policies that one cluster obeys."""
 
+    receivers_max: Count = 100
+    """Receivers of one cluster."""
+
     groups_max: Count = 1_000
     """Worker groups of one cluster."""
 

@@ -193,6 +193,8 @@ class Caller(Record, frozen=True, kw_only=True):
     session: int
     authid: str
     authrole: str
+    through: str | None = None
+    """Name of the receiver that was triggered, when it was one."""
 
 
 class Who(Record, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from controlplane.records.actions import (
 )
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.policies import Decision
+from controlplane.records.principals import Caller
 from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
@@ -37,10 +38,9 @@ def begin(
     ledger: Ledger,
     cluster: Cluster,
     kind: ActionKind,
-    who: str,
+    caller: Caller,
     inputs: dict[str, Any],
     *,
-    cause: str = "call",
     group: Group | None = None,
     before: dict[str, Any] | None = None,
     workers: Iterable[Oid] = (),
@@ -65,8 +65,8 @@ def begin(
         cluster_oid=cluster.oid,
         cluster_name=cluster.name,
         group_oid=None if group is None else group.oid,
-        cause=cause,
-        who=who,
+        cause="call" if caller.through is None else "receiver",
+        who=caller.through or caller.authid,
         inputs=inputs,
         before=before or {},
         workers=tuple(workers),

@@ -17,6 +17,7 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
+from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
 from controlplane.services.procedures import Definition, Find, Lookup
 from controlplane.store.catalog import (
@@ -27,6 +28,7 @@ from controlplane.store.catalog import (
     INVITATIONS,
     NODES,
     PRINCIPALS,
+    RECEIVERS,
     TEAMS,
     WORKERS,
 )
@@ -58,12 +60,18 @@ def _is_policy(definition: definitions.Definition) -> bool:
 ExistingCluster = Annotated[Cluster, Lookup(CLUSTERS, None, _is_router_cluster)]
 """A router cluster."""
 
+ClusterByOid = Annotated[Cluster, Lookup(CLUSTERS)]
+"""A cluster of any type, by its oid."""
+
 ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name", _is_router_cluster)]
 AnyCluster = Annotated[Cluster, Find(CLUSTERS)]
 """A cluster of any type, by name, oid, or beginning of its oid."""
 
 ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]
 ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy)]
+ExistingReceiver = Annotated[Receiver, Find(RECEIVERS)]
+ReceiverSettings = Annotated[ReceiverInput, Definition()]
+ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
 ExistingAction = Annotated[Action, Lookup(ACTIONS)]
 DefinitionSettings = Annotated[
     definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))

@@ -295,7 +295,7 @@ def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> 
 
 
 def _begin(call: WritingCall, cluster: Cluster, kind: ActionKind, inputs: dict[str, Any], **more: Any) -> ActionView:
-    return action_view(begin(call.ledger, cluster, kind, call.caller.authid, inputs, rows=call.rows, **more))
+    return action_view(begin(call.ledger, cluster, kind, call.caller, inputs, rows=call.rows, **more))
 
 
 def _group(call: Call, cluster: Cluster, named: str | None) -> Group:

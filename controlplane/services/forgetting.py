@@ -15,6 +15,7 @@ from controlplane.store.catalog import (
     GROUPS,
     MEMBERSHIPS,
     POSSESSIONS,
+    RECEIVERS,
     REVISIONS,
     TUNNEL_PORTS,
     WORKERS,
@@ -33,6 +34,8 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
     for table in (MEMBERSHIPS, REVISIONS, GRANTS, BINDINGS, AUTHORITIES, CERTIFICATES):
         for record in list(rows(table).all(cluster.oid)):
             rows(table).remove(record)
+    for receiver in list(rows(RECEIVERS).all_by("cluster", cluster.oid)):
+        rows(RECEIVERS).remove(receiver)
     for group in list(rows(GROUPS).all_by("name", cluster.oid)):
         rows(GROUPS).remove(group)
     rows(CLUSTERS).remove(cluster)

@@ -88,7 +88,7 @@ def create_cluster(call: WritingCall, definition: GenericClusterDefinition) -> A
         call.ledger,
         made,
         ActionKind.CLUSTER_CREATE,
-        call.caller.authid,
+        call.caller,
         {"desired": desired, "profile": str(profile.oid)},
         group=group,
     )
@@ -140,7 +140,7 @@ def delete_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
         call.ledger,
         cluster,
         ActionKind.CLUSTER_DELETE,
-        call.caller.authid,
+        call.caller,
         {},
         rows=call.rows,
         run=False,
@@ -192,7 +192,7 @@ def _change_profile(call: WritingCall, cluster: Cluster, profile: Definition) ->
         call.ledger,
         cluster,
         ActionKind.CLUSTER_UPDATE,
-        call.caller.authid,
+        call.caller,
         {"profile": str(profile.oid)},
         rows=call.rows,
         before={

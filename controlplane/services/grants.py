@@ -7,7 +7,7 @@ from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterView
 from controlplane.records.principals import Grant, GrantedRight, GrantView, Possession
 from controlplane.records.types import Oid
-from controlplane.services.arguments import ExistingCluster, ExistingUser
+from controlplane.services.arguments import ClusterByOid, ExistingCluster, ExistingUser
 from controlplane.services.clusters import view_cluster
 from controlplane.services.names import ROUTERCLUSTER
 from controlplane.services.ownership import require_own_room
@@ -20,13 +20,13 @@ GRANT = "controlplane.grant."
 
 
 @procedure(GRANT + "list_grants", needs="manage", raises=(NoSuchObject,))
-def list_grants(call: Call, routercluster_oid: ExistingCluster) -> list[GrantView]:
+def list_grants(call: Call, routercluster_oid: ClusterByOid) -> list[GrantView]:
     """Return who was granted which right on a cluster; its owner and who has the right everywhere are not listed."""
     return [view_grant(call, grant) for grant in call.rows(GRANTS).all(routercluster_oid.oid)]
 
 
 @procedure(GRANT + "add_grant", needs="manage", writes=True, raises=(NoSuchObject, LimitReached))
-def add_grant(call: WritingCall, routercluster_oid: ExistingCluster, holder_oid: Oid, right: GrantedRight) -> GrantView:
+def add_grant(call: WritingCall, routercluster_oid: ClusterByOid, holder_oid: Oid, right: GrantedRight) -> GrantView:
     """Grant a user or a team a right on one cluster, in the place of the one that it had there.
 
     `operate` starts, stops and scales it; `manage` also changes and deletes it, and grants rights on it.
@@ -46,7 +46,7 @@ def add_grant(call: WritingCall, routercluster_oid: ExistingCluster, holder_oid:
 
 
 @procedure(GRANT + "remove_grant", needs="manage", writes=True, raises=(NoSuchObject,))
-def remove_grant(call: WritingCall, routercluster_oid: ExistingCluster, holder_oid: Oid) -> GrantView:
+def remove_grant(call: WritingCall, routercluster_oid: ClusterByOid, holder_oid: Oid) -> GrantView:
     """Take back what a user or a team was granted on one cluster."""
     grant = call.rows(GRANTS).get(routercluster_oid.oid, holder_oid)
     view = view_grant(call, grant)

@@ -29,6 +29,7 @@ from controlplane.store.catalog import (
     MEMBERSHIPS,
     NODES,
     PRINCIPALS,
+    RECEIVERS,
     REVISIONS,
     TEAM_MEMBERS,
     TEAMS,
@@ -50,6 +51,7 @@ AUDITED_TABLES = frozenset(
         MEMBERSHIPS,
         DEFINITIONS,
         BINDINGS,
+        RECEIVERS,
     }
 )
 """What is wanted, and who may do what; what is derived from it, and what agents report, is told by events."""

@@ -16,6 +16,7 @@ from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.outcomes import Outcome
 from controlplane.records.policies import Binding
 from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
+from controlplane.records.receivers import Receiver
 from controlplane.records.tunnels import ClusterAuthority, TunnelCertificate, TunnelPort
 from controlplane.records.types import Oid, Record
 from controlplane.records.workers import Worker
@@ -152,6 +153,16 @@ BINDINGS = Table(
     counted=lambda b: b.cluster_oid.bytes,
 )
 
+RECEIVERS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000073",
+    Receiver,
+    "receiver",
+    lambda r: r.oid.bytes,
+    unique={"name": lambda r: r.name.encode(), "token": lambda r: r.token_digest},
+    indexes={"cluster": lambda r: r.cluster_oid.bytes},
+    counted=lambda r: r.cluster_oid.bytes,
+)
+
 ACTIONS = Table(
     "c0a7e1d0-0000-4000-8000-000000000071",
     Action,
@@ -261,6 +272,7 @@ TABLES: tuple[Table[Any], ...] = (
     DEFINITIONS,
     ACTIONS,
     BINDINGS,
+    RECEIVERS,
     CLUSTERS,
     REVISIONS,
     GROUPS,

@@ -23,7 +23,7 @@ ALIKE = {
 }
 """Of the procedures that a table makes, one of each kind: the others differ in nothing but their names."""
 
-SECRET_READS = ("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies")
+SECRET_READS = ("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies", "_receiver", "_receivers")
 """What looks at secrets only, and therefore is not for everybody who may look."""
 
 DECLARED = PLAIN + list(ALIKE.values())
@@ -155,9 +155,7 @@ def arguments(plane, procedure) -> dict[str, Any]:
             "ports": [1, 2],
         },
     }
-    if procedure.uri.startswith(
-        ("controlplane.cluster.", "controlplane.action.", "controlplane.profile.", "controlplane.policy.")
-    ):
+    if procedure.uri.split(".")[1] in ("cluster", "action", "profile", "policy", "receiver"):
         good.update(_of_generic_clusters(plane, procedure))
     good["type_name"] = "process-1.0"
     good["seq"] = 1
@@ -189,14 +187,23 @@ def _of_generic_clusters(plane, procedure) -> dict[str, Any]:
         plane.call("attach_policy", "generic_one", "aging")
     if procedure.uri.startswith("controlplane.policy."):
         spec = rule
+    signal = {"name": "bell", "action": "CLUSTER_SCALE_OUT", "params": {"count": 2}}
+    definition: dict[str, Any] = {"name": "generic_two", "spec": spec}
+    if of_cluster:
+        definition = {"name": "generic_two", "profile": "sleeper"}
+    if procedure.uri.startswith("controlplane.receiver."):
+        definition = signal
+        if not procedure.uri.endswith("create_receiver"):
+            plane.call("create_receiver", "generic_one", signal)
     return {
         "cluster": made["oid"],
         "action_oid": made["action_oid"],
         "profile": "unused",
         "policy": "aging",
         "enabled": False,
-        "definition": {"name": "generic_two", **({"profile": "sleeper"} if of_cluster else {"spec": spec})},
-        "changes": {"metadata": {"team": "red"}},
+        "definition": definition,
+        "receiver": "bell",
+        "changes": {"name": "gong"} if "receiver" in procedure.uri else {"metadata": {"team": "red"}},
         "workers": [plane.call("list_cluster_workers", made["oid"])[0]["oid"]],
     }
 
@@ -268,7 +275,7 @@ def test_unknown_objects_are_said_to_be_unknown(plane, uri, procedure):
     caller = caller_for(plane, procedure)
     good = arguments(plane, procedure)
     for name in good:
-        if name in ("cluster", "profile", "policy", "worker"):
+        if name in ("cluster", "profile", "policy", "receiver", "worker"):
             problem = refused(plane, uri, caller, **{**good, name: "11111111-1111-4111-8111-111111111111"})
             assert problem.uri == "crossbar.error.no_such_object"
         if name.endswith("_oid") and name not in ("question_oid",):

@@ -1,0 +1,248 @@
+"""Receivers: made, changed and removed like anything else, and triggered by whoever knows their token."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from controlplane.errors import (
+    AlreadyExists,
+    Ambiguous,
+    InvalidConfiguration,
+    LimitReached,
+    NoSuchObject,
+    NotAuthorized,
+    Problem,
+)
+from controlplane.records import events
+from controlplane.records.clusters import Cluster
+from controlplane.records.principals import Caller, Principal
+from controlplane.records.receivers import (
+    WEBHOOK_PATH,
+    NewReceiverView,
+    Receiver,
+    ReceiverAction,
+    ReceiverView,
+)
+from controlplane.services.arguments import AnyCluster, ExistingReceiver, ReceiverChanges, ReceiverSettings
+from controlplane.services.cluster_actions import (
+    recover_cluster,
+    resize_cluster,
+    scale_in_cluster,
+    scale_out_cluster,
+)
+from controlplane.services.lists import Limit, select
+from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.procedures import Procedure, procedure
+from controlplane.services.quotas import require_room
+from controlplane.store.catalog import PRINCIPALS, RECEIVERS
+from controlplane.store.database import View
+
+RECEIVER = "controlplane.receiver."
+STARTED: Mapping[ReceiverAction, Callable[..., Any]] = {
+    ReceiverAction.CLUSTER_SCALE_OUT: scale_out_cluster,
+    ReceiverAction.CLUSTER_SCALE_IN: scale_in_cluster,
+    ReceiverAction.CLUSTER_RESIZE: resize_cluster,
+    ReceiverAction.CLUSTER_RECOVER: recover_cluster,
+}
+"""The procedure of each action."""
+
+FIELDS = {
+    "oid": lambda r: r.oid,
+    "name": lambda r: r.name,
+    "cluster_oid": lambda r: r.cluster_oid,
+    "action": lambda r: r.action,
+    "owner_oid": lambda r: r.owner_oid,
+    "enabled": lambda r: r.enabled,
+    "created": lambda r: r.created,
+    "changed": lambda r: r.changed,
+}
+
+
+class Signal(NamedTuple):
+    """What a trigger comes to: a call, in the name of the receiver's owner."""
+
+    caller: Caller
+    uri: str
+    arguments: dict[str, Any]
+
+
+@procedure(RECEIVER + "list_receivers", needs="manage", raises=(NoSuchObject, Ambiguous))
+def list_receivers(
+    call: Call,
+    cluster: AnyCluster,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[ReceiverView]:
+    """Return the receivers of a cluster, in order of their oids unless `sort` says otherwise."""
+    found = select(
+        call.rows(RECEIVERS).all_by("cluster", cluster.oid),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+    return [_view(each, cluster) for each in found]
+
+
+@procedure(RECEIVER + "get_receiver", needs="manage", raises=(NoSuchObject, Ambiguous))
+def get_receiver(_call: Call, cluster: AnyCluster, receiver: ExistingReceiver) -> ReceiverView:
+    """Return a receiver of a cluster, without its token."""
+    return _view(_of_cluster(receiver, cluster), cluster)
+
+
+@procedure(
+    RECEIVER + "create_receiver",
+    needs="manage",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists, LimitReached, NotAuthorized),
+)
+def create_receiver(call: WritingCall, cluster: AnyCluster, definition: ReceiverSettings) -> NewReceiverView:
+    """Create a receiver: whoever sends a POST to its address starts its action, in the name of its creator.
+
+    The address is told this once, and only a digest of it is kept. The rights of the creator are looked at whenever it
+    is used.
+    """
+    if not isinstance(call.identity.record, Principal):
+        raise NotAuthorized("only users have receivers", next_step="log in as a user")
+    _require_params(cluster, definition.action, definition.params)
+    rows = call.rows(RECEIVERS)
+    subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
+    require_room(call.limits, "receivers_max", rows.count(cluster.oid) + 1, "receivers", subject)
+    token = _new_token(call)
+    made = Receiver(
+        oid=call.new_oid(),
+        name=definition.name,
+        cluster_oid=cluster.oid,
+        action=definition.action,
+        params=definition.params,
+        owner_oid=call.identity.oid,
+        token_digest=digest_of_token(token),
+        created=call.now,
+        changed=call.now,
+    )
+    rows.add(made)
+    view = _view(made, cluster)
+    call.publish(events.RECEIVER_CREATED, view)
+    return NewReceiverView(receiver=view, webhook_path=WEBHOOK_PATH + token)
+
+
+@procedure(
+    RECEIVER + "update_receiver",
+    needs="manage",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists),
+)
+def update_receiver(
+    call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver, changes: ReceiverChanges
+) -> ReceiverView:
+    """Change a receiver; its address stays."""
+    given = {
+        name: getattr(changes, name)
+        for name in changes.__struct_fields__
+        if getattr(changes, name) is not msgspec.UNSET
+    }
+    changed = msgspec.structs.replace(_of_cluster(receiver, cluster), **given, changed=call.now)
+    _require_params(cluster, changed.action, changed.params)
+    call.rows(RECEIVERS).put(changed, receiver)
+    view = _view(changed, cluster)
+    call.publish(events.RECEIVER_UPDATED, view)
+    return view
+
+
+@procedure(RECEIVER + "rotate_receiver", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+def rotate_receiver(call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver) -> NewReceiverView:
+    """Give a receiver another address; the old one is void at once."""
+    token = _new_token(call)
+    changed = msgspec.structs.replace(
+        _of_cluster(receiver, cluster), token_digest=digest_of_token(token), changed=call.now
+    )
+    call.rows(RECEIVERS).put(changed, receiver)
+    view = _view(changed, cluster)
+    call.publish(events.RECEIVER_UPDATED, view)
+    return NewReceiverView(receiver=view, webhook_path=WEBHOOK_PATH + token)
+
+
+@procedure(RECEIVER + "delete_receiver", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+def delete_receiver(call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver) -> ReceiverView:
+    """Delete a receiver; its address is void at once."""
+    call.rows(RECEIVERS).remove(_of_cluster(receiver, cluster))
+    view = _view(receiver, cluster)
+    call.publish(events.RECEIVER_DELETED, view)
+    return view
+
+
+def signal_of(view: View, token: str, params: Mapping[str, Any]) -> Signal:
+    """Return the call that a token stands for; raises `NoSuchObject` whatever is wrong with the token."""
+    receiver = view.rows(RECEIVERS).find_by("token", digest_of_token(token))
+    owner = None if receiver is None else view.rows(PRINCIPALS).find(receiver.owner_oid)
+    if receiver is None or not receiver.enabled or owner is None or owner.disabled:
+        raise NoSuchObject("there is no such receiver", next_step="ask whoever gave you the address")
+    caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name)
+    arguments = {**receiver.params, **params, "cluster": str(receiver.cluster_oid)}
+    return Signal(caller, _procedure(receiver.action).uri, arguments)
+
+
+def digest_of_token(token: str) -> bytes:
+    """Return what is kept of a token. Tokens are random and long, so that a plain digest cannot be turned back."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _new_token(call: Call) -> str:
+    """Return 244 random bits."""
+    return call.new_oid().hex + call.new_oid().hex
+
+
+def _procedure(action: ReceiverAction) -> Procedure:
+    declared: Procedure = STARTED[action].__procedure__  # type: ignore[attr-defined]
+    return declared
+
+
+def _require_params(cluster: Cluster, action: ReceiverAction, params: Mapping[str, Any]) -> None:
+    """Refuse parameters with which the action could never be started."""
+    declared = _procedure(action)
+    known = {parameter.name: parameter for parameter in declared.parameters if parameter.name != "cluster"}
+    unknown = [name for name in params if name not in known]
+    problems = [Problem(f"$.params.{name}", f"is no argument of {action.value}") for name in unknown]
+    for name, value in params.items():
+        if name in known:
+            try:
+                msgspec.convert(value, known[name].kind)
+            except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as problem:
+                problems.append(Problem(f"$.params.{name}", str(problem)))
+    if problems:
+        raise InvalidConfiguration(
+            f"params of a receiver of cluster {cluster.name}: {problems[0].path} {problems[0].message}",
+            problems=problems,
+            next_step=f"take from {', '.join(known) or 'none'}",
+        )
+
+
+def _of_cluster(receiver: Receiver, cluster: Cluster) -> Receiver:
+    if receiver.cluster_oid != cluster.oid:
+        raise NoSuchObject(
+            f"cluster {cluster.name} has no receiver {receiver.name}",
+            subject={"type": "receiver", "oid": str(receiver.oid), "cluster_oid": str(cluster.oid)},
+            next_step="list the receivers of the cluster",
+        )
+    return receiver
+
+
+def _view(receiver: Receiver, cluster: Cluster) -> ReceiverView:
+    return ReceiverView(
+        oid=receiver.oid,
+        name=receiver.name,
+        cluster_oid=receiver.cluster_oid,
+        cluster_name=cluster.name,
+        action=receiver.action,
+        params=receiver.params,
+        owner_oid=receiver.owner_oid,
+        enabled=receiver.enabled,
+        created=receiver.created,
+        changed=receiver.changed,
+    )
