@@ -68,6 +68,8 @@ class Installation:
         self._started: dict[str, Instant] = {}
         self._failures: dict[str, Failures] = {}
         self.port = 0
+        self.master_options: list[str] = []
+        self.agent_options = ["--drivers", "router,process"]
 
     def prepare(self, clock: Any) -> None:
         """Make keys, configuration and store, on the port of the last time or on a free one."""
@@ -90,15 +92,14 @@ class Installation:
             command, environment = router_command(self.state)
             self._spawn(name, command, environment)
         elif name == "master":
-            self._spawn(name, [*program, "master", "--state-dir", str(self.state.root)])
+            self._spawn(name, [*program, "master", "--state-dir", str(self.state.root), *self.master_options])
         else:
             number = int(name.removeprefix("node"))
             first = FIRST_WORKER_PORT + (number - 1) * PORTS_PER_NODE
             ports = ["--first-port", str(first), "--last-port", str(first + PORTS_PER_NODE - 1)]
             url = f"ws://127.0.0.1:{self.port}/ws"
-            self._spawn(
-                name, [*program, "agent", "--state-dir", str(self.node_directory(number)), "--url", url, *ports]
-            )
+            where = ["--state-dir", str(self.node_directory(number)), "--url", url]
+            self._spawn(name, [*program, "agent", *where, *ports, *self.agent_options])
 
     def node_directory(self, number: int) -> Path:
         """Return where an agent keeps its state."""

@@ -4,19 +4,19 @@ import json
 import time
 from collections import deque
 from typing import Any
-from uuid import UUID
 
 from twisted.internet.defer import Deferred
 
-from controlplane.cli.overview import PREFIX
 from controlplane.cli.render import event_line
 from controlplane.clock import limit
-from controlplane.errors import InvalidArgument, NoAnswer
+from controlplane.errors import ActionEnded, InvalidArgument, NoAnswer
+from controlplane.records.actions import ActionStatus
 from controlplane.records.clusters import ClusterStatus
 from controlplane.records.types import Seconds
 from controlplane.wamp import Session
 
 LAST_SHOWN = 20
+READ_WITHIN_S = 30.0
 LIST_EVENTS = "controlplane.event.list_events"
 
 
@@ -73,15 +73,16 @@ class EventLog:
 
 
 class Wait:
-    """Waits until a router cluster, given by its oid or name, has a status."""
+    """Waits until a cluster, given by its oid or name, or an action, given by its oid, has a status."""
 
     def __init__(self, cluster: str, status: str, within: Seconds) -> None:
-        try:
-            self._status = ClusterStatus(status.upper())
-        except ValueError:
-            known = ", ".join(each.value for each in ClusterStatus)
-            raise InvalidArgument(f"no cluster is ever {status}", next_step=f"wait for one of {known}") from None
-        self._cluster = cluster
+        clusters, actions = ({each.value for each in kind} for kind in (ClusterStatus, ActionStatus))
+        self._status = status.upper()
+        if self._status not in clusters | actions:
+            known = ", ".join(sorted(clusters | actions))
+            raise InvalidArgument(f"nothing is ever {status}", next_step=f"wait for one of {known}")
+        self._of_action = self._status not in clusters
+        self._target = cluster
         self._end = time.monotonic() + within
 
     async def until_reached(self, session: Session) -> None:
@@ -93,26 +94,27 @@ class Wait:
                 changed[0].callback(None)
 
         # Subscribed first, so that no change is missed between asking and waiting.
-        await session.subscribe("controlplane.routercluster.", hear, prefix=True)
+        for noun in ("action",) if self._of_action else ("routercluster", "cluster"):
+            await session.subscribe(f"controlplane.{noun}.", hear, prefix=True)
         while True:
             changed[0] = Deferred()
             found = await self._read(session)
-            if found["status"] == self._status.value:
+            if found["status"] == self._status:
                 return
+            if found.get("ended"):
+                raise ActionEnded(
+                    f"action {found['name']} has {found['status']}: {found['reason'] or 'no reason is known'}",
+                    next_step="see 'controlplane status' and 'controlplane events'",
+                )
             try:
                 left = max(0.0, self._end - time.monotonic())
-                await limit(session.clock, changed[0], left, "the cluster")
+                await limit(session.clock, changed[0], left, "it")
             except NoAnswer:
                 reason = found["reason"] or "no reason is known"
                 raise NoAnswer(
-                    f"the cluster is {found['status']}: {reason}", next_step="see 'controlplane status'"
+                    f"{found['name']} is {found['status']}: {reason}", next_step="see 'controlplane status'"
                 ) from None
 
     async def _read(self, session: Session) -> dict[str, Any]:
-        try:
-            UUID(self._cluster)
-        except ValueError:
-            found = await session.call(PREFIX + "get_routercluster_by_name", routercluster_name=self._cluster)
-        else:
-            found = await session.call(PREFIX + "get_routercluster", routercluster_oid=self._cluster)
-        return dict(found)
+        uri = "controlplane.action.get_action" if self._of_action else "controlplane.cluster.get_cluster"
+        return dict(await session.call(uri, READ_WITHIN_S, self._target))

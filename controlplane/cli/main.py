@@ -80,6 +80,9 @@ def master(
     state_dir: StateDir = None,
     url: Annotated[str | None, typer.Option(help="Of the router. [default: its unix socket in the state]")] = None,
     events_kept: Annotated[int | None, typer.Option(help="Events that are kept. [default: 100000]")] = None,
+    webhook_port: Annotated[
+        int | None, typer.Option(help="Port on loopback for webhooks of receivers. [default: none]")
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="One of the limits in docs/limits.rst, as name=number.")
     ] = None,
@@ -93,7 +96,7 @@ def master(
     from controlplane.master.process import main as run
     from controlplane.records.limits import Limits
 
-    flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept}
+    flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept, "webhook_port": webhook_port}
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(MasterSettings, "master", config, flags)
     limits = load_settings(Limits, "limits", config, dict(_named(text, "--limit") for text in limit or []))
@@ -223,12 +226,12 @@ def events(
 
 @app.command()
 def wait(
-    cluster: Annotated[str, typer.Argument(help="Oid or name of a router cluster.")],
-    status: Annotated[str, typer.Argument(help="Such as RUNNING or STOPPED.")],
+    cluster: Annotated[str, typer.Argument(help="Oid or name of a cluster, or oid of an action.")],
+    status: Annotated[str, typer.Argument(help="Such as RUNNING or STOPPED; of an action SUCCEEDED.")],
     within: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 120.0,
     connection: ConnectionFile = None,
 ) -> None:
-    """Wait until a router cluster has a status."""
+    """Wait until a cluster or an action has a status."""
     from controlplane.cli.client import lasting
     from controlplane.cli.events import Wait
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from controlplane.wamp import Session
 
-PREFIX = "controlplane.routercluster."
+PREFIX = "controlplane.cluster."
 WITHIN_S = 30.0
+PAGE_LENGTH = 1_000
 
 
 async def read_overview(session: Session) -> dict[str, Any]:
@@ -14,19 +15,22 @@ async def read_overview(session: Session) -> dict[str, Any]:
         await session.call("controlplane.node.get_node", WITHIN_S, oid)
         for oid in await session.call("controlplane.node.list_nodes", WITHIN_S)
     ]
-    clusters = []
-    for oid in await session.call(PREFIX + "list_routerclusters", WITHIN_S):
-        cluster = await session.call(PREFIX + "get_routercluster", WITHIN_S, oid)
-        cluster["groups"] = {}
-        for group in await session.call(PREFIX + "list_routercluster_workergroups", WITHIN_S, oid):
-            found = await session.call(PREFIX + "get_routercluster_workergroup", WITHIN_S, oid, group)
-            cluster["groups"][group] = found["name"]
-        cluster["workers"] = [
-            await session.call(PREFIX + "get_routercluster_worker", WITHIN_S, oid, worker)
-            for worker in await session.call(PREFIX + "list_routercluster_workers", WITHIN_S, oid)
-        ]
-        clusters.append(cluster)
+    clusters = await _all(session, PREFIX + "list_clusters")
+    for cluster in clusters:
+        cluster["groups"] = {group["oid"]: group["name"] for group in cluster["groups"]}
+        cluster["workers"] = await _all(session, PREFIX + "list_cluster_workers", cluster["oid"])
     return {
         "nodes": sorted(nodes, key=lambda node: node["name"]),
         "clusters": sorted(clusters, key=lambda cluster: cluster["name"]),
     }
+
+
+async def _all(session: Session, procedure: str, *arguments: Any) -> list[dict[str, Any]]:
+    """Return a whole list, page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        marker = found[-1]["oid"] if found else None
+        page = await session.call(procedure, WITHIN_S, *arguments, limit=PAGE_LENGTH, marker=marker)
+        found.extend(page)
+        if len(page) < PAGE_LENGTH:
+            return found

@@ -71,12 +71,13 @@ def overview_tables(overview: dict[str, Any]) -> list[Any]:
     for node in overview["nodes"]:
         ports = "-".join(str(port) for port in node["ports"] or ())
         nodes.add_row(node["name"], node["status"], str(node["workers"]), node["address"] or "", ports, node["oid"])
-    clusters = table("Router clusters", "name", "status", "workers", "reason", "oid")
+    clusters = table("Clusters", "name", "type", "status", "workers", "reason", "oid")
     workers = table("Workers", "cluster", "group", "#", "node", "status", "address or reason", "restarts", "pid")
     for cluster in overview["clusters"]:
         running = sum(worker["status"] == "RUNNING" for worker in cluster["workers"])
         clusters.add_row(
             cluster["name"],
+            cluster["type"],
             cluster["status"],
             f"{running} of {len(cluster['workers'])} run",
             cluster["reason"] or "",

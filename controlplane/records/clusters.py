@@ -317,6 +317,7 @@ class GenericClusterUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
 class GroupSize(Record, frozen=True, kw_only=True):
     """How many workers of one group are wanted."""
 
+    oid: Oid
     name: str
     desired: int
     min_size: int

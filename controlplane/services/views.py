@@ -53,7 +53,13 @@ def any_cluster_view(cluster: Cluster, groups: Sequence[Group], counts: Mapping[
         profile_oid=cluster.profile_oid,
         desired=desired,
         groups=tuple(
-            GroupSize(name=group.name, desired=group.scale, min_size=group.min_size, max_size=group.max_size)
+            GroupSize(
+                oid=group.oid,
+                name=group.name,
+                desired=group.scale,
+                min_size=group.min_size,
+                max_size=group.max_size,
+            )
             for group in groups
         ),
         workers_by_status=by_status(counts),

@@ -1,0 +1,179 @@
+"""Clusters of real processes, on the real router, master and agents."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from controlplane.errors import ControlPlaneError
+from controlplane.paths import free_port
+from tests.e2e.commands import commands_of, run_commands
+from tests.e2e.installation import Installation, running
+
+ROOT = Path(__file__).parents[2]
+LONG = ["sleep", "100000"]
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def shop(tmp_path_factory):
+    """Two agents that have the driver for processes alone, and a master with webhooks."""
+    made = Installation(tmp_path_factory.mktemp("clusters"))
+    made.children.agent_options = ["--drivers", "process"]
+    made.webhooks = free_port(0)
+    made.children.master_options = ["--webhook-port", str(made.webhooks)]
+    async with running(made):
+        await define(made, "sleeper", LONG)
+        await define(made, "broken", ["no-such-program"])
+        yield made
+
+
+async def define(made: Installation, name: str, command: list[str]) -> None:
+    spec = {"type": "process", "properties": {"command": command}}
+    await call(made, "profile.create_profile", {"name": name, "spec": spec})
+
+
+async def call(made: Installation, verb: str, *args, **kwargs):
+    return await made.call(f"controlplane.{verb}", *args, **kwargs)
+
+
+async def ended(made: Installation, action: str) -> dict:
+    """Wait until an action has ended, also while the master is away."""
+
+    async def over():
+        try:
+            found = await call(made, "action.get_action", action)
+        except ControlPlaneError:
+            return None
+        return found if found["ended"] else None
+
+    return await made.until(over, 120, f"the end of action {action}")
+
+
+async def create(made: Installation, name: str, desired: int, **settings) -> str:
+    definition = {"name": name, "profile": "sleeper", "desired": desired, **settings}
+    cluster = await call(made, "cluster.create_cluster", definition)
+    assert (await ended(made, cluster["action_oid"]))["status"] == "SUCCEEDED"
+    return cluster["oid"]
+
+
+async def delete(made: Installation, name: str) -> None:
+    action = await call(made, "cluster.delete_cluster", name)
+    assert (await ended(made, action["oid"]))["status"] == "SUCCEEDED"
+
+
+async def workers(made: Installation, name: str) -> list[dict]:
+    return await call(made, "cluster.list_cluster_workers", name)
+
+
+def alive(found: list[dict]) -> bool:
+    return all(worker["pid"] and psutil.pid_exists(worker["pid"]) for worker in found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_process_is_healed_and_nothing_is_left_in_the_end(shop):
+    await create(shop, "heal", 4)
+    before = await workers(shop, "heal")
+    assert alive(before)
+    assert len({worker["node_oid"] for worker in before}) == 2
+    victim = before[0]
+    os.kill(victim["pid"], signal.SIGKILL)
+
+    async def healed():
+        now = await workers(shop, "heal")
+        return now if all(w["status"] == "RUNNING" for w in now) and now[0]["pid"] != victim["pid"] else None
+
+    after = await shop.until(healed, what="another process")
+    assert [worker["oid"] for worker in after] == [worker["oid"] for worker in before]
+    assert [worker["pid"] for worker in after[1:]] == [worker["pid"] for worker in before[1:]]
+    assert after[0]["restarts"] >= 1
+    await delete(shop, "heal")
+    assert not any(psutil.pid_exists(worker["pid"]) for worker in after)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_profile_that_does_not_start_is_rolled_back_and_no_healthy_process_is_touched(shop):
+    await create(shop, "roll", 3)
+    before = await workers(shop, "roll")
+    changed = await call(shop, "cluster.update_cluster", "roll", {"profile": "broken"})
+    action = await ended(shop, changed["action_oid"])
+    assert action["status"] == "FAILED"
+    assert "no-such-program" in action["reason"]
+    after = await workers(shop, "roll")
+    assert {worker["status"] for worker in after} == {"RUNNING"}
+    assert sum(one["pid"] != other["pid"] for one, other in zip(before, after, strict=True)) <= 1
+    assert alive(after)
+    await delete(shop, "roll")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_signal_over_http_scales_a_cluster(shop):
+    await create(shop, "ring", 1, max_size=5)
+    receiver = {"name": "bell", "action": "CLUSTER_SCALE_OUT", "params": {"count": 2}}
+    path = (await call(shop, "receiver.create_receiver", "ring", receiver))["webhook_path"]
+    answer = json.loads(await deferToThread(post, f"http://127.0.0.1:{shop.webhooks}{path}"))
+    assert (await ended(shop, answer["action"]))["status"] == "SUCCEEDED"
+    found = await workers(shop, "ring")
+    assert len(found) == 3
+    assert alive(found)
+    await delete(shop, "ring")
+
+
+def post(url: str) -> bytes:
+    from urllib.request import Request, urlopen
+
+    with urlopen(Request(url, data=b"", method="POST"), timeout=30) as answer:
+        assert answer.status == 202
+        return answer.read()
+
+
+@pytest.mark.parametrize("verb", ["create", "scale", "update", "delete"])
+@pytest_twisted.ensureDeferred
+async def test_an_action_goes_on_when_the_master_is_killed_in_the_middle(shop, verb):
+    name = f"kill_{verb}"
+    if verb == "create":
+        made = await call(shop, "cluster.create_cluster", {"name": name, "profile": "sleeper", "desired": 6})
+        action = made["action_oid"]
+    else:
+        await create(shop, name, 3, steady=0.3)
+        match verb:
+            case "scale":
+                action = (await call(shop, "cluster.scale_out_cluster", name, 3))["oid"]
+            case "update":
+                await define(shop, "other", ["sleep", "200000"])
+                action = (await call(shop, "cluster.update_cluster", name, {"profile": "other"}))["action_oid"]
+            case _:
+                action = (await call(shop, "cluster.delete_cluster", name))["oid"]
+    shop.kill("master")
+    shop.respawn("master")
+    assert (await ended(shop, action))["status"] == "SUCCEEDED"
+    if verb != "delete":
+        found = await workers(shop, name)
+        assert len(found) == (3 if verb == "update" else 6)
+        assert alive(found)
+        await delete(shop, name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_stand_apart_when_a_policy_says_so(shop):
+    await create(shop, "apart", 2)
+    spec = {"type": "affinity", "properties": {"per_node_max": 1}}
+    await call(shop, "policy.create_policy", {"name": "one_each", "spec": spec})
+    await call(shop, "cluster.attach_policy", "apart", "one_each")
+    action = await ended(shop, (await call(shop, "cluster.scale_out_cluster", "apart"))["oid"])
+    assert action["status"] == "FAILED"
+    assert "hardlimit of 1 reached" in action["reason"]
+    found = await workers(shop, "apart")
+    assert len({worker["node_oid"] for worker in found}) == len(found) == 2
+    await delete(shop, "apart")
+
+
+def test_every_command_of_the_page_about_clusters_works(tmp_path):
+    commands = commands_of(ROOT / "docs" / "clusters.rst")
+    assert len(commands) > 20
+    said = run_commands(commands, tmp_path)
+    assert "shop" in said
