@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from controlplane.core.placement import Candidate, occupies
-from controlplane.core.planning import Situation
+from controlplane.core.situation import Situation
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.nodes import Node, NodeFacts
 from controlplane.records.workers import Want, Worker, WorkerStatus

@@ -37,18 +37,20 @@ class Progress(NamedTuple):
         return not self.waiting and not self.leaving
 
 
-def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], now: Instant) -> Progress:
-    """Return how far an action has come."""
+def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted: int, now: Instant) -> Progress:
+    """Return how far an action has come, of a cluster of which so many workers are wanted in groups."""
     done: list[Oid] = []
     failed: list[Failed] = []
     leaving: list[Oid] = []
-    waiting = 0
+    waiting = present = 0
     instants: list[Instant] = []
     everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
     for worker in workers:
         if worker.want is Want.REMOVE:
             leaving.append(worker.oid)
             continue
+        if worker.workergroup_oid is not None:
+            present += 1
         if not everything and worker.created < action.created and worker.oid not in action.workers:
             continue
         if _serves(worker, cluster):
@@ -69,7 +71,9 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], now: I
                 instants.append(until)
         else:
             waiting += 1
-    return Progress(tuple(done), tuple(failed), waiting, tuple(leaving), min(instants, default=None))
+    return Progress(
+        tuple(done), tuple(failed), waiting + max(0, wanted - present), tuple(leaving), min(instants, default=None)
+    )
 
 
 def _serves(worker: Worker, cluster: Cluster) -> bool:

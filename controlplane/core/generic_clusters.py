@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from controlplane.core.placement import Site
-from controlplane.core.planning import Pass, Plan, Situation
+from controlplane.core.planning import Pass
+from controlplane.core.situation import Plan, Situation
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Spec
 from controlplane.records.profiles import WorkerConfig

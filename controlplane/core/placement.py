@@ -8,14 +8,15 @@ cluster, then fewest in all, then the smallest oid. A worker that has a place ke
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controlplane.core.addresses import is_default, is_loopback
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
-from controlplane.records.workers import Worker, WorkerStatus
+from controlplane.records.workers import Want, Worker, WorkerStatus
 
 REASONS_SHOWN_MAX = 8
+NOWHERE = frozenset({WorkerStatus.PENDING, WorkerStatus.STOPPED})
 
 
 class Site(NamedTuple):
@@ -194,3 +195,9 @@ def lost_at(node: Node, grace_period: Seconds) -> Instant:
 def over_limits(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the nodes that carry more of the cluster than their hard limit admits."""
     return [c for c in candidates if c.hardlimit is not None and c.of_cluster > c.hardlimit]
+
+
+def leaving(worker: Worker, want: Want) -> dict[str, Any]:
+    """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so."""
+    nowhere = worker.node_oid is None or worker.status in NOWHERE
+    return {"want": want, "status": WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, "reason": None}

@@ -11,78 +11,29 @@ The result is the changed workers as they shall be stored, so a pass over its ow
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from controlplane.core.placement import Candidate, Placement, Site, is_lost, lost_at, obstacle_to_tunnels, over_limits
+from controlplane.core.placement import (
+    NOWHERE,
+    Placement,
+    Site,
+    is_lost,
+    leaving,
+    lost_at,
+    obstacle_to_tunnels,
+    over_limits,
+)
 from controlplane.core.router_clusters import RENEWALS, TUNNEL
-from controlplane.records.clusters import Cluster, Group
+from controlplane.core.situation import OWN_SOCKET, Plan, Situation
 from controlplane.records.nodes import Node
-from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
+from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
-NOWHERE = frozenset({WorkerStatus.PENDING, WorkerStatus.STOPPED})
 WAITS_FOR_ROUTER = "waits for the router workers of its cluster to get a place"
-
-Links = Mapping[str, str]
-"""What a worker's configuration depends on: for a frontend, where the routers of its cluster listen, by their index;
-for a router, where it listens itself, under `OWN_SOCKET`."""
-
-OWN_SOCKET = "self"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything that a pass may look at."""
-
-    cluster: Cluster
-    groups: tuple[Group, ...]
-    workers: tuple[Worker, ...]
-    driver: str
-    """What a node has to have to carry workers of the cluster."""
-
-    candidates: Mapping[Oid, Candidate]
-    """Members of the cluster by node, with what they carry; the pass counts on in them."""
-
-    nodes: Mapping[Oid, Node]
-    """Nodes that workers stand on, members or not."""
-
-    router_socket: Callable[[Worker, Node], str]
-    """Where a router worker listens when it runs on a node."""
-
-    tunnel_socket: Callable[[Worker, Node], str]
-    """Where the tunnel to a router worker on another machine begins on a node."""
-
-    digest: Callable[[Worker, Links], str]
-    """Identity of the newest configuration of a worker, given its links."""
-
-    lean: bool
-    """Whether frontends keep sessions of their own at routers, which they cannot renew when a router is."""
-
-    now: Instant
-    new_oid: Callable[[], Oid]
-
-
-@dataclass(slots=True)
-class Plan:
-    """Workers to store, and when to look again if nothing happens before."""
-
-    added: list[Worker] = field(default_factory=list)
-    changed: list[tuple[Worker, Worker]] = field(default_factory=list)
-    """As they were, as they shall be."""
-
-    removed: list[Worker] = field(default_factory=list)
-    rolled: bool = True
-    """Whether every worker has been given the newest configuration."""
-
-    look_again_after: Seconds | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
 
 
 def plan_cluster(situation: Situation) -> Plan:
@@ -99,6 +50,7 @@ class Pass:
         self.placement = Placement(situation.candidates, situation.driver)
         self.were = {worker.oid: worker for worker in situation.workers}
         self.become = dict(self.were)
+        self._added = 0
         self._sites: dict[Oid, Site] | None = None
         """Of every worker that shall run on a member node; None until somebody asks."""
 
@@ -154,14 +106,23 @@ class Pass:
             stay = ranked[: scales[group]]
             for surplus in ranked[scales[group] :]:
                 self._stop(surplus.oid, Want.REMOVE)
-            chosen = [*stay, *(self._add(group, i) for i in _missing(stay, scales[group], self.s.cluster.run))]
+            missing = _missing(stay, scales[group], self.s.cluster.run)
+            chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
             kept.extend(worker.oid for worker in sorted(chosen, key=_by_index))
         return kept
+
+    def _room(self, missing: int) -> int:
+        """Return how many workers this pass may still add; the next pass, for more, is to come at once."""
+        room = missing if self.s.added_max is None else max(0, self.s.added_max - self._added)
+        if room < missing:
+            self._look_again_at(self.s.now)
+        return room
 
     def _routers(self, scales: Mapping[Oid | None, int]) -> int:
         return self.s.cluster.routers if any(scales.values()) else 0
 
     def _add(self, group: Oid | None, index: int) -> Worker:
+        self._added += 1
         worker = Worker(
             oid=self.s.new_oid(),
             cluster_oid=self.s.cluster.oid,
@@ -373,12 +334,6 @@ _NOT_RUNNING: Mapping[str, Any] = {
     "realms": (),
     "addresses": (),
 }
-
-
-def leaving(worker: Worker, want: Want) -> dict[str, Any]:
-    """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so."""
-    nowhere = worker.node_oid is None or worker.status in NOWHERE
-    return {"want": want, "status": WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, "reason": None}
 
 
 def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:

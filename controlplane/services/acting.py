@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from controlplane.core.acting import Progress, progress
-from controlplane.core.planning import Plan, leaving
+from controlplane.core.placement import leaving
+from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
 from controlplane.records import events
 from controlplane.records.actions import (
@@ -23,7 +24,7 @@ from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
-from controlplane.services.ledger import Ledger
+from controlplane.services.ledger import Ledger, groups_of
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
 from controlplane.store.tables import Rows, Table
@@ -109,7 +110,8 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     if action is None:
         return None
     workers = list(ledger.rows(WORKERS).all(cluster.oid))
-    seen = progress(action, cluster, workers, ledger.now)
+    wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
+    seen = progress(action, cluster, workers, wanted, ledger.now)
     action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
     if action.kind is ActionKind.CLUSTER_DELETE and not workers:
         _delete(ledger, cluster, action)

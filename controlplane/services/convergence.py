@@ -6,8 +6,9 @@ from twisted.logger import Logger
 
 from controlplane.core.generic_clusters import plan_generic_cluster
 from controlplane.core.placement import Candidate, occupies
-from controlplane.core.planning import Plan, Situation, plan_cluster
+from controlplane.core.planning import plan_cluster
 from controlplane.core.router_clusters import socket_path, tunnel_path
+from controlplane.core.situation import Plan, Situation
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.nodes import Node
@@ -22,6 +23,9 @@ from controlplane.store.database import View
 
 AT_ONCE_WORKERS_MAX = 64
 """Larger clusters are left to the monitor, so that a call about one does not take long."""
+
+ADDED_AT_ONCE_MAX = 1_000
+"""Workers that one pass adds to a cluster: others wait meanwhile."""
 
 NewOid = Callable[[], Oid]
 
@@ -50,7 +54,7 @@ def converge_at_once(ledger: Ledger) -> None:
     """
     for cluster_oid in ledger.woken():
         cluster = ledger.rows(CLUSTERS).find(cluster_oid)
-        if cluster is None or count_workers(ledger.change, cluster_oid) > AT_ONCE_WORKERS_MAX:
+        if cluster is None or _is_large(ledger, cluster):
             continue
         try:
             plan = _plan(ledger, cluster)
@@ -58,6 +62,12 @@ def converge_at_once(ledger: Ledger) -> None:
             log.failure("cluster {cluster} could not be planned at once", cluster=str(cluster_oid))
             continue
         ledger.let_sleep(cluster_oid, _carry_out(ledger, cluster, plan))
+
+
+def _is_large(ledger: Ledger, cluster: Cluster) -> bool:
+    """Say whether a cluster has, or is to have, more workers than are planned in the call that changes it."""
+    wanted = sum(group.scale for group in groups_of(ledger.change, cluster.oid)) if cluster.run else 0
+    return max(wanted, count_workers(ledger.change, cluster.oid)) > AT_ONCE_WORKERS_MAX
 
 
 def _plan(ledger: Ledger, cluster: Cluster) -> Plan:
@@ -102,6 +112,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         lean=revision.lean,
         now=now,
         new_oid=new_oid,
+        added_max=ADDED_AT_ONCE_MAX,
     )
 
 

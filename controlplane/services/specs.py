@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from controlplane.core.generic_clusters import worker_config
-from controlplane.core.planning import OWN_SOCKET, Links
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
 from controlplane.core.router_configs import exposures, keeps_sessions, with_defaults
+from controlplane.core.situation import OWN_SOCKET, Links
 from controlplane.core.worker_types import worker_type
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterType
 from controlplane.records.definitions import Spec

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from twisted.internet.task import Clock
 
-from controlplane.core.planning import OWN_SOCKET
 from controlplane.core.router_clusters import socket_path
+from controlplane.core.situation import OWN_SOCKET
 from controlplane.records.clusters import Cluster, ClusterStatus, Group, Membership, Tally
 from controlplane.records.nodes import Load, Node, NodeFacts
 from controlplane.records.types import Oid

@@ -328,3 +328,18 @@ def test_lists_are_filtered_sorted_and_paged_the_same_way(plane):
     for bad in ({"sort": "colour"}, {"sort": "name:up"}, {"filters": {"colour": 1}}, {"marker": "nobody"}):
         with pytest.raises(InvalidArgument):
             names(**bad)
+
+
+def test_a_large_cluster_is_made_in_steps_and_no_call_waits_for_it(world):
+    made = world.call("create_cluster", {"name": "shop", "profile": "sleeper", "desired": 2500})
+    assert made["workers_by_status"] == {}
+    seen = set()
+
+    def over() -> bool:
+        seen.add(sum(world.call("get_cluster", "shop")["workers_by_status"].values()))
+        return world.call("get_action", made["action_oid"])["ended"] is not None
+
+    world.run_until(over, 600)
+    assert world.call("get_action", made["action_oid"])["status"] == "SUCCEEDED"
+    assert {1000, 2000} <= seen
+    assert running(world) == 2500

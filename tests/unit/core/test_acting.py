@@ -43,8 +43,13 @@ def running(number=1, changed=NOW - 60 * SECOND, **fields):
     return msgspec.structs.replace(made, created=NOW, changed=changed)
 
 
-def of(*workers, kind=ActionKind.CLUSTER_CREATE, now=NOW, **fields):
-    return progress(action(kind, **fields), SHOP, workers, now)
+def of(*workers, kind=ActionKind.CLUSTER_CREATE, now=NOW, wanted=0, **fields):
+    return progress(action(kind, **fields), SHOP, workers, wanted, now)
+
+
+def test_workers_that_are_not_there_yet_are_waited_for():
+    assert of(running(), wanted=3).waiting == 2
+    assert of(running(), running(2), wanted=1).waiting == 0
 
 
 def test_a_worker_that_runs_as_it_shall_is_done():

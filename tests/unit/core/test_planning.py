@@ -2,7 +2,8 @@ import msgspec
 from hypothesis import given, settings
 
 from controlplane.core.placement import Candidate, occupies
-from controlplane.core.planning import WAITS_FOR_ROUTER, Plan, Situation, plan_cluster
+from controlplane.core.planning import WAITS_FOR_ROUTER, plan_cluster
+from controlplane.core.situation import Plan, Situation
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import EXAMPLES, NOW, group, node, situation, situations, uid, worker
 

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from controlplane.core.planning import WAITS_FOR_ROUTER, Plan, plan_cluster
+from controlplane.core.planning import WAITS_FOR_ROUTER, plan_cluster
+from controlplane.core.situation import Plan
 from controlplane.records.workers import Address, Want, Worker, WorkerStatus
 from tests.strategies import CLUSTER, NOW, group, node, situation, uid, worker
 

@@ -1,0 +1,68 @@
+"""What a pass over a cluster looks at, and what comes of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.core.placement import Candidate
+from controlplane.records.clusters import Cluster, Group
+from controlplane.records.nodes import Node
+from controlplane.records.types import Instant, Oid, Seconds
+from controlplane.records.workers import Worker
+
+Links = Mapping[str, str]
+"""What a worker's configuration depends on: for a frontend, where the routers of its cluster listen, by their index;
+for a router, where it listens itself, under `OWN_SOCKET`."""
+
+OWN_SOCKET = "self"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a pass may look at."""
+
+    cluster: Cluster
+    groups: tuple[Group, ...]
+    workers: tuple[Worker, ...]
+    driver: str
+    """What a node has to have to carry workers of the cluster."""
+
+    candidates: Mapping[Oid, Candidate]
+    """Members of the cluster by node, with what they carry; the pass counts on in them."""
+
+    nodes: Mapping[Oid, Node]
+    """Nodes that workers stand on, members or not."""
+
+    router_socket: Callable[[Worker, Node], str]
+    """Where a router worker listens when it runs on a node."""
+
+    tunnel_socket: Callable[[Worker, Node], str]
+    """Where the tunnel to a router worker on another machine begins on a node."""
+
+    digest: Callable[[Worker, Links], str]
+    """Identity of the newest configuration of a worker, given its links."""
+
+    lean: bool
+    """Whether frontends keep sessions of their own at routers, which they cannot renew when a router is."""
+
+    now: Instant
+    new_oid: Callable[[], Oid]
+    added_max: int | None = None
+    """How many workers one pass may add; the next one adds more."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Workers to store, and when to look again if nothing happens before."""
+
+    added: list[Worker] = field(default_factory=list)
+    changed: list[tuple[Worker, Worker]] = field(default_factory=list)
+    """As they were, as they shall be."""
+
+    removed: list[Worker] = field(default_factory=list)
+    rolled: bool = True
+    """Whether every worker has been given the newest configuration."""
+
+    look_again_after: Seconds | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
