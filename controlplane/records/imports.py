@@ -1,8 +1,9 @@
 """What is taken over from another master: one object at a time, under the oid that it has there."""
 
 from controlplane.records.clusters import Limit
+from controlplane.records.nodes import AuthExtra
 from controlplane.records.principals import Role
-from controlplane.records.types import Authid, Description, Label, Name, Oid, PublicKey, Record, Tags
+from controlplane.records.types import Authid, Description, Label, Line, Name, Oid, PublicKey, Record, Tags
 from controlplane.records.workers import Scale
 
 
@@ -25,8 +26,8 @@ class ImportedNode(Record, frozen=True, kw_only=True, tag="node", tag_field="nou
     label: Label | None = None
     description: Description | None = None
     tags: Tags | None = None
-    cluster_ip: str | None = None
-    authextra: dict[str, str | int | float | bool | None] | None = None
+    cluster_ip: Line | None = None
+    authextra: AuthExtra | None = None
 
 
 class ImportedCluster(Record, frozen=True, kw_only=True, tag="router cluster", tag_field="noun"):

@@ -18,6 +18,7 @@ from controlplane.records.types import (
     PublicKey,
     Record,
     Tags,
+    Whole,
 )
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -50,6 +51,12 @@ class NodeFacts(Record, frozen=True, kw_only=True):
     """Whether it is a node of Crossbar.io without an agent of ours, which the master keeps itself."""
     stunnel: Line | None = None
     """Version of stunnel, which carries connections to workers on other machines; None when it is not installed."""
+
+
+AuthExtra = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=64)], str | Whole | float | bool | None], msgspec.Meta(max_length=64)
+]
+"""What Crossbar.io's master is told of a node when it is paired, and hands to it."""
 
 
 class Node(Record, frozen=True, kw_only=True):

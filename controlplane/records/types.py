@@ -42,11 +42,15 @@ PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 Label = Annotated[str, msgspec.Meta(max_length=256)]
 Description = Annotated[str, msgspec.Meta(max_length=4096)]
-Line = Annotated[str, msgspec.Meta(max_length=256)]
+LINE_LENGTH_MAX = 256
+Line = Annotated[str, msgspec.Meta(max_length=LINE_LENGTH_MAX)]
 """A short text of a program: a version, an address, a path."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A whole number that every serializer can carry."""
+
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""The same, below zero too."""
 
 Tags = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
 
@@ -68,8 +72,13 @@ def from_wire(value: Any, kind: type[R]) -> R:
 
 
 def to_bytes(record: Any) -> bytes:
-    """Return the stored form: CBOR, readable with any CBOR tool."""
-    return cbor2.dumps(msgspec.to_builtins(record, builtin_types=(bytes,)))
+    """Return the stored form: CBOR, readable with any CBOR tool; raises `ValueError` for what could not be read again.
+
+    A record is made without a look at its fields. One that is stored and cannot be read is in everybody's way for ever.
+    """
+    plain = msgspec.to_builtins(record, builtin_types=(bytes,))
+    msgspec.convert(plain, type(record))
+    return cbor2.dumps(plain)
 
 
 def from_bytes(data: bytes, kind: type[R]) -> R:

@@ -11,10 +11,19 @@ from typing import Annotated, Any
 import msgspec
 
 from controlplane import __version__
-from controlplane.errors import AlreadyExists, NoSuchObject, NotOffered
-from controlplane.records.nodes import CrossbarNode, CrossbarRealm, CrossbarStatus, Heartbeat, Node, NodeStatus
+from controlplane.errors import AlreadyExists, InvalidArgument, NoSuchObject, NotOffered, Problem
+from controlplane.records.nodes import (
+    AuthExtra,
+    CrossbarNode,
+    CrossbarRealm,
+    CrossbarStatus,
+    Heartbeat,
+    Node,
+    NodeStatus,
+)
 from controlplane.records.types import (
     GLOBAL_REALM,
+    LINE_LENGTH_MAX,
     MANAGEMENT_REALM,
     MANAGEMENT_REALM_OID,
     NANOSECONDS,
@@ -36,9 +45,6 @@ DOMAIN = "crossbarfabriccenter.domain."
 SHOWN_MAX = 1_000
 """Router clusters of an overview."""
 
-AuthExtra = Annotated[
-    dict[Annotated[str, msgspec.Meta(max_length=64)], str | int | float | bool | None], msgspec.Meta(max_length=64)
-]
 NodeByKey = Annotated[Node, Lookup(NODES, "pubkey")]
 
 
@@ -139,6 +145,12 @@ def pair_crossbar_node(
     _require_realm(realm_name)
     cluster_ip = (authextra or {}).get("cluster_ip")
     address = cluster_ip if isinstance(cluster_ip, str) else None
+    if address is not None and len(address) > LINE_LENGTH_MAX:
+        raise InvalidArgument(
+            f"authextra.cluster_ip: has {len(address)} characters; {LINE_LENGTH_MAX} are admitted",
+            problems=[Problem("$.authextra.cluster_ip", f"is longer than {LINE_LENGTH_MAX} characters")],
+            next_step="give the address that the workers of the node listen on",
+        )
     node = Node(
         oid=call.new_oid(),
         authid=authid,

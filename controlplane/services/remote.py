@@ -5,6 +5,7 @@ the worker, and then whatever the procedure itself takes. A node without an agen
 an agent the agent asks its local node. What an agent keeps nobody else may change, so only questions pass there.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -27,6 +28,11 @@ CHANGE_WITHIN_S = 60.0
 
 PART = r"^[A-Za-z0-9_-]{1,128}$(?!\n)"
 """What may become a part of a name that is called: without a point."""
+
+ERROR_NAME = re.compile(r"(?=.{1,255}$)([^\s.#]+\.)*[^\s.#]+")
+"""What WAMP takes for the name of an error, and no longer than names are."""
+
+UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 WorkerId = Annotated[str, msgspec.Meta(pattern=PART)]
 NodeRef = Annotated[str, msgspec.Meta(max_length=128)]
@@ -202,13 +208,18 @@ class Forwarding(Procedure):
         return bound
 
 
+def _encode(value: Any) -> bytes:
+    """Return a value as the narrowest serializer carries it; raises `UNSENDABLE`."""
+    return msgspec.msgpack.encode(to_wire(value))
+
+
 def _not_to_be_sent(bound: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what no message can carry on, such as an object with a key that is no text."""
     for name in ("arguments", "keywords"):
         try:
             passed = from_wire({"procedure": "", "within": 0.0, name: bound[name]}, PassedOn)
-            msgspec.msgpack.encode(to_wire(passed))
-        except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+            _encode(passed)
+        except UNSENDABLE as problem:
             yield Problem(f"$.{name}", f"cannot be passed on: {problem}")
 
 
@@ -261,9 +272,20 @@ def _pass_on(
                 subject=subject,
                 next_step=f"this is the answer of Crossbar.io on node {node.authid}",
             )
-            problem.uri = str(answer["error"])
+            # A name that no router carries would end the master's own connection, and every call under way with it.
+            if isinstance(answer["error"], str) and ERROR_NAME.fullmatch(answer["error"]):
+                problem.uri = answer["error"]
             raise problem
-        return answer.get("result")
+        result = answer.get("result")
+        try:
+            _encode(result)
+        except UNSENDABLE as problem:
+            raise RemoteError(
+                f"what node {node.authid} answered cannot be passed on: {problem}",
+                subject=subject,
+                next_step="see what runs on that machine: Crossbar.io answers nothing like it",
+            ) from None
+        return result
 
     return Ask({node.oid: {"passed": {**passed, "within": within}}}, within, complete)
 

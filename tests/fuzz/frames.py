@@ -11,9 +11,10 @@ from random import Random
 
 import cbor2
 
-from tests.fuzz.pipeline import Found
+from tests.fuzz.bench import Found
 
 READ_WITHIN_S = 0.25
+SHOWN_LENGTH = 300
 RAW_HEADER = b"\x7f\xf3\x00\x00"
 """RawSocket: messages up to 16 MiB, serializer 3, CBOR."""
 
@@ -30,21 +31,31 @@ class Run:
         self.seed = seed
         self.outcomes: Counter[str] = Counter()
         self.inputs = 0
+        self._show = False
 
-    def connection(self, number: int) -> None:
-        """Open one connection, misbehave, and see how it ends; raises `Found`."""
+    def connection(self, number: int, *, show: bool = False) -> None:
+        """Open one connection, misbehave, and see how it ends; raises `Found` that says how to repeat it."""
         random = Random(f"{self.seed}/{number}")
         self.inputs += 1
+        self._show = show
         kind = random.choice((self._http, self._handshake, self._frames, self._frames, self._messages, self._rawsocket))
         try:
             kind(random)
         except (ConnectionError, TimeoutError):
             self.outcomes["the link is closed"] += 1
         except Found as problem:
-            raise Found(f"{problem}\nconnection {number} of seed {self.seed}") from problem
+            raise Found(
+                f"connection {number} of seed {self.seed}: {problem}\n"
+                f"again: scripts/fuzz --part frames --seed {self.seed} --batch {number}"
+            ) from problem
 
     def _tcp(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=READ_WITHIN_S * 20)
+
+    def _send(self, line: socket.socket, data: bytes) -> None:
+        if self._show:
+            print(f"{len(data)} bytes: {data[:SHOWN_LENGTH]!r}", flush=True)
+        line.sendall(data)
 
     def _end(self, line: socket.socket, random: Random) -> bytes:
         """Read what comes until the other side is silent or closes, and hang up in one of several ways."""
@@ -68,7 +79,8 @@ class Run:
 
     def _http(self, random: Random) -> None:
         line = self._tcp()
-        line.sendall(
+        self._send(
+            line,
             random.choice(
                 (
                     lambda: random.randbytes(random.choice((1, 20, 5_000))),
@@ -82,7 +94,7 @@ class Run:
                     lambda: b"G",
                     lambda: b"\r\n" * 100,
                 )
-            )()
+            )(),
         )
         self._end(line, random)
 
@@ -106,7 +118,7 @@ class Run:
         data = text.encode("latin-1")
         if random.random() < 0.2:
             data = data[: random.randrange(len(data))]
-        line.sendall(data)
+        self._send(line, data)
         said = self._end(line, random)
         if b"wamp.2.json" in said and b" 101 " in said:
             raise Found("JSON is agreed to")
@@ -126,7 +138,7 @@ class Run:
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Protocol: {subprotocol}",
         )
-        line.sendall("".join(f"{header}\r\n" for header in (*headers, "")).encode())
+        self._send(line, "".join(f"{header}\r\n" for header in (*headers, "")).encode())
         said = b""
         while b"\r\n\r\n" not in said:
             part = line.recv(4_096)
@@ -140,7 +152,8 @@ class Run:
     def _frames(self, random: Random) -> None:
         line, _ = self._open(random)
         for _ in range(random.choice((1, 1, 2, 5))):
-            line.sendall(
+            self._send(
+                line,
                 random.choice(
                     (
                         lambda: random.randbytes(random.choice((1, 2, 14, 300))),
@@ -161,7 +174,7 @@ class Run:
                         lambda: frame(random, 2, b"a", final=False) + frame(random, 2, b"b"),
                         lambda: frame(random, 2, b"x" * 50)[: random.randrange(40)],
                     )
-                )()
+                )(),
             )
         self._end(line, random)
 
@@ -208,7 +221,7 @@ class Run:
                 data = random.choice((b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\x5f" * 500))
             elif kind < 0.3:
                 data = data * 2
-            line.sendall(frame(random, 1 if random.random() < 0.05 else 2, data))
+            self._send(line, frame(random, 1 if random.random() < 0.05 else 2, data))
         self._end(line, random)
 
     def _rawsocket(self, random: Random) -> None:
@@ -216,7 +229,8 @@ class Run:
         line.settimeout(READ_WITHIN_S * 20)
         line.connect(os.fspath(self.unix))
         if random.random() < 0.4:
-            line.sendall(
+            self._send(
+                line,
                 random.choice(
                     (
                         b"\x7f",
@@ -226,11 +240,12 @@ class Run:
                         b"GET / HTTP/1.1\r\n\r\n",
                         random.randbytes(30),
                     )
-                )
+                ),
             )
         else:
-            line.sendall(RAW_HEADER)
-            line.sendall(
+            self._send(line, RAW_HEADER)
+            self._send(
+                line,
                 random.choice(
                     (
                         random.randbytes(random.choice((1, 3, 4, 60))),
@@ -250,7 +265,7 @@ class Run:
                         prefixed(cbor2.dumps([])),
                         prefixed(cbor2.dumps({"a": 1})),
                     )
-                )
+                ),
             )
         self._end(line, random)
 

@@ -16,15 +16,20 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from controlplane.clock import limit, sleep
 from controlplane.core.access import RIGHTS
-from controlplane.errors import ControlPlaneError, NoAnswer
+from controlplane.errors import ControlPlaneError, NoAnswer, RemoteError
 from controlplane.keys import read_key
+from controlplane.records.protocol import QUESTION_TOPIC
 from controlplane.wamp import Inner
+from tests.fuzz.bench import Found
 from tests.fuzz.calls import hostile_call
-from tests.fuzz.pipeline import Found
+from tests.fuzz.pipeline import SHORT
 from tests.fuzz.target import Target
 from tests.fuzz.values import value
 
 SERIALIZERS = {"cbor": CBORSerializer, "msgpack": MsgPackSerializer}
+CLIENTS_EACH = 2
+"""Sessions of every serializer and role."""
+
 BATCH_LENGTH = 32
 ANSWER_WITHIN_S = 60.0
 
@@ -58,7 +63,9 @@ class Client:
             factory = WampWebSocketClientFactory(lambda: Inner(config), url=login.url, serializers=[serializer])
             factory.setProtocolOptions(maxMessagePayloadSize=2**24, maxFramePayloadSize=2**24, tcpNoDelay=True)
             await TCP4ClientEndpoint(reactor, "127.0.0.1", self.target.children.port).connect(factory)
-            self.inner = await limit(reactor, joined, ANSWER_WITHIN_S, "the router")
+            inner = self.inner = await limit(reactor, joined, ANSWER_WITHIN_S, "the router")
+            if agent:
+                await inner.subscribe(lambda question: self.target.answer(inner, question), QUESTION_TOPIC)
         return self.inner
 
 
@@ -70,19 +77,36 @@ class Run:
         self.seed = seed
         self.outcomes: Counter[str] = Counter()
         self.inputs = 0
-        self.clients = [Client(target, serializer, role) for serializer in SERIALIZERS for role in ("owner", "agent")]
+        self.clients = {
+            role: [Client(target, serializer, role) for serializer in SERIALIZERS for _ in range(CLIENTS_EACH)]
+            for role in ("owner", "agent")
+        }
 
-    async def batch(self, number: int) -> None:
-        """Send one batch at once; raises `Found`."""
-        random = Random(f"{self.seed}/{number}")
-        client = random.choice(self.clients)
-        inner = await client.ready()
+    async def batch(self, number: int, *, show: bool = False) -> None:
+        """Send one batch at once; raises `Found` that says how to repeat it."""
+        random = self.target.random = Random(f"{self.seed}/{number}")
+        try:
+            await self._batch(random, show)
+        except Exception as problem:
+            raise Found(
+                f"batch {number} of seed {self.seed}: {type(problem).__name__}: {problem}\n"
+                f"again: scripts/fuzz --part router --seed {self.seed} --batch {number}"
+            ) from problem
+
+    async def _batch(self, random: Random, show: bool) -> None:
+        role = random.choice(("owner", "owner", "agent"))
+        clients = [(client, await client.ready()) for client in self.clients[role]]
+        await self.target.attach()
         before = await self._settled()
-        if client.role == "owner" and random.random() < 0.3:
-            await self._message(client, inner, random)
-            changed = False
+        changed = False
+        if role == "owner" and random.random() < 0.3:
+            await self._message(*random.choice(clients), random)
         else:
-            answers = [ensureDeferred(self._call(client, inner, random)) for _ in range(BATCH_LENGTH)]
+            answers = [
+                # Several clients: what is still under way on a link that is closed is lost.
+                ensureDeferred(self._call(*clients[number % len(clients)], random, show))
+                for number in range(BATCH_LENGTH)
+            ]
             ended = await DeferredList(answers, consumeErrors=True)
             for good, outcome in ended:
                 if not good:
@@ -92,7 +116,7 @@ class Run:
         if not changed and now != before:
             different = {key: (before.get(key), now.get(key)) for key in before | now}
             shown = {key: pair for key, pair in different.items() if pair[0] != pair[1]}
-            raise Found(f"batch {number} of seed {self.seed}: refused input changed the store: {shown}")
+            raise Found(f"refused input changed the store: {shown}")
         await self.target.call("controlplane.node.list_nodes")
 
     async def _settled(self) -> dict[bytes, bytes]:
@@ -105,17 +129,19 @@ class Run:
             before, now = now, self.target.contents()
         return now
 
-    async def _call(self, client: Client, inner: Any, random: Random) -> bool:
+    async def _call(self, client: Client, inner: Any, random: Random, show: bool) -> bool:
         """Make a call, and say whether it may have changed something."""
-        self.inputs += 1
         call = hostile_call(
             random, self.target.world, json_only=client.serializer == "msgpack", rights=RIGHTS[client.role]
         )
         if call.declared.uri.endswith("unpair_node"):
             return False  # It would end the agent that this process plays.
         kwargs = {name: given for name, given in call.kwargs.items() if name != "idempotency_key"}
+        if show:
+            print(client.serializer, client.role, call.uri, SHORT.repr(call.args), SHORT.repr(kwargs), flush=True)
         try:
             answer = inner.ends_with_line(inner.call(call.uri, *call.args, **kwargs))
+            self.inputs += 1
         except TransportLost:
             self.outcomes["the link is closed"] += 1
             return False
@@ -125,11 +151,11 @@ class Run:
         try:
             await limit(reactor, answer, ANSWER_WITHIN_S, call.uri)
         except ApplicationError as problem:
-            self.outcomes[problem.error] += 1
-
-            said = f"{problem.args} {problem.kwargs}"
             known = problem.error in ControlPlaneError.known or problem.error.startswith("wamp.")
-            if not known or "Traceback" in said or problem.error == "controlplane.error.internal_error":
+            passed = RemoteError in call.declared.raises
+            self.outcomes[problem.error if known else "whatever the other side said"] += 1
+            said = f"{problem.args} {problem.kwargs}"
+            if not (known or passed) or "Traceback" in said or problem.error == "controlplane.error.internal_error":
                 raise Found(f"{call.uri} ended in {problem.error} {said[:500]}") from problem
             return False
         except TransportLost:

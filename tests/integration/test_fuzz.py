@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.fuzz.pipeline import Bench, Found, Run
+from tests.fuzz.bench import Bench, Found
+from tests.fuzz.pipeline import Run
 
 
 @pytest.mark.parametrize("batch", range(4))
@@ -32,13 +33,13 @@ def test_the_fuzzer_sees_an_error_that_changes_the_store(monkeypatch):
             raise outcome
         return outcome
 
-    monkeypatch.setattr(Bench, "_populate", populated(monkeypatch, pipeline, wrong, refuse))
+    monkeypatch.setattr(Bench, "populate", populated(monkeypatch, pipeline, wrong, refuse))
     with pytest.raises(Found, match=r"changed the store(.|\n)*--batch 0"):
         Run(seed=1).batch(0)
 
 
 def populated(monkeypatch, pipeline, wrong, refuse):
-    populate = Bench._populate
+    populate = Bench.populate
 
     def then_break(bench):
         populate(bench)

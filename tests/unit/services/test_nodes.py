@@ -1,9 +1,9 @@
 import pytest
 
-from controlplane.errors import AlreadyExists, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
+from controlplane.errors import AlreadyExists, InvalidArgument, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.authenticator import KNOWN_PAUSE_MAX_S
 from controlplane.records.principals import Principal
-from controlplane.store.catalog import PRINCIPALS
+from controlplane.store.catalog import NODES, PRINCIPALS
 
 KEY = "ab" * 32
 
@@ -111,3 +111,11 @@ def test_a_key_that_nobody_has_waits_much_longer(plane):
             plane.clock.advance(2 * KNOWN_PAUSE_MAX_S)
     with pytest.raises(TooManyLogins):
         login(plane, "cd" * 32)
+
+
+def test_an_address_that_is_too_long_is_refused_and_not_stored(plane):
+    with pytest.raises(InvalidArgument, match="cluster_ip"):
+        plane.call(
+            "crossbarfabriccenter.mrealm.pair_node", KEY, "default", "edge1", authextra={"cluster_ip": "x" * 300}
+        )
+    assert plane.stored(NODES) == []

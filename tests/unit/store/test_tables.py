@@ -167,3 +167,9 @@ def test_records_that_lie_together_are_found_by_what_tells_them_apart():
         rows.remove(renamed)
         assert rows.find(oid(2)) is None
         assert list(rows.all()) == [blue, other]
+
+
+def test_what_could_not_be_read_again_is_not_written(rows):
+    with pytest.raises(ValueError, match="Expected `str`"):
+        rows.add(Thing(oid=oid(9), name="nine", colour=5))
+    assert rows.find(oid(9)) is None
