@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import resource
 import sys
 import time
 import traceback
@@ -20,6 +21,10 @@ from tests.fuzz.pipeline import BATCH_LENGTH, Run  # noqa: E402
 
 SHARES = {"pipeline": 0.93, "lasting": 0.05, "router": 0.015, "frames": 0.005}
 """Of the inputs: the pipeline is where most of them get to anyway, and many times as fast."""
+
+
+BYTES_MAX = 4 * 2**30
+"""Address space of a process that calls the pipeline."""
 
 
 class Task(NamedTuple):
@@ -120,6 +125,8 @@ def pipeline(seed: int, inputs: dict[str, int], jobs: int) -> list[str]:
 
 def work(task: Task) -> list[Report]:
     """Do one process's share."""
+    # What would take all memory is an input that is found, and not the end of the machine.
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES_MAX, BYTES_MAX))
     reports = []
     if task.lasting:
         run, growth = Run(task.seed), Growth("one plane that lasts")

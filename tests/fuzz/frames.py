@@ -221,6 +221,8 @@ class Run:
                 data = random.choice((b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\x5f" * 500))
             elif kind < 0.3:
                 data = data * 2
+            elif kind < 0.33 and subprotocol == "wamp.2.cbor":
+                data = hello_with(shared(6, 10))
             self._send(line, frame(random, 1 if random.random() < 0.05 else 2, data))
         self._end(line, random)
 
@@ -262,6 +264,7 @@ class Run:
                         prefixed(cbor2.dumps([1, "nowhere", {"roles": {"caller": {}}}])),
                         prefixed(cbor2.dumps([1, "default", {"roles": 5}])),
                         prefixed(cbor2.dumps([1])),
+                        prefixed(hello_with(shared(6, 10))),
                         prefixed(cbor2.dumps([])),
                         prefixed(cbor2.dumps({"a": 1})),
                     )
@@ -292,6 +295,26 @@ def frame(
         head += bytes([flag | 127]) + struct.pack("!Q", size)
     # Masked with zeros: the bytes stay as they are.
     return head + (bytes(4) if mask else b"") + data
+
+
+def shared(levels: int, width: int) -> bytes:
+    """Return a value in CBOR that mentions parts of itself: written out it is `width` times larger with every level."""
+
+    def level(number: int) -> bytes:
+        if number == levels:
+            return b"\xd8\x1c\x81\x61a"
+        mention = b"\xd8\x1d" + cbor2.dumps(number + 1)
+        return b"\xd8\x1c" + bytes([0x80 | width]) + level(number + 1) + mention * (width - 1)
+
+    return level(0)
+
+
+def hello_with(extra: bytes) -> bytes:
+    """Return the first message of a login, with something in what is passed on to the master."""
+    marker = "\N{SNOWMAN}" * 7
+    login = {"pubkey": "ab" * 32, "channel_binding": None, "more": marker}
+    message = [1, "default", {"roles": {"caller": {}}, "authmethods": ["cryptosign"], "authextra": login}]
+    return cbor2.dumps(message).replace(cbor2.dumps(marker), extra)
 
 
 def prefixed(data: bytes) -> bytes:
