@@ -34,7 +34,8 @@ def good_arguments(random: Random, declared: Procedure, world: World) -> dict[st
     parameters = declared.parameters
     if isinstance(declared, Forwarding):
         parameters = parameters[:-2]  # The others are whatever else is passed.
-    good = {p.name: GOOD[p.name](random, world) for p in parameters if p.required or random.random() < 0.3}
+    known = [p.name for p in parameters if p.required or random.random() < 0.3]
+    good = {name: GOOD[name](random, world) if name in GOOD else value(random) for name in known}
     if declared.uri.endswith(("create_routercluster", "update_routercluster")):
         good["routercluster"]["config"] = random.choice((None, CONFIG))
     if declared.uri.endswith("create_routercluster"):
