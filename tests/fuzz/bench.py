@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from controlplane.clock import Chance
 from controlplane.core.access import USER_ROLES
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, InternalError
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller, Principal
@@ -34,6 +34,13 @@ OWNER, *OTHERS = [Caller(session=7 + n, authid=role, authrole=role) for n, role 
 BOOT = str(UUID(int=77, version=4))
 CLUSTERS = ("shop", "stopped")
 USERS = ("joe", "ann")
+SPEC = {"type": "process", "version": "1.0", "properties": {"command": ["sleep", "100"]}}
+GROW = {"event": "CLUSTER_SCALE_OUT", "adjustment": {"number": 2}}
+DEFINED = (
+    ("list_profiles", "create_profile", {"name": "sleeper", "spec": SPEC}),
+    ("list_policies", "create_policy", {"name": "grow", "spec": {"type": "scaling", "properties": GROW}}),
+    ("list_clusters", "create_cluster", {"name": "pond", "profile": "sleeper", "desired": 0}),
+)
 STEPS_MAX = 150
 """Half seconds of the test's clock that a call may take: one that is passed on to a node waits for a minute at most."""
 
@@ -64,6 +71,11 @@ class Discarded:
 
     def kill(self, session: int, reason: str) -> None:
         pass
+
+
+def check_is_no_defect(problem: ControlPlaneError) -> None:
+    if isinstance(problem, InternalError):
+        raise Found(f"a defect: {problem.__cause__!r}") from problem
 
 
 def portable(wire: Any) -> None:
@@ -125,6 +137,9 @@ class Bench:
         for name in USERS:
             if name not in self.good("list_users", True):
                 self.good("create_user", name, "viewer", f"{hash_of(name):064x}")
+        for listed, created, definition in DEFINED:
+            if definition["name"] not in [each["name"] for each in self.good(listed)]:
+                self.good(created, definition)
         users = [self.good("get_user_by_name", name)["oid"] for name in USERS]
         teams = self.good("list_teams") or [self.good("create_team", "crew")["oid"]]
         invitations = self.good("list_invitations") or [self.good("invite_node", f"{hash_of('invited'):064x}")]
@@ -161,11 +176,26 @@ class Bench:
         for user in self.good("list_users"):
             if UUID(user) not in [person.oid for person in PEOPLE]:
                 self.good("remove_user", user)
+        self._empty_of_definitions()
         for team in self.good("list_teams"):
             self.good("remove_team", team)
         for invitation in self.good("list_invitations"):
             self.good("remove_invitation", invitation["oid"])
         self.settle()
+
+    def _empty_of_definitions(self) -> None:
+        """Take away what else is defined, as far as nothing uses it."""
+        for listed, deleted in (
+            ("list_clusters", "delete_cluster"),
+            ("list_policies", "delete_policy"),
+            ("list_profiles", "delete_profile"),
+        ):
+            for each in self.good(listed):
+                try:
+                    self.good(deleted, each["oid"])
+                except ControlPlaneError as problem:
+                    check_is_no_defect(problem)
+                self.settle()
 
     def _cluster(self, name: str, nodes: list[str]) -> str:
         if name in self.good("list_routerclusters", True):

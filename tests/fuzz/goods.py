@@ -23,6 +23,7 @@ CONFIG: dict[str, Any] = {
         "auth": {"ticket": {"type": "static", "principals": {"joe": {"ticket": "sesame", "role": "staff"}}}},
     },
 }
+PROFILES, POLICIES, PONDS = ("sleeper", "other"), ("grow", "other"), ("pond", "pool")
 ROLES = ("owner", "admin", "operator", "viewer")
 NUMBERS = 200
 """Names and oids that are made up are among so many, so that some are taken."""
@@ -99,6 +100,19 @@ def _imported(random: Random, world: World) -> dict[str, Any]:
             {"noun": "router cluster", "oid": oid, "name": f"cluster_{number}"},
             {"noun": "worker group", "oid": oid, "cluster_oid": cluster, "name": f"group_{number}"},
             {"noun": "membership", "cluster_oid": cluster, "node_oid": random.choice(world.nodes)},
+        )
+    )
+
+
+def _definition(random: Random) -> dict[str, Any]:
+    """Return a profile, a policy or a cluster; procedures of one refuse the others."""
+    grow = {"event": "CLUSTER_SCALE_OUT", "adjustment": {"number": 2}}
+    process = {"command": ["sleep", "100"]}
+    return random.choice(
+        (
+            {"name": random.choice(PROFILES), "spec": {"type": "process", "version": "1.0", "properties": process}},
+            {"name": random.choice(POLICIES), "spec": {"type": "scaling", "version": "1.0", "properties": grow}},
+            {"name": random.choice(PONDS), "profile": "sleeper", "desired": random.randrange(4)},
         )
     )
 
@@ -196,6 +210,29 @@ GOOD: dict[str, Make] = {
     "authextra": lambda random, _: {"cluster_ip": "127.0.0.1"},
     "status": _one_of("online", "offline"),
     "imported": _imported,
+    # Generic clusters, their actions, profiles and policies
+    "cluster": _one_of("pond", "pond", "pool", "nothing"),
+    "definition": lambda random, _: _definition(random),
+    "profile": _one_of("sleeper", "sleeper", "other"),
+    "policy": _one_of("grow", "grow", "other"),
+    "changes": lambda random, _: random.choice(({"label": "x"}, {"profile": "sleeper"}, {"name": "other"})),
+    "workers": lambda random, _: [_oid(random)],
+    "worker": lambda random, world: random.choice(world.workers),
+    "group": lambda random, _: None,
+    "count": lambda random, _: random.randrange(1, 4),
+    "number": lambda random, _: float(random.randrange(4)),
+    "adjustment_type": _one_of("EXACT_CAPACITY", "CHANGE_IN_CAPACITY", None),
+    "min_size": lambda random, _: random.randrange(3),
+    "max_size": lambda random, _: random.choice((-1, 5)),
+    "min_step": lambda random, _: random.randrange(1, 3),
+    "strict": _yes,
+    "details": _yes,
+    "enabled": _yes,
+    "action_oid": _oid,
+    "filters": lambda random, _: {"name": random.choice(("pond", "sleeper", "x"))},
+    "sort": _one_of("name", "name:desc", "created"),
+    "seq": _number,
+    "type_name": _one_of("process", "scaling", "router"),
     "arguments": lambda random, _: [],
     "keywords": lambda random, _: {},
 }

@@ -34,6 +34,7 @@ BATCH_LENGTH = 500
 KEPT_MAX = 500
 """Events and audit entries of the plane that lasts: they are full soon, and must not grow from then on."""
 
+ALONE_S = 1.0
 SHORT = reprlib.Repr()
 """Shows values that are nested more deeply than Python can show."""
 
@@ -104,14 +105,15 @@ class Run:
             self._answer(bench, call, random)
         if show is not None:
             sys.stdout.write(f"{show} {caller} {call.uri} {SHORT.repr(call.args)} {SHORT.repr(call.kwargs)}\n")
-        before = bench.look()
+        before, since = bench.look(), bench.clock.seconds()
         try:
             reply = bench.outcome(caller, call.uri, call.args, call.kwargs)
         except ControlPlaneError as problem:
             known = problem.uri in ControlPlaneError.known
             self.outcomes[problem.uri if known else "whatever the other side said"] += 1
             check_error(call, problem)
-            if bench.writes() != before:
+            # What waited for an answer for long is not alone: actions go on meanwhile.
+            if bench.writes() != before and bench.clock.seconds() - since < ALONE_S:
                 was, now = bench.seen(), bench.digests()
                 keyed = call.kwargs.get(IDEMPOTENCY_KEY) is not None and is_outcome(problem)
                 if now.but_outcomes != was.but_outcomes or (now.all != was.all and not keyed):

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import psutil
 from twisted.internet import reactor, task
@@ -28,9 +29,7 @@ from tests.fuzz.goods import FACTS, World, statistics
 from tests.fuzz.memory import WEIGHED, Growth, held_by
 from tests.fuzz.values import bent, value
 
-BOOT = "00000000-0000-4000-8000-00000000004d"
 MAP_BYTES = 2**31
-HEARTBEAT = {"boot": BOOT, "sequence": 0}
 CROSSBAR_NOISE = ("PayloadExceededError", "Attempt to send on a closed protocol")
 """What Crossbar.io itself does not expect: a message on its unix socket that is announced as too long, and a client
 that is gone before it is welcome."""
@@ -46,6 +45,8 @@ class Target:
         self.agent_key = ensure_key(directory / "agent.key")
         self.admin_login: Login
         self.agent: Session | None = None
+        self.world: World | None = None
+        self.boots = 77
         self.neighbour: subprocess.Popen[str] | None = None
         self.weighed = directory / "weighed"
         self.random = Random(0)
@@ -86,7 +87,14 @@ class Target:
         team = (await self.call("controlplane.team.create_team", "crew"))["oid"]
         invited = (await self.call("controlplane.invitation.invite_node", f"{5_005:064x}"))["oid"]
         self.world = World(
-            tuple(clusters), (node,), tuple(groups), tuple(workers), BOOT, tuple(users), (team,), (invited,)
+            tuple(clusters),
+            (node,),
+            tuple(groups),
+            tuple(workers),
+            str(UUID(int=self.boots, version=4)),
+            tuple(users),
+            (team,),
+            (invited,),
         )
 
     async def attach(self) -> None:
@@ -94,7 +102,12 @@ class Target:
         if self.agent is None or self.agent.over:
             agent = self.agent = await join_once(reactor, self.agent_login, read_key(self.directory / "agent.key"))
             await agent.subscribe(QUESTION_TOPIC, lambda _topic, question: self.answer(agent._inner, question))
-        await self.agent.call("controlplane.agent.attach_agent", 30.0, FACTS, HEARTBEAT)
+        # As after a restart: whatever others said of the boot before, nothing newer is known of this one.
+        self.boots += 1
+        boot = str(UUID(int=self.boots, version=4))
+        await self.agent.call("controlplane.agent.attach_agent", 30.0, FACTS, {"boot": boot, "sequence": 0})
+        if self.world is not None:
+            self.world = self.world._replace(boot=boot)
 
     def answer(self, inner: Any, question: dict[str, Any]) -> None:
         """Answer what the agent is asked with something that may be bad."""
