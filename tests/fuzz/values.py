@@ -96,6 +96,9 @@ NO_JSON = (
 )
 LENGTHS = (255, 256, 257, 1_000, 4_096, 4_097, 70_000)
 TOGETHER_MAX = 2**22
+"""Characters that are made of few by repeating them: no transport carries more than a few times that, and here, where
+nothing is encoded first, it would be gigabytes."""
+
 DEPTHS = (10, 31, 32, 33, 60, 63, 64, 65, 66, 100, 900, 5_000)
 
 
@@ -132,7 +135,6 @@ def value(random: Random, depth: int = 0, *, json_only: bool = False) -> Any:
         return deep(random.choice(DEPTHS), random.choice((list, dict)), scalar(random, json_only=json_only))
     if kind < 0.985:
         inside = scalar(random, json_only=json_only)
-        # No transport carries more; here, where nothing is encoded first, it would be gigabytes.
         times = TOGETHER_MAX // (len(inside) if isinstance(inside, str | bytes) and inside else 1)
         return [inside] * min(times, random.choice((65, 1_001, 5_000)))
     return {f"k{number}": number for number in range(random.choice((65, 300, 3_000)))}
@@ -172,7 +174,8 @@ def bent(random: Random, good: Any, *, json_only: bool = False) -> Any:
             return good[:spot]
         if kind < 0.6:
             return good[:spot] + random.choice("\x00 -Zé\u202e") + good[spot + 1 :]
-        return good * random.choice((2, 20, 300)) if kind < 0.8 else good.upper()
+        longer = good * min(random.choice((2, 20, 300)), max(1, TOGETHER_MAX // len(good)))
+        return longer if kind < 0.8 else good.upper()
     if isinstance(good, int) and random.random() < 0.3:
         return random.choice((good + 0.5 if abs(good) < 2**53 else 0.5, f"{good:x}", -good, good << 64, [good]))
     return value(random, 1, json_only=json_only)
