@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
@@ -19,7 +20,11 @@ from tests.fuzz.target import Target
 INPUTS_MIN = 5_000
 """From how many inputs on memory is judged."""
 
-QUIET_S = 3.0
+WINDOW_S = 2.0
+"""So long hostile input goes on, and as long there is none: what a client that behaves waits is compared within
+seconds, because what else the machine does changes."""
+
+CALMS_MAX = 60
 
 
 def fuzz_installed(seed: int, inputs: dict[str, int], only: int | None = None) -> list[str]:
@@ -30,13 +35,13 @@ def fuzz_installed(seed: int, inputs: dict[str, int], only: int | None = None) -
     problems: list[BaseException] = []
     found: list[str] = []
 
-    async def run(reactor: Any) -> None:
+    async def run(_reactor: Any) -> None:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             target = Target(Path(folder))
             try:
                 await target.start()
                 if only is None:
-                    found.extend(await _fuzz(reactor, target, seed, inputs))
+                    found.extend(await _fuzz(target, seed, inputs))
                 else:
                     await _again(target, seed, next(iter(inputs)), only)
                 found.extend(f"in the logs: {complaint}" for complaint in target.complaints()[:1])
@@ -63,12 +68,9 @@ async def _again(target: Target, seed: int, part: str, number: int) -> None:
         await deferToThread(raw.connection, number, show=True)
 
 
-async def _fuzz(reactor: Any, target: Target, seed: int, inputs: dict[str, int]) -> list[str]:
+async def _fuzz(target: Target, seed: int, inputs: dict[str, int]) -> list[str]:
     target.start_neighbour()
     await sleep(reactor, 2.0)
-    await deferToThread(target.phase)
-    await sleep(reactor, QUIET_S)
-    quiet = await deferToThread(target.phase)
     problems = []
     if inputs.get("router"):
         calls = router.Run(target, seed)
@@ -76,12 +78,12 @@ async def _fuzz(reactor: Any, target: Target, seed: int, inputs: dict[str, int])
         async def send(number: int) -> None:
             await calls.batch(number)
 
-        problems += await _part("router", target, seed, calls, inputs["router"], send, quiet)
+        problems += await _part("router", target, seed, calls, inputs["router"], send)
     if inputs.get("frames"):
         raw = frames.Run(target.children.port, target.state.master_socket, seed)
         before, open_before = target.contents(), target.descriptors()
         problems += await _part(
-            "frames", target, seed, raw, inputs["frames"], lambda number: deferToThread(raw.connection, number), quiet
+            "frames", target, seed, raw, inputs["frames"], lambda number: deferToThread(raw.connection, number)
         )
         if target.contents() != before:
             raise Found("raw bytes changed the store")
@@ -91,18 +93,31 @@ async def _fuzz(reactor: Any, target: Target, seed: int, inputs: dict[str, int])
     return problems
 
 
-async def _part(
-    part: str, target: Target, seed: int, run: Any, inputs: int, send: Any, quiet: dict[str, Any]
-) -> list[str]:
-    begun, number = time.perf_counter(), 0
+async def _part(part: str, target: Target, seed: int, run: Any, inputs: int, send: Any) -> list[str]:
+    begun, calm, number = time.perf_counter(), 0.0, 0
     growths = Growth("the router"), Growth("the master")
+    beside: list[float] = []
+    alone: list[float] = []
+    calms = 0
+    await deferToThread(target.phase)
+    since = time.perf_counter()
     while run.inputs < inputs:
         await send(number)
         number += 1
-        if growths[0].due(run.inputs / inputs):
-            await deferToThread(target.weigh, growths)
-    tell(part, run.inputs, seed, time.perf_counter() - begun, run.outcomes)
-    beside(quiet, await deferToThread(target.phase))
+        if time.perf_counter() - since >= WINDOW_S or run.inputs >= inputs:
+            beside += await deferToThread(target.phase)
+            since = time.perf_counter()
+            if calms < CALMS_MAX:
+                calms += 1
+                await sleep(reactor, WINDOW_S)
+                alone += await deferToThread(target.phase)
+            if growths[0].due(run.inputs / inputs):
+                await deferToThread(target.weigh, growths)
+                await deferToThread(target.phase)
+            calm += time.perf_counter() - since
+            since = time.perf_counter()
+    tell(part, run.inputs, seed, time.perf_counter() - begun - calm, run.outcomes)
+    compare(beside, alone)
     return [problem for growth in growths for problem in judged(growth, run.inputs, INPUTS_MIN)]
 
 
@@ -115,12 +130,12 @@ async def _until_closed(reactor: Any, target: Target, before: int) -> None:
     raise Found(f"{target.descriptors() - before} connections stay open")
 
 
-def beside(quiet: dict[str, Any], now: dict[str, Any]) -> None:
-    """Say how a client that behaves fared."""
-    print(
-        f"  beside it: p50 {now['p50'] * 1e3:.2f} ms ({now['p50'] / quiet['p50']:.2f} of quiet), "
-        f"p99 {now['p99'] * 1e3:.2f} ms ({now['p99'] / quiet['p99']:.2f}), {now['calls']} calls, "
-        f"{now['failures']} failures"
-    )
-    if now["failures"] or not now["calls"]:
+def compare(beside: list[float], alone: list[float]) -> None:
+    """Say how long a client that behaves waited beside hostile input, and in the pauses of it."""
+    if not beside or not alone:
         raise Found("a client that behaves was not answered")
+    shown = []
+    for name, part in (("p50", 0.5), ("p99", 0.99)):
+        with_it, without = (sorted(times)[int(len(times) * part)] for times in (beside, alone))
+        shown.append(f"{name} {with_it * 1e3:.2f} ms ({with_it / without:.2f} of {without * 1e3:.2f} ms in the pauses)")
+    print(f"  beside it: {', '.join(shown)}; {len(beside)} and {len(alone)} calls, all answered")

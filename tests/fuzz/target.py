@@ -25,6 +25,7 @@ from controlplane.records.protocol import ANSWER_QUESTION, QUESTION_TOPIC
 from controlplane.store import lmdb as stores
 from controlplane.store.catalog import AUDIT
 from controlplane.wamp import Login, Session, join_once
+from tests.fuzz.bench import Found
 from tests.fuzz.goods import FACTS, World, statistics
 from tests.fuzz.memory import WEIGHED, Growth, held_by
 from tests.fuzz.values import bent, value
@@ -145,14 +146,17 @@ class Target:
             text=True,
         )
 
-    def phase(self) -> dict[str, Any]:
-        """Return how the calls of the client that behaves went since the last time."""
+    def phase(self) -> list[float]:
+        """Return how long the calls of the client that behaves took since the last time; raises `Found`."""
         assert self.neighbour is not None
         assert self.neighbour.stdin is not None
         assert self.neighbour.stdout is not None
         self.neighbour.stdin.write("\n")
         self.neighbour.stdin.flush()
-        return json.loads(self.neighbour.stdout.readline())
+        said = json.loads(self.neighbour.stdout.readline())
+        if said["failures"]:
+            raise Found(f"{said['failures']} calls of a client that behaves were not answered")
+        return list(said["times"])
 
     def contents(self) -> dict[bytes, bytes]:
         """Return what is stored, read beside the master; the audit is left out: it tells also of what was refused."""
