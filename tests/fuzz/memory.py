@@ -18,7 +18,7 @@ SAMPLES = 20
 WARM_PART = 0.4
 """Of the samples: until then caches fill and modules are imported."""
 
-GROWTH_MAX = 0.02
+GROWTH_MAX = 0.05
 INPUTS_MIN = 20_000
 """With fewer, what is filled once still looks like growth."""
 
