@@ -102,7 +102,15 @@ class Bench:
         await self.close(keep=False)
 
     async def start(self, spec, within=60.0):
-        return await ensureDeferred(self.driver.start(spec)).addTimeout(within, reactor)
+        late = []
+        starting = ensureDeferred(self.driver.start(spec))
+        timer = reactor.callLater(within, lambda: (late.append(True), starting.cancel()))
+        try:
+            return await starting
+        finally:
+            # Whatever it says when it is given up, it has not come to its end by itself.
+            assert not late
+            timer.cancel()
 
 
 class ProcessBench(Bench):
@@ -135,7 +143,9 @@ class ProcessBench(Bench):
 
     def broken_spec(self, oid=None):
         script = "import sys; print('no luck today', flush=True); sys.exit(3)"
-        config = self.page(command=[PYTHON, "-I", "-S", "-c", script])
+        # Nobody waits for a process that has ended.
+        patient = {"check": {"kind": "tcp", "port": "web"}, "timeout": 600}
+        config = self.page(command=[PYTHON, "-I", "-S", "-c", script], ready=patient)
         return WorkerSpec(oid=oid or uuid4(), digest="broken", config=config), "exited with code 3.*no luck today"
 
     def slow_spec(self, oid=None):
@@ -196,7 +206,8 @@ class ContainerBench(Bench):
         return self.spec(health={"check": check, "interval": 0.2, "timeout": 1.0, "failures": 2})
 
     def broken_spec(self, oid=None):
-        config = self.page(command=["sh", "-c", "echo no luck today; exit 3"])
+        patient = {"check": {"kind": "tcp", "port": "web"}, "timeout": 600}
+        config = self.page(command=["sh", "-c", "echo no luck today; exit 3"], ready=patient)
         return WorkerSpec(oid=oid or uuid4(), digest="broken", config=config), "exited with code 3.*no luck today"
 
     def slow_spec(self, oid=None):

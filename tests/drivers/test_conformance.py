@@ -17,12 +17,18 @@ from tests.e2e.test_router_driver import free_ports
 BENCHES = {"process": ProcessBench, "container": ContainerBench, "router": RouterBench}
 
 
-@pytest_twisted.async_yield_fixture(scope="module", params=list(BENCHES))
-async def shared(request, tmp_path_factory):
-    """One driver for all tests."""
+@pytest.fixture(scope="module", params=list(BENCHES))
+def kind(request):
+    """Each driver that can run here."""
     if request.param == "container":
         ContainerBench.engine = request.getfixturevalue("engine")
-    made = BENCHES[request.param](tmp_path_factory.mktemp(request.param), free_ports(100))
+    return BENCHES[request.param]
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def shared(kind, tmp_path_factory):
+    """One driver for all tests."""
+    made = kind(tmp_path_factory.mktemp(kind.name), free_ports(100))
     try:
         yield made
     finally:

@@ -246,7 +246,8 @@ async def test_operations(bench):
 async def test_a_container_that_is_paused_is_not_ill_and_can_be_stopped(bench):
     unit = await bench.start(bench.hanging_spec())
     await bench.driver.operate(unit.oid, "pause", {})
-    await sleep(1.5)
+    # Long enough for two looks that get no answer.
+    await sleep(3.5)
     assert (await bench.driver.statistics(unit.oid))["paused"] is True
     await bench.driver.operate(unit.oid, "resume", {})
     await sleep(0.5)
@@ -266,7 +267,7 @@ async def test_a_container_that_was_paused_by_somebody_else_and_adopted_is_left_
     bench.engine.client().pause(container)
     await bench.reopen()
     assert bench.adopted == {unit.oid: unit}
-    await sleep(1.0)
+    await sleep(3.5)
     assert bench.losses.seen == []
     bench.engine.client().unpause(container)
     await sleep(0.3)

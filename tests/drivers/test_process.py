@@ -168,6 +168,17 @@ async def test_a_worker_gets_its_signal_and_then_its_grace_and_no_more(bench):
 
 
 @test
+async def test_an_end_that_an_agent_has_begun_goes_on_without_it(bench):
+    unit = await bench.start(said(bench, "import signal\nsignal.signal(15, signal.SIG_IGN)", stop={"grace": 0.3}))
+    keeper = keeper_of(unit)
+    await bench.close(keep=True)
+    keeper.terminate()
+    await until(lambda: not bench.alive(unit))
+    await bench.open()
+    assert "killed by signal 9" in await bench.losses.of(unit.oid, within=10)
+
+
+@test
 async def test_nobody_is_left_unburied(bench):
     before = unburied()
     units = [await bench.start(said(bench, "import os\nif os.fork() == 0: os._exit(0)")) for _ in range(3)]
@@ -191,17 +202,20 @@ def unburied():
 async def test_no_shell_takes_part_and_nothing_of_the_agent_is_passed_on(bench, monkeypatch):
     monkeypatch.setenv("CONTROLPLANE_AGENT_JOIN", "a secret")
     monkeypatch.setenv("OTHER", "another")
+    given = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(given, True)
     script = (
         "import os, sys\n"
         "print(sys.argv[1:])\n"
         "print(sorted(os.environ.items()))\n"
-        "print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:4], os.getcwd())\n"
+        "print(sorted(int(f) for f in os.listdir('/proc/self/fd')), os.getcwd())\n"
         "print('it is said', flush=True)\n"
         "import time; time.sleep(600)\n"
     )
     arguments = ["$HOME", "a b; exit", "{name}/{index}/{oid}", "{{name}}", '{"a": {"b": 1}}']
     spec = said(bench, "", command=[*python(script), *arguments], env={"WHERE": "{directory}", "OWN": "1"})
     await bench.start(spec)
+    os.close(given)
     text = await logs(bench, spec.oid)
     assert f"['$HOME', 'a b; exit', 'page-1/1/{spec.oid}', '{{name}}', '{{\"a\": {{\"b\": 1}}}}']" in text
     directory = bench.surroundings.directory / "workers" / spec.oid.hex / "files"

@@ -287,8 +287,6 @@ def _become(plan: dict[str, Any], written: int, told: int) -> None:
         os.umask(UMASK)
         os.dup2(written, 1)
         os.dup2(written, 2)
-        os.closerange(3, told)
-        os.closerange(told + 1, DESCRIPTORS_MAX)
         doing = "run " + plan["command"][0]
         _execute(plan["command"], plan["env"])
     except OSError as problem:
