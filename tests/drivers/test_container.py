@@ -408,6 +408,20 @@ async def test_a_stop_waits_for_an_engine_that_is_away(bench):
 
 
 @test
+async def test_an_agent_ends_although_its_engine_is_away_and_what_stayed_is_removed_by_the_next(bench):
+    unit = await bench.start(bench.spec())
+    bench.engine.kill()
+    try:
+        await ensureDeferred(bench.close(keep=False)).addTimeout(30, reactor)
+    finally:
+        bench.engine.start()
+    assert bench.alive(unit)
+    await bench.open()
+    assert bench.adopted == {}
+    assert bench.remains(unit.oid) == []
+
+
+@test
 async def test_an_agent_offers_its_other_drivers_and_this_one_when_the_engine_is_there(bench, tmp_path):
     await bench.close(keep=False)
     link = tmp_path / "link"

@@ -231,8 +231,11 @@ async def test_no_shell_takes_part_and_nothing_of_the_agent_is_passed_on(bench, 
 @test
 async def test_a_worker_runs_as_another_user(bench):
     # Python itself may be where only root can go.
-    script = 'id; echo "$USER $HOME"; touch own && echo it is said; exec sleep 600'
-    unit = await bench.start(said(bench, "", command=["sh", "-c", script], user="nobody"))
+    script = 'id; echo "$USER $HOME"; touch own; exec sleep 600'
+    # Checks are made by the same user in the same place.
+    check = {"kind": "command", "command": ["sh", "-c", 'test "$(id -un)" = nobody -a -e own']}
+    ready = {"check": check, "timeout": 20}
+    unit = await bench.start(said(bench, "", command=["sh", "-c", script], user="nobody", ready=ready))
     who = pwd.getpwnam("nobody")
     uids, gids = psutil.Process(unit.pid).uids(), psutil.Process(unit.pid).gids()
     assert (set(uids), set(gids)) == ({who.pw_uid}, {who.pw_gid})

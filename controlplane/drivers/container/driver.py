@@ -17,10 +17,10 @@ from twisted.logger import Logger
 
 from controlplane.clock import limit
 from controlplane.drivers.container import drafts
-from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, reported
+from controlplane.drivers.container.engine import Engine, EngineProblem, reported
 from controlplane.drivers.container.images import Images
 from controlplane.drivers.container.looks import Looks
-from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended
+from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended, insist
 from controlplane.drivers.container.work import carry_out, figures
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings, shielded
@@ -287,14 +287,7 @@ class ContainerDriver:
 
     async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
         """End a container, however long its engine is away, and give back what it had of the machine."""
-        while True:
-            try:
-                await end()
-            except EngineAway:
-                if not self._closing:
-                    continue
-                # It is found by its label next time.
-            break
+        await insist(self._reactor, running, end, lambda: self._closing)
         if running.container is not None:
             self._by_container.pop(running.container, None)
         self._ports.release_all(running.run + "/")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
 
 from controlplane.clock import Clock, limit, sleep
 from controlplane.drivers.checks import Prober
@@ -19,10 +20,17 @@ from controlplane.records.workers import Address
 LOOK_EVERY_S = 1.0
 """How often a container is looked at that is to end, should its event be lost."""
 
+REFUSALS_MAX = 10
+REFUSAL_PAUSE_S = 1.0
+"""An engine refuses to remove what it is just removing."""
+
 KILL_LIMIT_S = 30.0
 AWAY_PAUSE_S = 1.0
 LAST_LINES = 5
 LAST_WORDS_MAX = 600
+
+
+log = Logger()
 
 
 class Phase(enum.Enum):
@@ -237,6 +245,29 @@ class Running:
         if self._probing is not None:
             self._probing.close()
             self._probing = None
+
+
+async def insist(
+    clock: Clock,
+    running: Running,
+    end: Callable[[], Coroutine[Deferred[Any], Any, None]],
+    hurried: Callable[[], bool],
+) -> None:
+    """End a container, however long its engine is away; when `hurried`, what stays is found by its label later."""
+    refusals = 0
+    while True:
+        try:
+            await end()
+            return
+        except EngineAway:
+            if hurried():
+                return
+        except EngineProblem as problem:
+            refusals += 1
+            if refusals == REFUSALS_MAX or hurried():
+                log.error("a container of worker {oid} stays: {problem}", oid=str(running.oid), problem=str(problem))
+                return
+            await sleep(clock, REFUSAL_PAUSE_S)
 
 
 async def how_it_ended(engine: Engine, container: str | None) -> str | None:
