@@ -78,8 +78,8 @@ def _stop_half(stop: Any) -> Any:
 
 
 def _plan_without_load(situation: Any) -> Any:
-    def other(ledger: Any, cluster: Any) -> Any:
-        found = situation(ledger, cluster)
+    def other(*given: Any) -> Any:
+        found = situation(*given)
         for candidate in found.candidates.values():
             candidate.in_all = 0
         return found
@@ -117,19 +117,19 @@ DEFECTS = (
     Defect(
         "lowered-limit-ignored",
         "a hardlimit that is lowered moves nobody",
-        replaced((planning._Pass, "_over_limit", _keep_lowered)),
+        replaced((planning.Pass, "_over_limit", _keep_lowered)),
     ),
     Defect(
         "healthy-moved",
         "workers are moved for the sake of balance",
-        around(planning._Pass, "_cause_to_leave", _move_the_healthy),
+        around(planning.Pass, "_cause_to_leave", _move_the_healthy),
     ),
     Defect(
         "lost-never-stopped",
         "a worker on a lost node never counts as stopped",
-        replaced((planning._Pass, "_give_up_on_silent_nodes", _never_give_up)),
+        replaced((planning.Pass, "_give_up_on_silent_nodes", _never_give_up)),
     ),
     Defect(
-        "stopped-by-half", "a cluster that is stopped keeps some workers", around(planning._Pass, "_stop", _stop_half)
+        "stopped-by-half", "a cluster that is stopped keeps some workers", around(planning.Pass, "_stop", _stop_half)
     ),
 )
