@@ -61,6 +61,9 @@ class Session:
         self.given_up = False
         """Whether the agent waited too long for it to begin."""
 
+        self.taken_out = False
+        """Whether it was refused because its node was taken out."""
+
         self._waiting: list[Deferred[Any]] = []
 
     def details(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from controlplane.errors import ControlPlaneError, NoAnswer
+from controlplane.errors import ControlPlaneError, NoAnswer, NodeUnpaired
 from controlplane.records.principals import Caller
 from controlplane.records.protocol import ASSIGNMENT_TOPIC
 from tests.simulation.clock import Killed, ProcessClock
@@ -154,6 +154,7 @@ class Network:
             found: str = self.master[0].authenticate("default", asked)["authid"]
         except ControlPlaneError as problem:
             self.world.note(f"{session.machine.name} may not join: {problem}")
+            session.taken_out = isinstance(problem, NodeUnpaired)
             return None
         return found
 
@@ -186,6 +187,8 @@ class Network:
 
     def _refused(self, session: Session) -> None:
         if session is session.machine.session and not session.open:
+            if session.taken_out:
+                session._clock.hand(session.agent.dismiss)  # As the agent's process does.
             session.machine.lost(session)
 
     def _give_up(self, session: Session) -> None:

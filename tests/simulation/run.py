@@ -201,6 +201,9 @@ class _Run:
         before = witness.changes, witness.starts_seen, len(world.events)
         world.run(CALM_S)
         after = witness.changes, witness.starts_seen, len(world.events)
+        for machine in world.machines:
+            if machine.units and str(machine.oid) not in witness.mirror.nodes and machine.name not in self.chaos.lost:
+                world.broken.append(f"{machine.name} was taken out and still runs workers")
         if before != after:
             world.broken.append(f"something went on in the calm: changes, starts and events {before}, then {after}")
         self._raise()

@@ -64,6 +64,10 @@ def _say_once(build: Any) -> Any:
     return other
 
 
+def _keep_all(self: Agent) -> None:
+    """Go on as if the node had not been taken out."""
+
+
 def _lose_silently(self: Supervisor, oid: Any, _reason: str) -> None:
     worker = self._workers.get(oid)
     if worker is not None:
@@ -142,6 +146,11 @@ DEFECTS = (
         "silent-after-failures",
         "an agent whose calls fail twice calls no more",
         around(Agent, "_talk", _give_up_talking),
+    ),
+    Defect(
+        "dismissal-ignored",
+        "an agent whose node was taken out while it was away keeps its workers",
+        replaced((Agent, "dismiss", _keep_all)),
     ),
     Defect("loss-dropped", "that a worker died is forgotten", replaced((Supervisor, "_lost", _lose_silently))),
     Defect(
