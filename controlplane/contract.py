@@ -1,5 +1,7 @@
 """The published contract in `schema/`: generated from the declarations, compared in CI, and never broken silently.
 
+So is the typed client in `controlplane/client/nouns/`.
+
 `python -m controlplane.contract` writes it, and refuses to when something that callers rely on would disappear without
 a new major version. With `--check` it only compares.
 """
@@ -11,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from controlplane.client_source import FOLDER as CLIENT
+from controlplane.client_source import sources
 from controlplane.errors import (
     ControlPlaneError,
     IdempotencyConflict,
@@ -40,13 +44,13 @@ from controlplane.records import (
     protocol,
     receivers,
     services,
+    statistics,
     workers,
 )
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, IdempotencyKey
 from controlplane.records.services import CONTRACT_VERSION
 from controlplane.records.types import Line
 from controlplane.services.procedures import Definition, Find, Lookup, Parameter, Procedure
-from controlplane.services.workers import GroupStatistics, RealmStatistics, Statistics
 from controlplane.store.catalog import LAYOUT_VERSION, TABLES
 
 EVERYWHERE = (
@@ -143,6 +147,7 @@ def main(arguments: list[str]) -> int:
     router = crossbar_config("master.json")
     configured = router_config(json.loads(router.read_text()))
     before = {name: json.loads(path.read_text()) for name in after if (path := FOLDER / name).exists()}
+    written = sources(PROCEDURES)
     if "--check" in arguments:
         drifted = [name for name in after if before.get(name) != json.loads(json.dumps(after[name]))]
         for name in drifted:
@@ -150,6 +155,10 @@ def main(arguments: list[str]) -> int:
         if router.read_text() != configured:
             drifted.append(router.name)
             print(f"{router} has other rights than the table; run scripts/contract", file=sys.stderr)
+        for name in (*written, *(path.name for path in CLIENT.glob("*.py"))):
+            if not (CLIENT / name).exists() or (CLIENT / name).read_text() != written.get(name):
+                print(f"client/nouns/{name} is not what the declarations say; run scripts/contract", file=sys.stderr)
+                drifted.append(name)
         return 1 if drifted else 0
     broken = breaking_changes(before, after)
     former = str(before.get("procedures.json", {}).get("version", CONTRACT_VERSION))
@@ -162,6 +171,10 @@ def main(arguments: list[str]) -> int:
     FOLDER.mkdir(exist_ok=True)
     for name, document in after.items():
         (FOLDER / name).write_text(json.dumps(document, indent=2) + "\n")
+    for path in CLIENT.glob("*.py"):
+        path.unlink()
+    for name, source in written.items():
+        (CLIENT / name).write_text(source)
     return 0
 
 
@@ -181,6 +194,7 @@ def _record_kinds() -> list[Any]:
         protocol,
         receivers,
         services,
+        statistics,
         workers,
     )
     found = {
@@ -189,8 +203,6 @@ def _record_kinds() -> list[Any]:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
     }
-    for kind in (Statistics, GroupStatistics, RealmStatistics):
-        found[kind.__name__] = kind
     return [found[name] for name in sorted(found)]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import cbor2
+import txaio.tx
 from autobahn.exception import Disconnected
 from autobahn.twisted.rawsocket import WampRawSocketClientFactory
 from autobahn.twisted.wamp import ApplicationSession
@@ -49,6 +50,8 @@ NESTING_MAX = 3_000
 """Lists and objects inside each other in a message: more than Crossbar.io reads from any client."""
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+TIMERS_EVERY_S = 0.2
+TIMERS_AT_ONCE_MAX = 1_000
 PING_PERIOD_S = 4
 PING_WITHIN_S = 4
 NO_LINE = (TransportLost, Disconnected)
@@ -324,7 +327,9 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         raise InvalidConfiguration(
             f"{login.url!r} is no URL of a router", next_step="use unix:/path, rs://host:port, ws://... or wss://..."
         )
-    factory = WampWebSocketClientFactory(make, url=login.url, serializers=[serializer])
+    factory = WampWebSocketClientFactory(make, url=login.url, serializers=[serializer], reactor=reactor)
+    # Autobahn's own timers would be those of the process's reactor, and a client in a thread has one of its own.
+    factory._batched_timer = txaio.tx.with_config(loop=reactor).make_batched_timer(TIMERS_EVERY_S, TIMERS_AT_ONCE_MAX)
     factory.setProtocolOptions(
         autoPingInterval=PING_PERIOD_S,
         autoPingTimeout=PING_WITHIN_S,
@@ -339,7 +344,7 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         from controlplane.tls import RouterIdentity
 
         identity = RouterIdentity(parts.hostname, login.ca_file, login.server_keys)
-        place = wrapClientTLS(identity, place)
+        place = wrapClientTLS(identity, place, clock=reactor)
 
     return place.connect(factory).addCallback(connected)  # type: ignore[no-any-return]
 

@@ -1,22 +1,19 @@
 """One session over a saved connection, for one command."""
 
-import json
 import math
-import os
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import react
 
 from controlplane.clock import sleep
-from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoAnswer
-from controlplane.keys import read_key
+from controlplane.errors import ControlPlaneError, InvalidArgument, NoAnswer
 from controlplane.records.events import OWN_PREFIX
 from controlplane.records.types import Seconds
-from controlplane.wamp import Login, Session, join_once, require_protected
+from controlplane.saved_login import read_connection
+from controlplane.wamp import Login, Session, join_once
 
 CALL_WITHIN_S = 30.0
 JOIN_AGAIN_AFTER_S = 0.5
@@ -109,41 +106,6 @@ async def _join_when_there(reactor: Any, login: Login, key: Any, end: Seconds) -
             if reactor.seconds() >= end:
                 raise
             await sleep(reactor, JOIN_AGAIN_AFTER_S)
-
-
-def connection_path(file: str | None) -> Path:
-    """Return where a connection is saved."""
-    from controlplane.config import default_state_dir
-
-    return Path(file or os.path.join(default_state_dir(), "connection.json"))
-
-
-def read_connection(file: str | None) -> tuple[Login, Any]:
-    """Return a saved connection and its key."""
-    path = connection_path(file)
-    try:
-        saved = json.loads(path.read_text())
-        login = Login(
-            url=saved["url"],
-            realm=saved["realm"],
-            authid=saved.get("authid"),
-            authrole=saved.get("authrole"),
-            ca_file=str(path.parent / saved["ca_file"]) if saved.get("ca_file") else None,
-            server_keys=tuple(saved.get("server_keys", ())),
-        )
-        key = path.parent / saved["privkey_file"]
-    except OSError as problem:
-        raise InvalidConfiguration(
-            f"there is no usable connection in {path}: {problem.strerror}",
-            next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
-        ) from problem
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise InvalidConfiguration(
-            f"{path} is no saved connection: a JSON object with url, realm and privkey_file",
-            next_step="run 'controlplane init' or 'scripts/dev', or name the file with --connection",
-        ) from problem
-    require_protected(login)
-    return login, read_key(key)
 
 
 async def call_procedure(session: Session, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:

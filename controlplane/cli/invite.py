@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from autobahn.wamp.cryptosign import CryptosignKey
 
-from controlplane.cli.client import CALL_WITHIN_S, connection_path, one_shot, read_connection, run_once
+from controlplane.cli.client import CALL_WITHIN_S, one_shot, run_once
 from controlplane.clock import sleep
 from controlplane.core.addresses import is_loopback
 from controlplane.errors import (
@@ -24,6 +24,7 @@ from controlplane.errors import (
 )
 from controlplane.keys import make_key, public_key, read_key
 from controlplane.records.protocol import REGISTER_KEY
+from controlplane.saved_login import connection_path, read_connection
 from controlplane.tokens import Token, new_secret, read_token, void
 from controlplane.wamp import Login, Session, join_once, require_protected
 

@@ -251,5 +251,13 @@ class AnyWorkerView(Record, frozen=True, kw_only=True):
     """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""
 
 
+class CollectedAttribute(Record, frozen=True, kw_only=True):
+    """What a path leads to in one worker."""
+
+    worker_oid: Oid
+    worker_name: str
+    value: Any
+
+
 Scale = Annotated[int, msgspec.Meta(ge=0, le=128)]
 """How many workers a group wants. Crossbar.io's master admits 1 to 128; 0 empties a group without removing it."""

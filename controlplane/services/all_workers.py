@@ -11,8 +11,8 @@ from controlplane.core.generic_clusters import name_pattern, worker_name
 from controlplane.core.worker_paths import NONE, BadPath, WorkerPath
 from controlplane.errors import Ambiguous, InvalidArgument, NoSuchObject, Problem
 from controlplane.records.clusters import Cluster
-from controlplane.records.types import Line, Oid, Record, to_wire
-from controlplane.records.workers import AnyWorkerView, Want, Worker, WorkerStatus
+from controlplane.records.types import Line, Oid, to_wire
+from controlplane.records.workers import AnyWorkerView, CollectedAttribute, Want, Worker, WorkerStatus
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.finding import DIGITS_MIN, SHOWN_MAX
 from controlplane.services.ledger import groups_of
@@ -42,14 +42,6 @@ COLLECTED_MAX = 10_000
 """Workers of one cluster whose attributes one call collects."""
 
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-
-
-class CollectedAttribute(Record, frozen=True, kw_only=True):
-    """What a path leads to in one worker."""
-
-    worker_oid: Oid
-    worker_name: str
-    value: Any
 
 
 @procedure(WORKER + "list_workers", needs="read", raises=(NoSuchObject, Ambiguous))

@@ -8,7 +8,8 @@ import msgspec
 from controlplane.core.health import cluster_reason
 from controlplane.errors import NoSuchObject
 from controlplane.records.clusters import Cluster, ClusterStatus
-from controlplane.records.types import Instant, Line, Natural, Oid, Record
+from controlplane.records.statistics import GroupStatistics, RealmStatistics, Statistics
+from controlplane.records.types import Line, Natural, Oid, Record
 from controlplane.records.workers import Worker, WorkerStatus, WorkerView
 from controlplane.services.arguments import ExistingCluster, ExistingGroup, ExistingWorker
 from controlplane.services.groups import of_cluster, view_group
@@ -28,48 +29,6 @@ LIST = "list_routercluster_workers"
 GET = "get_routercluster_worker"
 STAT = "stat_routercluster"
 STAT_GROUP = "stat_routercluster_workergroup"
-
-
-class GroupStatistics(Record, frozen=True, kw_only=True):
-    """What the workers of one group do; `oid` is None for the routers that stand behind the groups."""
-
-    oid: Oid | None
-    name: str | None
-    scale: int
-    workers_by_status: dict[str, int]
-    restarts: int
-
-
-class RealmStatistics(Record, frozen=True, kw_only=True):
-    """What a router worker says of one of its realms."""
-
-    realm: str
-    worker_oid: Oid
-    sessions: int | None
-    messages: dict[str, dict[str, int]]
-    """Since the worker started: `sent` and `received` by the router, each by type of message."""
-
-
-class Statistics(Record, frozen=True, kw_only=True):
-    """How a router cluster or one of its groups does at this moment."""
-
-    oid: Oid
-    status: ClusterStatus
-    reason: str | None
-    time: Instant
-    desired: int
-    workers_by_status: dict[str, int]
-    workers_by_node: dict[str, dict[str, int]]
-    """By node oid, then by status; workers without a place are under an empty key."""
-
-    groups: tuple[GroupStatistics, ...]
-    restarts: int
-    realms: tuple[RealmStatistics, ...]
-    workers: dict[str, dict[str, Any]]
-    """Figures of each worker that answered, by its oid."""
-
-    silent: tuple[Oid, ...]
-    """Running workers that gave no figures in time."""
 
 
 @procedure(ROUTERCLUSTER + LIST, needs="read", aliases=crossbar_names(LIST), raises=(NoSuchObject,))

@@ -16,8 +16,8 @@ from twisted.internet.defer import ensureDeferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
 from twisted.protocols.basic import LineReceiver  # noqa: E402
 
-from controlplane.cli.client import read_connection  # noqa: E402
 from controlplane.clock import sleep  # noqa: E402
+from controlplane.saved_login import read_connection  # noqa: E402
 from controlplane.wamp import join_once  # noqa: E402
 
 PAUSE_S = 0.01

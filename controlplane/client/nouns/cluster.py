@@ -1,0 +1,417 @@
+"""What can be done with each cluster; written by scripts/contract from what procedures declare: do not edit."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from controlplane.client.calls import PAGE_SIZE, Key, Noun
+from controlplane.records.actions import ActionView
+from controlplane.records.clusters import AnyClusterView, GenericClusterInput, GenericClusterUpdate
+from controlplane.records.policies import Adjustment, BindingView
+from controlplane.records.workers import CollectedAttribute, WorkerView
+
+
+class ClusterCalls(Noun):
+    """Procedures of `controlplane.cluster`."""
+
+    async def attach_policy(
+        self,
+        cluster: Key,
+        policy: Key,
+        enabled: bool = True,
+        *,
+        idempotency_key: str | None = None,
+    ) -> BindingView:
+        """Have a cluster obey a policy; of most types it can obey one only."""
+        return await self._calls.write(
+            "controlplane.cluster.attach_policy",
+            {
+                "cluster": cluster,
+                "policy": policy,
+                "enabled": enabled,
+            },
+            BindingView,
+            idempotency_key,
+        )
+
+    async def collect_cluster_attributes(
+        self,
+        cluster: Key,
+        path: str,
+    ) -> list[CollectedAttribute]:
+        """Return what a path leads to in each worker of a cluster, as `$.status` or `$.addresses[0].url`.
+
+        Workers in which it leads nowhere are left out. A path with `details` in it has the agents asked.
+        """
+        return await self._calls.read(
+            "controlplane.cluster.collect_cluster_attributes",
+            {
+                "cluster": cluster,
+                "path": path,
+            },
+            list[CollectedAttribute],
+        )
+
+    async def create_cluster(
+        self,
+        definition: GenericClusterInput | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> AnyClusterView:
+        """Create a cluster of the workers that a profile describes, and start it; its action tells how it goes on."""
+        return await self._calls.write(
+            "controlplane.cluster.create_cluster",
+            {
+                "definition": definition,
+            },
+            AnyClusterView,
+            idempotency_key,
+        )
+
+    async def delete_cluster(
+        self,
+        cluster: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Stop all workers of a cluster and delete it; goes before any other action, which is cancelled."""
+        return await self._calls.write(
+            "controlplane.cluster.delete_cluster",
+            {
+                "cluster": cluster,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def detach_policy(
+        self,
+        cluster: Key,
+        policy: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> BindingView:
+        """Have a cluster obey a policy no longer."""
+        return await self._calls.write(
+            "controlplane.cluster.detach_policy",
+            {
+                "cluster": cluster,
+                "policy": policy,
+            },
+            BindingView,
+            idempotency_key,
+        )
+
+    async def get_cluster(
+        self,
+        cluster: Key,
+    ) -> AnyClusterView:
+        """Return a cluster of any type, by its name, oid, or the beginning of its oid."""
+        return await self._calls.read(
+            "controlplane.cluster.get_cluster",
+            {
+                "cluster": cluster,
+            },
+            AnyClusterView,
+        )
+
+    async def get_cluster_policy(
+        self,
+        cluster: Key,
+        policy: Key,
+    ) -> BindingView:
+        """Return how a cluster obeys a policy."""
+        return await self._calls.read(
+            "controlplane.cluster.get_cluster_policy",
+            {
+                "cluster": cluster,
+                "policy": policy,
+            },
+            BindingView,
+        )
+
+    async def list_cluster_policies(
+        self,
+        cluster: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[BindingView]:
+        """Return the policies that a cluster obeys."""
+        return await self._calls.read(
+            "controlplane.cluster.list_cluster_policies",
+            {
+                "cluster": cluster,
+                "filters": filters,
+                "sort": sort,
+                "limit": limit,
+                "marker": marker,
+            },
+            list[BindingView],
+        )
+
+    def iterate_cluster_policies(
+        self,
+        cluster: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[BindingView]:
+        """Go through all that `list_cluster_policies` lists, page by page as it is needed."""
+        return self._calls.pages(
+            lambda limit, marker: self.list_cluster_policies(
+                cluster=cluster,
+                filters=filters,
+                sort=sort,
+                limit=limit,
+                marker=marker,
+            ),
+            page_size,
+        )
+
+    async def list_cluster_workers(
+        self,
+        cluster: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[WorkerView]:
+        """Return a cluster's workers, group by group in order of the index unless `sort` says otherwise."""
+        return await self._calls.read(
+            "controlplane.cluster.list_cluster_workers",
+            {
+                "cluster": cluster,
+                "filters": filters,
+                "sort": sort,
+                "limit": limit,
+                "marker": marker,
+            },
+            list[WorkerView],
+        )
+
+    def iterate_cluster_workers(
+        self,
+        cluster: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[WorkerView]:
+        """Go through all that `list_cluster_workers` lists, page by page as it is needed."""
+        return self._calls.pages(
+            lambda limit, marker: self.list_cluster_workers(
+                cluster=cluster,
+                filters=filters,
+                sort=sort,
+                limit=limit,
+                marker=marker,
+            ),
+            page_size,
+        )
+
+    async def list_clusters(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[AnyClusterView]:
+        """Return clusters of all types, in order of their oids unless `sort` says otherwise."""
+        return await self._calls.read(
+            "controlplane.cluster.list_clusters",
+            {
+                "filters": filters,
+                "sort": sort,
+                "limit": limit,
+                "marker": marker,
+            },
+            list[AnyClusterView],
+        )
+
+    def iterate_clusters(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[AnyClusterView]:
+        """Go through all that `list_clusters` lists, page by page as it is needed."""
+        return self._calls.pages(
+            lambda limit, marker: self.list_clusters(
+                filters=filters,
+                sort=sort,
+                limit=limit,
+                marker=marker,
+            ),
+            page_size,
+        )
+
+    async def recover_cluster(
+        self,
+        cluster: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay."""
+        return await self._calls.write(
+            "controlplane.cluster.recover_cluster",
+            {
+                "cluster": cluster,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def remove_cluster_workers(
+        self,
+        cluster: Key,
+        workers: Sequence[Key],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise."""
+        return await self._calls.write(
+            "controlplane.cluster.remove_cluster_workers",
+            {
+                "cluster": cluster,
+                "workers": workers,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def replace_cluster_workers(
+        self,
+        cluster: Key,
+        workers: Sequence[Key],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Stop these workers of a cluster for good and have new ones in their places."""
+        return await self._calls.write(
+            "controlplane.cluster.replace_cluster_workers",
+            {
+                "cluster": cluster,
+                "workers": workers,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def resize_cluster(
+        self,
+        cluster: Key,
+        adjustment_type: Adjustment | str | None = None,
+        number: float | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+        min_step: int | None = None,
+        strict: bool = True,
+        group: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Change how many workers a cluster has, and the bounds of that.
+
+        With `strict` a size outside of the bounds is refused; without it the nearest one inside is taken. A cluster
+        with several groups needs the name of the `group`.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.resize_cluster",
+            {
+                "cluster": cluster,
+                "adjustment_type": adjustment_type,
+                "number": number,
+                "min_size": min_size,
+                "max_size": max_size,
+                "min_step": min_step,
+                "strict": strict,
+                "group": group,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def scale_in_cluster(
+        self,
+        cluster: Key,
+        count: int | None = None,
+        group: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have fewer workers in a cluster, never fewer than its lower bound: `count`, or what its policies say, or one.
+
+        Sick ones go first.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.scale_in_cluster",
+            {
+                "cluster": cluster,
+                "count": count,
+                "group": group,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def scale_out_cluster(
+        self,
+        cluster: Key,
+        count: int | None = None,
+        group: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have more workers in a cluster, never more than its upper bound: `count`, or what its policies say, or one."""
+        return await self._calls.write(
+            "controlplane.cluster.scale_out_cluster",
+            {
+                "cluster": cluster,
+                "count": count,
+                "group": group,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def update_cluster(
+        self,
+        cluster: Key,
+        changes: GenericClusterUpdate | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> AnyClusterView:
+        """Change settings of a cluster; what is not mentioned stays.
+
+        Another profile reaches the workers by an action, as many at a time as `batch` says. When a worker does not
+        run with it, the action takes everything back and fails.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.update_cluster",
+            {
+                "cluster": cluster,
+                "changes": changes,
+            },
+            AnyClusterView,
+            idempotency_key,
+        )
+
+    async def update_cluster_policy(
+        self,
+        cluster: Key,
+        policy: Key,
+        enabled: bool,
+        *,
+        idempotency_key: str | None = None,
+    ) -> BindingView:
+        """Have a cluster obey a policy again, or not for the time being."""
+        return await self._calls.write(
+            "controlplane.cluster.update_cluster_policy",
+            {
+                "cluster": cluster,
+                "policy": policy,
+                "enabled": enabled,
+            },
+            BindingView,
+            idempotency_key,
+        )
