@@ -89,10 +89,17 @@ class Calls:
 
     async def pages(self, get: Callable[[int, str | None], Awaitable[list[T]]], size: int) -> AsyncIterator[T]:
         """Go through a list page by page; what is deleted meanwhile does not end it."""
-        page = await get(size, None)
-        while page:
+        async for page in self.batches(get, size):
             for item in page:
                 yield item
+
+    async def batches(
+        self, get: Callable[[int, str | None], Awaitable[list[T]]], size: int, marker: str | None = None
+    ) -> AsyncIterator[list[T]]:
+        """Go through the pages of a list, after a marker if one is given."""
+        page = await get(size, marker)
+        while page:
+            yield page
             if len(page) < size:
                 return
             page = await _following(get, page, size)

@@ -1,0 +1,147 @@
+"""Methods for actions, events, services, build info and receivers."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from controlplane.client.senlin import resources, words
+from controlplane.client.senlin.methods import Methods, key, not_offered, page_size, read_query, refused
+from controlplane.client.senlin.resources import Action, BuildInfo, Event, Service
+from controlplane.errors import Ambiguous, NoSuchObject
+
+ACTIONS_ASKED = frozenset({"name", "target", "action", "status", "cluster_id"})
+EVENTS_ASKED = frozenset({"obj_name", "obj_type", "obj_id", "cluster_id", "action", "level"})
+RECEIVERS = "call scale_out_cluster or resize_cluster from whatever hears the signal"
+
+
+class Records(Methods):
+    """Actions, events, services, build info and receivers."""
+
+    def get_action(self, action: Any) -> Action:
+        """Return an action, by its id or name; raises `ResourceNotFound` also when it ended long ago."""
+        named = key(action)
+        try:
+            return resources.action(self._do(lambda: self._client.action.get_action(UUID(named))))
+        except ValueError:
+            found = self._do(lambda: self._client.action.list_actions({"name": named}, None, 2))
+        if not found:
+            raise NoSuchObject(
+                f"there is no action {named}",
+                subject={"type": "action", "name": named},
+                next_step="list the actions there are",
+            )
+        if len(found) > 1:
+            raise Ambiguous(
+                f"{named} is the name of more than one action",
+                subject={"type": "action", "name": named},
+                next_step="give the id",
+            )
+        return resources.action(found[0])
+
+    def actions(self, **query: Any) -> Iterator[Action]:
+        """Go through the actions, oldest first: `name`, `target`, `action`, `status`, `cluster_id`, and paging.
+
+        `target` is the id of a cluster always: changes of single nodes are actions of their clusters.
+        """
+        sort = read_query(query, ACTIONS_ASKED, "actions")
+        filters = {name: _strings(query[name]) for name in ACTIONS_ASKED & query.keys()}
+        if "action" in filters:
+            filters["action"] = [words.our_action(each) for each in filters["action"]]
+        return self._pages(
+            lambda limit, marker: self._client.action.list_actions(filters, sort, limit, marker),
+            query,
+            lambda page: map(resources.action, page),
+        )
+
+    def get_event(self, event: Any) -> Event:
+        """Return an event, by its number; raises `ResourceNotFound`."""
+        named = key(event)
+        if not named.isascii() or not named.isdigit() or len(named) > 18:
+            raise NoSuchObject(
+                f"there is no event {named}",
+                subject={"type": "event", "oid": named},
+                next_step="give the number of one; events are numbered, and have no names",
+            )
+        return resources.event(self._do(lambda: self._client.event.get_event(int(named))))
+
+    def events(self, **query: Any) -> Iterator[Event]:
+        """Go through the events, oldest first: `obj_name`, `obj_type`, `obj_id`, `cluster_id`, `action`, `level`.
+
+        `sort="timestamp:desc"` begins with the newest. `obj_type` is `NODE` for workers and `CLUSTER`, where events of
+        actions belong, and ours in any case for everything else; `MACHINE` for what we call a node. `level` is a
+        name or Senlin's number. `limit` is the length of a page.
+        """
+        sort = read_query(query, EVENTS_ASKED, "events", of_events=True)
+        renamed = {"obj_name": "object_name", "obj_type": "object_type", "obj_id": "object_oid"}
+        filters = {renamed.get(name, name): _strings(query[name]) for name in EVENTS_ASKED & query.keys()}
+        if "object_type" in filters:
+            filters["object_type"] = [words.our_object_type(each) for each in filters["object_type"]]
+        if "action" in filters:
+            filters["action"] = [words.our_action(each) for each in filters["action"]]
+        if "level" in filters:
+            filters["level"] = [words.LEVELS.get(each.upper(), each.upper()) for each in filters["level"]]
+        size, first = page_size(query), _number(query.get("marker"))
+
+        def go() -> Iterator[Event]:
+            marker = first
+            while True:
+                at = marker
+                page = self._do(
+                    lambda: self._client.event.list_events(limit=size, filters=filters, sort=sort, marker=at)
+                )
+                yield from map(resources.event, page.events)
+                if page.next is None:
+                    return
+                marker = page.next
+
+        return go()
+
+    def services(self, **query: Any) -> Iterator[Service]:
+        """Go through the master and the agents, whose `host` is the name of the machine: `sort` and paging."""
+        sort = read_query(query, frozenset(), "services")
+        return self._pages(
+            lambda limit, marker: self._client.service.list_services(None, sort, limit, marker),
+            query,
+            lambda page: map(resources.service, page),
+        )
+
+    def get_build_info(self) -> BuildInfo:
+        """Return the version of the contract, as `api`, and of the program, as `engine`, each with its `revision`."""
+        return resources.build_info(self._do(self._client.service.get_build_info))
+
+    def create_receiver(self, **attrs: Any) -> Any:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("create_receiver", RECEIVERS)
+
+    def update_receiver(self, receiver: Any, **attrs: Any) -> Any:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("update_receiver", RECEIVERS)
+
+    def delete_receiver(self, receiver: Any, ignore_missing: bool = True) -> None:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("delete_receiver", RECEIVERS)
+
+    def get_receiver(self, receiver: Any) -> Any:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("get_receiver", RECEIVERS)
+
+    def find_receiver(self, name_or_id: str, ignore_missing: bool = True) -> Any:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("find_receiver", RECEIVERS)
+
+    def receivers(self, **query: Any) -> Iterator[Any]:  # noqa: ARG002
+        """Not offered yet: there are no receivers."""
+        not_offered("receivers", RECEIVERS)
+
+
+def _strings(value: Any) -> list[str]:
+    return [key(each) for each in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _number(marker: Any) -> int | None:
+    if marker is None:
+        return None
+    try:
+        return int(key(marker))
+    except ValueError:
+        raise refused("marker", "is no number of an event", "give the id of the last event that was seen") from None
