@@ -89,20 +89,9 @@ class Calls:
 
     async def pages(self, get: Callable[[int, str | None], Awaitable[list[T]]], size: int) -> AsyncIterator[T]:
         """Go through a list page by page; what is deleted meanwhile does not end it."""
-        async for page in self.batches(get, size):
+        async for page in batches(get, size):
             for item in page:
                 yield item
-
-    async def batches(
-        self, get: Callable[[int, str | None], Awaitable[list[T]]], size: int, marker: str | None = None
-    ) -> AsyncIterator[list[T]]:
-        """Go through the pages of a list, after a marker if one is given."""
-        page = await get(size, marker)
-        while page:
-            yield page
-            if len(page) < size:
-                return
-            page = await _following(get, page, size)
 
     async def numbered(self, get: Callable[[int, int | None], Awaitable[Any]], size: int) -> AsyncIterator[Any]:
         """Go through pages that say themselves how to go on."""
@@ -137,6 +126,18 @@ class Noun:
     def __init__(self, calls: Calls) -> None:
         """Call in this way."""
         self._calls = calls
+
+
+async def batches(
+    get: Callable[[int, str | None], Awaitable[list[T]]], size: int, marker: str | None = None
+) -> AsyncIterator[list[T]]:
+    """Go through the pages of a list, after a marker if one is given."""
+    page = await get(size, marker)
+    while page:
+        yield page
+        if len(page) < size:
+            return
+        page = await _following(get, page, size)
 
 
 async def _following(get: Callable[[int, str | None], Awaitable[list[T]]], page: list[T], size: int) -> list[T]:

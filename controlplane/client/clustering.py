@@ -11,15 +11,13 @@ Every method waits until it is answered. What Senlin calls a node is a worker of
 how; words are translated in `controlplane.client.senlin.words`. What is not here raises `NotOffered`, with what to use.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import Any, TypeVar
 
-from controlplane.client.calls import CALL_WITHIN_S, Calls
-from controlplane.client.client import Client
+from controlplane.client.calls import CALL_WITHIN_S, Line
 from controlplane.client.line import LastingLine
-from controlplane.client.pace import TwistedPace
+from controlplane.client.pace import Pace, TwistedPace
 from controlplane.client.senlin.clusters import Clusters
 from controlplane.client.senlin.definitions import Definitions
 from controlplane.client.senlin.methods import Thread
@@ -74,7 +72,6 @@ class Proxy(Definitions, Clusters, Nodes, Records):
         """
         login, private_key = read_connection(None if connection is None else fspath(connection))
         self._reactor_thread = thread = ReactorThread()
-        pace = TwistedPace(thread.reactor)
         lines: list[LastingLine] = []
 
         async def open_line() -> None:
@@ -82,8 +79,7 @@ class Proxy(Definitions, Clusters, Nodes, Records):
 
         thread.do(open_line)
         self._close: Callable[[], None] = lambda: thread.close(lines[0].close)
-        calls = Calls(lines[0], within=within, pace=pace)
-        super().__init__(thread, calls, Client(lines[0], within=within, pace=pace))
+        super().__init__(thread, lines[0], TwistedPace(thread.reactor), within)
         try:
             self.get_build_info()
         except BaseException:
@@ -91,10 +87,10 @@ class Proxy(Definitions, Clusters, Nodes, Records):
             raise
 
     @classmethod
-    def over(cls, thread: Thread, calls: Calls, client: Client) -> "Proxy":
-        """Return one that calls in a thread of somebody else's, who closes it."""
+    def over(cls, thread: Thread, line: Line, pace: Pace, within: Seconds = CALL_WITHIN_S) -> "Proxy":
+        """Return one that calls over a line and in a thread of somebody else's, who closes them."""
         made = cls.__new__(cls)
-        super().__init__(made, thread, calls, client)
+        super().__init__(made, thread, line, pace, within)
         made._close = lambda: None
         return made
 
@@ -122,7 +118,7 @@ class Proxy(Definitions, Clusters, Nodes, Records):
         `wait` seconds, and `AttributeError` when it is of a kind that has none. The status that it has already counts.
         """
         wanted, failing = status.lower(), {each.lower() for each in failures or ()}
-        seen, end = res, time.monotonic() + wait
+        seen, end = res, self._pace.seconds() + wait
         while True:
             now = str(seen.status)
             if now.lower() == wanted:
@@ -140,7 +136,7 @@ class Proxy(Definitions, Clusters, Nodes, Records):
 
         Raises `ResourceTimeout` after `wait` seconds.
         """
-        seen, end = res, time.monotonic() + wait
+        seen, end = res, self._pace.seconds() + wait
         while True:
             try:
                 seen = self._again(res)
@@ -151,7 +147,8 @@ class Proxy(Definitions, Clusters, Nodes, Records):
             self._pause(end, interval, f"{_named(res)} is there still after {wait:g} s")
 
     def _again(self, res: R) -> R:
-        return self._getters()[type(res)](res)
+        found: R = self._getters()[type(res)](res)
+        return found
 
     def _getters(self) -> dict[type[Resource], Callable[[Any], Any]]:
         return {
@@ -164,10 +161,10 @@ class Proxy(Definitions, Clusters, Nodes, Records):
         }
 
     def _pause(self, end: float, interval: float, late: str) -> None:
-        left = end - time.monotonic()
+        left = end - self._pace.seconds()
         if left <= 0:
             raise ResourceTimeout(late)
-        time.sleep(min(max(0.0, interval), left))
+        self._do(lambda: self._pace.sleep(min(max(0.0, interval), left)))
 
 
 def _named(res: Resource) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, refused, without_none
-from controlplane.client.senlin.resources import Cluster, ClusterAttr, ClusterPolicy
+from controlplane.client.senlin.resources import Cluster, ClusterAttr, ClusterPolicy, Resource
 from controlplane.errors import NoSuchObject
 from controlplane.records.actions import ActionView
 from controlplane.records.clusters import AnyClusterView
@@ -142,9 +142,7 @@ class Clusters(Methods):
         """
         words.refuse_unknown(params, frozenset({"destroy_after_deletion"}), "remove_nodes_from_cluster")
         if params.get("destroy_after_deletion") is not True:
-            not_offered(
-                "keeping nodes outside of clusters", "say destroy_after_deletion=True, or scale to another size"
-            )
+            not_offered("keeping nodes outside of clusters", "say destroy_after_deletion=True, or scale in")
         oids = self._oids(nodes)
         return _begun(self._do(lambda: self._client.cluster.remove_cluster_workers(key(cluster), oids)))
 
@@ -217,13 +215,16 @@ class Clusters(Methods):
             )
         later = {
             "profile_name": lambda: self._profile_name(view),
-            "node_ids": lambda: [str(each.oid) for each in self._workers(view)],
+            "node_ids": lambda: self._members(view),
             "policies": lambda: [each.policy_id for each in self.cluster_policies(str(view.oid))],
         }
         return resources.cluster(view, action if action is not None and action.ended is None else None, dict(later))
 
-    def _workers(self, view: AnyClusterView) -> Any:
-        return self._do(lambda: self._client.cluster.list_cluster_workers(view.oid))
+    def _members(self, view: AnyClusterView) -> list[str]:
+        pages = self._pages(
+            lambda limit, marker: self._client.worker.list_workers(view.oid, None, None, limit, marker), {}, iter
+        )
+        return [str(each.oid) for each in pages]
 
     def _profile_name(self, view: Any) -> str | None:
         if view.profile_oid is None:
@@ -233,8 +234,11 @@ class Clusters(Methods):
 
     def _oids(self, nodes: Any) -> list[str]:
         """Return the ids of nodes that are given by id, name or the beginning of an id."""
-        given = [nodes] if isinstance(nodes, str) else list(nodes)
-        return [str(self._do(lambda named=each: self._client.worker.get_worker(key(named))).oid) for each in given]
+        given = [nodes] if isinstance(nodes, str | Resource) else list(nodes)
+        return [self._oid(key(each)) for each in given]
+
+    def _oid(self, node: str) -> str:
+        return str(self._do(lambda: self._client.worker.get_worker(node)).oid)
 
 
 def words_of(status: Any) -> frozenset[str] | None:
@@ -251,10 +255,9 @@ def _settings(attrs: Mapping[str, Any]) -> dict[str, Any]:
     config = attrs.get("config") or {}
     if not isinstance(config, Mapping):
         raise refused("config", "is no dict", f"give {NAMING}, or leave it out")
-    if config.keys() - {NAMING}:
-        raise refused(
-            "config", f"has {', '.join(sorted(config.keys() - {NAMING}))}, which is not known", f"give {NAMING}"
-        )
+    unknown = ", ".join(sorted(config.keys() - {NAMING}))
+    if unknown:
+        raise refused("config", f"has {unknown}, which is not known", f"give {NAMING}")
     if NAMING in config:
         settings["naming"] = config[NAMING]
     return settings

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from controlplane.client.calls import Calls
+from controlplane.client.calls import Line, batches
 from controlplane.client.client import Client
+from controlplane.client.pace import Pace
 from controlplane.client.senlin import words
 from controlplane.client.senlin.resources import Resource
 from controlplane.errors import InvalidArgument, NoSuchObject, NotOffered, Problem
+from controlplane.records.types import Seconds
 
 PAGE_SIZE = 200
 PAGE_SIZE_MAX = 10_000
@@ -28,11 +30,11 @@ class Thread(Protocol):
 class Methods:
     """What methods are written with."""
 
-    def __init__(self, thread: Thread, calls: Calls, client: Client) -> None:
-        """Call with this client, in this thread."""
+    def __init__(self, thread: Thread, line: Line, pace: Pace, within: Seconds) -> None:
+        """Call over this line, in this thread."""
         self._thread = thread
-        self._calls = calls
-        self._client = client
+        self._pace = pace
+        self._client = Client(line, within=within, pace=pace)
 
     def _do(self, work: Callable[[], Awaitable[T]]) -> T:
         found: T = self._thread.do(work)
@@ -54,11 +56,14 @@ class Methods:
     ) -> Iterator[R]:
         """Go through a list page by page, each when it is needed; `limit` is how long a page is."""
         size, marker = page_size(query), query.get("marker")
-        batches = self._calls.batches(get, size, None if marker is None else str(marker))
+        pages = batches(get, size, None if marker is None else str(marker))
+
+        async def following() -> list[T] | None:
+            return await anext(pages, None)
 
         def go() -> Iterator[R]:
             while True:
-                page = self._do(lambda: anext(batches, None))
+                page = self._do(following)
                 if page is None:
                     return
                 yield from made(page)
@@ -77,9 +82,7 @@ def page_size(query: Mapping[str, Any]) -> int:
     if limit is None:
         return PAGE_SIZE
     if type(limit) is not int or not 1 <= limit <= PAGE_SIZE_MAX:
-        raise refused(
-            "limit", f"is no whole number between 1 and {PAGE_SIZE_MAX}", "leave it out, or give such a number"
-        )
+        raise refused("limit", f"is no whole number between 1 and {PAGE_SIZE_MAX}", "leave it out, or give one")
     return limit
 
 

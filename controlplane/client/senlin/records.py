@@ -8,9 +8,16 @@ from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.methods import Methods, key, not_offered, page_size, read_query, refused
 from controlplane.client.senlin.resources import Action, BuildInfo, Event, Service
 from controlplane.errors import Ambiguous, NoSuchObject
+from controlplane.records.events import EventPage
 
 ACTIONS_ASKED = frozenset({"name", "target", "action", "status", "cluster_id"})
 EVENTS_ASKED = frozenset({"obj_name", "obj_type", "obj_id", "cluster_id", "action", "level"})
+FIELDS = {
+    "cluster_id": "cluster_oid",
+    "obj_name": "object_name",
+    "obj_type": "object_type",
+    "obj_id": "object_oid",
+}
 RECEIVERS = "call scale_out_cluster or resize_cluster from whatever hears the signal"
 
 
@@ -44,7 +51,7 @@ class Records(Methods):
         `target` is the id of a cluster always: changes of single nodes are actions of their clusters.
         """
         sort = read_query(query, ACTIONS_ASKED, "actions")
-        filters = {name: _strings(query[name]) for name in ACTIONS_ASKED & query.keys()}
+        filters = {FIELDS.get(name, name): _strings(query[name]) for name in ACTIONS_ASKED & query.keys()}
         if "action" in filters:
             filters["action"] = [words.our_action(each) for each in filters["action"]]
         return self._pages(
@@ -72,8 +79,7 @@ class Records(Methods):
         name or Senlin's number. `limit` is the length of a page.
         """
         sort = read_query(query, EVENTS_ASKED, "events", of_events=True)
-        renamed = {"obj_name": "object_name", "obj_type": "object_type", "obj_id": "object_oid"}
-        filters = {renamed.get(name, name): _strings(query[name]) for name in EVENTS_ASKED & query.keys()}
+        filters = {FIELDS.get(name, name): _strings(query[name]) for name in EVENTS_ASKED & query.keys()}
         if "object_type" in filters:
             filters["object_type"] = [words.our_object_type(each) for each in filters["object_type"]]
         if "action" in filters:
@@ -82,17 +88,17 @@ class Records(Methods):
             filters["level"] = [words.LEVELS.get(each.upper(), each.upper()) for each in filters["level"]]
         size, first = page_size(query), _number(query.get("marker"))
 
+        def page(marker: int | None) -> EventPage:
+            return self._do(
+                lambda: self._client.event.list_events(limit=size, filters=filters, sort=sort, marker=marker)
+            )
+
         def go() -> Iterator[Event]:
-            marker = first
-            while True:
-                at = marker
-                page = self._do(
-                    lambda: self._client.event.list_events(limit=size, filters=filters, sort=sort, marker=at)
-                )
-                yield from map(resources.event, page.events)
-                if page.next is None:
-                    return
-                marker = page.next
+            found = page(first)
+            yield from map(resources.event, found.events)
+            while found.next is not None:
+                found = page(found.next)
+                yield from map(resources.event, found.events)
 
         return go()
 

@@ -1,0 +1,180 @@
+"""Clusters in Senlin's words over the real master and real agents, on a clock that only the test turns."""
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from controlplane.client.clustering import (
+    ConflictException,
+    Proxy,
+    ResourceFailure,
+    ResourceNotFound,
+    ResourceTimeout,
+)
+from controlplane.client.pace import TwistedPace
+from controlplane.errors import InvalidArgument
+from tests.simulation.network import decode, encode
+from tests.simulation.world import World
+
+SPEC = {"type": "process", "version": "1.0", "properties": {"command": ["sleep", "100"]}}
+BROKEN = {"type": "process", "version": "1.0", "properties": {"command": ["broken"]}}
+
+
+class WorldLine:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def call(self, procedure, *args, **kwargs):
+        arguments = decode(encode([list(args), kwargs]))
+        answer = self._world.ask(procedure, *arguments[0], **arguments[1])
+        return answer.addCallback(lambda result: decode(encode(result)))
+
+
+class WorldThread:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def do(self, work):
+        outcome = []
+        Deferred.fromCoroutine(work()).addBoth(outcome.append)
+        self._world.run_until(lambda: bool(outcome), 600)
+        if hasattr(outcome[0], "raiseException"):
+            outcome[0].raiseException()
+        return outcome[0]
+
+
+@pytest.fixture
+def world():
+    return World(seed=1, nodes=3)
+
+
+@pytest.fixture
+def proxy(world):
+    made = Proxy.over(WorldThread(world), WorldLine(world), TwistedPace(world.clock))
+    made.create_profile(name="sleeper", spec=SPEC)
+    return made
+
+
+@pytest.fixture
+def shop(proxy):
+    made = proxy.create_cluster(name="shop", profile_id="sleeper", desired_capacity=3, min_size=1, max_size=6)
+    return proxy.wait_for_status(made, "active")
+
+
+def over(proxy, begun, status="SUCCEEDED"):
+    """Wait until the action that a method began has ended."""
+    return proxy.wait_for_status(proxy.get_action(begun["action"]), status, failures=["failed", "cancelled"])
+
+
+def test_a_cluster_is_created_and_becomes_active(proxy):
+    made = proxy.create_cluster(name="shop", profile_id="sleeper", desired_capacity=3)
+    assert made.status == "CREATING"
+    assert proxy.wait_for_status(made, "ACTIVE").status == "ACTIVE"
+    assert proxy.wait_for_status(proxy.get_action(made.action_id), "succeeded").outputs["done"]
+    assert [each.name for each in proxy.clusters(status="ACTIVE")] == ["shop"]
+    assert list(proxy.clusters(status="CREATING")) == []
+    node = next(proxy.nodes())
+    assert (node.status, node.cluster_id, node.profile_name) == ("ACTIVE", made.id, "sleeper")
+    assert proxy.get_node(node.name) == proxy.find_node(node.id) == node
+    assert isinstance(proxy.get_node(node, details=True).details, dict)
+    assert [each.id for each in proxy.nodes(name=node.name, status="active")] == [node.id]
+
+
+def test_it_is_busy_while_its_size_changes(proxy, shop):
+    begun = proxy.scale_out_cluster(shop, 2)
+    assert proxy.get_cluster(shop).status == "RESIZING"
+    with pytest.raises(ConflictException):
+        proxy.scale_in_cluster(shop)
+    assert over(proxy, begun).action == "CLUSTER_SCALE_OUT"
+    assert (proxy.get_cluster(shop).status, proxy.get_cluster(shop).desired_capacity) == ("ACTIVE", 5)
+    over(proxy, proxy.scale_in_cluster("shop"))
+    over(proxy, proxy.resize_cluster("shop", adjustment_type="EXACT_CAPACITY", number=2, max_size=4))
+    assert len(proxy.get_cluster("shop").node_ids) == 2
+    with pytest.raises(InvalidArgument, match="between 1 and 4"):
+        proxy.resize_cluster("shop", adjustment_type="CHANGE_IN_CAPACITY", number=9)
+    assert [each.action for each in proxy.actions(cluster_id=shop.id, sort="created_at:desc", limit=1)] == [
+        "CLUSTER_RESIZE",
+        "CLUSTER_SCALE_IN",
+        "CLUSTER_SCALE_OUT",
+        "CLUSTER_CREATE",
+    ]
+
+
+def test_nodes_are_removed_replaced_and_deleted(proxy, shop):
+    first, second, third = shop.node_ids
+    over(proxy, proxy.remove_nodes_from_cluster(shop, [first], destroy_after_deletion=True))
+    assert {second, third} == set(proxy.get_cluster(shop).node_ids)
+    over(proxy, proxy.replace_nodes_in_cluster(shop, {second: None}))
+    kept = set(proxy.get_cluster(shop).node_ids)
+    assert len(kept) == 2
+    assert third in kept
+    assert second not in kept
+    gone = proxy.delete_node(third)
+    assert gone.status == "DELETING"
+    proxy.wait_for_delete(gone)
+    assert proxy.get_cluster(shop).desired_capacity == 1
+    assert proxy.delete_node(third) is None
+    with pytest.raises(ResourceNotFound):
+        proxy.delete_node(third, ignore_missing=False)
+    assert [each.action for each in proxy.actions(action="CLUSTER_DEL_NODES", status="SUCCEEDED")] == [
+        "CLUSTER_DEL_NODES"
+    ] * 2
+
+
+def test_another_profile_reaches_the_nodes_and_one_that_does_not_run_is_taken_back(world, proxy, shop):
+    other = proxy.create_profile(name="other", spec={**SPEC, "properties": {"command": ["sleep", "7"]}})
+    changed = proxy.update_cluster(shop, profile_id=other, metadata={"a": 1})
+    assert (changed.status, changed.metadata) == ("UPDATING", {"a": 1})
+    assert proxy.wait_for_status(changed, "ACTIVE").profile_id == other.id
+    broken = proxy.create_profile(name="broken", spec=BROKEN)
+    world.machines[0].broken["broken"] = "no such command"
+    world.machines[1].broken["broken"] = "no such command"
+    world.machines[2].broken["broken"] = "no such command"
+    tried = proxy.update_cluster(shop, profile_id=broken)
+    assert proxy.wait_for_status(proxy.get_action(tried.action_id), "FAILED").action == "CLUSTER_UPDATE"
+    assert proxy.wait_for_status(shop, "ACTIVE").status == "ACTIVE"
+    assert proxy.get_cluster(shop).profile_id == other.id
+
+
+def test_a_cluster_is_deleted_with_its_nodes(proxy, shop):
+    gone = proxy.delete_cluster(shop)
+    assert gone.status == "DELETING"
+    assert proxy.wait_for_delete(gone).name == "shop"
+    assert proxy.find_cluster("shop") is None
+    assert proxy.delete_cluster(shop) is None
+    with pytest.raises(ResourceNotFound):
+        proxy.delete_cluster(shop, ignore_missing=False)
+    assert list(proxy.nodes()) == []
+    assert list(proxy.events(obj_name="shop", obj_type="CLUSTER", level=["ERROR", "CRITICAL"])) == []
+
+
+def test_waiting_ends_in_failure_and_in_time(proxy, shop):
+    with pytest.raises(ResourceTimeout, match="ACTIVE, and not CRITICAL"):
+        proxy.wait_for_status(shop, "CRITICAL", interval=1, wait=5)
+    with pytest.raises(ResourceTimeout, match="there still"):
+        proxy.wait_for_delete(shop, interval=1, wait=3)
+    with pytest.raises(ResourceFailure, match="ACTIVE"):
+        proxy.wait_for_status(shop, "CRITICAL", failures=["active"])
+    proxy.delete_cluster(shop)
+    with pytest.raises(ResourceFailure, match="no more"):
+        proxy.wait_for_status(shop, "CRITICAL")
+
+
+def test_attributes_are_collected_by_senlins_names(proxy, shop):
+    found = list(proxy.collect_cluster_attrs(shop, "$.status"))
+    assert [(each.node_id, each.attr_value) for each in found] == [(node, "ACTIVE") for node in shop.node_ids]
+    assert [each.attr_value for each in proxy.collect_cluster_attrs("shop", "id")] == shop.node_ids
+    with pytest.raises(InvalidArgument, match="path"):
+        proxy.collect_cluster_attrs(shop, "$.[")
+
+
+def test_what_failed_is_recovered(proxy, world):
+    world.machines[0].broken["sleep"] = "no memory left"
+    made = proxy.create_cluster(name="shop", profile_id="sleeper", desired_capacity=3)
+    assert proxy.wait_for_status(proxy.get_action(made.action_id), "FAILED").status_reason
+    assert proxy.get_cluster(made).status == "WARNING"
+    sick = [each.id for each in proxy.nodes(status="ERROR")]
+    assert len(sick) == 1
+    world.machines[0].broken.clear()
+    over(proxy, proxy.recover_cluster("shop", operation="recreate", check=True))
+    assert proxy.get_cluster("shop").status == "ACTIVE"
+    assert sick[0] not in proxy.get_cluster("shop").node_ids
