@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import cbor2
-import txaio.tx
 from autobahn.exception import Disconnected
 from autobahn.twisted.rawsocket import WampRawSocketClientFactory
 from autobahn.twisted.wamp import ApplicationSession
@@ -50,8 +49,6 @@ NESTING_MAX = 3_000
 """Lists and objects inside each other in a message: more than Crossbar.io reads from any client."""
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-TIMERS_EVERY_S = 0.2
-TIMERS_AT_ONCE_MAX = 1_000
 PING_PERIOD_S = 4
 PING_WITHIN_S = 4
 NO_LINE = (TransportLost, Disconnected)
@@ -329,7 +326,7 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         )
     factory = WampWebSocketClientFactory(make, url=login.url, serializers=[serializer], reactor=reactor)
     # Autobahn's own timers would be those of the process's reactor, and a client in a thread has one of its own.
-    factory._batched_timer = txaio.tx.with_config(loop=reactor).make_batched_timer(TIMERS_EVERY_S, TIMERS_AT_ONCE_MAX)
+    factory._batched_timer = _Timers(reactor)
     factory.setProtocolOptions(
         autoPingInterval=PING_PERIOD_S,
         autoPingTimeout=PING_WITHIN_S,
@@ -347,6 +344,29 @@ def open_transport(reactor: Any, login: Login, key: CryptosignKey | None, owner:
         place = wrapClientTLS(identity, place, clock=reactor)
 
     return place.connect(factory).addCallback(connected)  # type: ignore[no-any-return]
+
+
+class _Timers:
+    """Gives Autobahn timers of the reactor that its connection is on."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def call_later(self, delay: Seconds, function: Callable[..., Any], *args: Any, **kwargs: Any) -> "_Timer":
+        """Call after so many seconds."""
+        return _Timer(self._reactor.callLater(delay, function, *args, **kwargs))
+
+
+class _Timer:
+    """One call that is due; to give up what was done already is no mistake."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def cancel(self) -> None:
+        """Give it up."""
+        if self._call.active():
+            self._call.cancel()
 
 
 def require_protected(login: Login) -> None:
