@@ -67,8 +67,8 @@ class Proxy(Definitions, Clusters, Nodes, Records):
         """Connect as a saved connection says; None for the administrator's, in the default place.
 
         A call is given up `within` so many seconds; until then it is tried again, also over a line that was lost and
-        is there again. What changes something is made once, however often it is tried. Raises
-        `InvalidConfiguration` when there is no such connection, `UnknownKey`, `LoginRefused` or `NoAnswer` when nobody lets us in.
+        is there again. What changes something is made once, however often it is tried. Raises `InvalidConfiguration`
+        when there is no such connection, and `UnknownKey`, `LoginRefused` or `NoAnswer` when nobody lets us in.
         """
         login, private_key = read_connection(None if connection is None else fspath(connection))
         self._reactor_thread = thread = ReactorThread()
