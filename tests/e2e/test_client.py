@@ -140,7 +140,8 @@ async def test_a_closed_proxy_answers_nobody(connection):
     assert threads() == 0
 
 
-def test_a_program_that_runs_asyncio_can_use_one_too(connection):
+@pytest_twisted.ensureDeferred
+async def test_a_program_that_runs_asyncio_can_use_one_too(connection):
     async def main():
         proxy = await asyncio.to_thread(Proxy, connection)
         try:
@@ -148,4 +149,5 @@ def test_a_program_that_runs_asyncio_can_use_one_too(connection):
         finally:
             await asyncio.to_thread(proxy.close)
 
-    assert in_thread(lambda: asyncio.run(main())).api["revision"] == "1.0"
+    told = await deferToThread(lambda: asyncio.run(main()))
+    assert told.api["revision"] == "1.0"
