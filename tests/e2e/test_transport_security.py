@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 
-from controlplane import certificates
+from controlplane import __version__, certificates
 from controlplane.agent.membership import PINS_FILE
 from controlplane.certificates import Authority, today
+from controlplane.client.clustering import Proxy
 from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError, NoAnswer, UntrustedRouter
 from controlplane.keys import read_key
@@ -290,6 +292,15 @@ async def test_a_login_over_tls_is_still_a_login(installed, tmp_path):
     with pytest.raises((ControlPlaneError, NoAnswer)) as caught:
         await join_once(reactor, installed.login(**installed.by_key), make_key(tmp_path / "key"))
     assert caught.value.uri == "controlplane.error.unknown_key"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_with_a_reactor_of_its_own_speaks_tls(installed):
+    def ask():
+        with Proxy(installed.state.connection) as proxy:
+            return proxy.get_build_info()
+
+    assert (await deferToThread(ask)).engine["revision"] == __version__
 
 
 @pytest.mark.parametrize(
