@@ -21,25 +21,29 @@ from controlplane.records.types import to_wire
 from tests.e2e.commands import commands_of, run_commands
 from tests.e2e.installation import Installation, running
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "client.rst"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "client.rst"
+NAMELESS = "shown_elsewhere.py"
 SPEC = {"type": "process", "version": "1.0", "properties": {"command": ["sleep", "100"]}}
 WITHIN_S = 60.0
 
 
 def scripts_of(document: Path) -> dict[str, str]:
     """The programs that a document shows, by the name that they are shown under."""
-    blocks = re.findall(r"\.\. code-block:: python\n   :caption: (\S+)\n\n((?:   .*\n|\n)+)", document.read_text())
-    return {name: "\n".join(line[3:] for line in text.split("\n")) for name, text in blocks}
+    shown = r"\.\. code-block:: python\n(?:   :caption: (\S+)\n)?\n((?:   .*\n|\n)+)"
+    blocks = re.findall(shown, document.read_text())
+    return {name or NAMELESS: "\n".join(line[3:] for line in text.split("\n")) for name, text in blocks}
 
 
 def test_every_program_of_the_page_about_clients_works(tmp_path):
     scripts = scripts_of(DOCUMENT)
     assert len(scripts) == 3
-    for name, text in scripts.items():
+    for name, text in {**scripts, **scripts_of(ROOT / "README.rst")}.items():
         (tmp_path / name).write_text(text)
     commands = commands_of(DOCUMENT)
     assert {f"python {name}" for name in scripts} <= set(commands)
-    said = run_commands(commands, tmp_path)
+    said = run_commands([*commands, f"python {NAMELESS}"], tmp_path)
+    assert "shop ACTIVE 1" in said
     assert "shop-0 ACTIVE" in said
     assert "CLUSTER_SCALE_OUT" in said
     assert "there is no cluster nowhere" in said

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from uuid import UUID
 
 import pytest
@@ -203,3 +205,14 @@ def test_what_is_deleted_between_two_pages_ends_nothing(client, wait, plane, gon
 
 def test_calls_wait_as_what_they_wait_for_does(plane, line, wait):
     assert wait(lambda: Calls(line, pace=TwistedPace(plane.clock)).call("controlplane.service.get_build_info"))
+
+
+def test_the_command_line_does_not_wait_for_clients_to_be_imported():
+    look = "import sys, controlplane.cli.main; print([name for name in sys.modules if 'controlplane.client' in name])"
+    assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_client_for_asyncio_leaves_autobahn_to_it():
+    """Autobahn can be used with one of the two in a process, whichever is imported first."""
+    look = "import controlplane.client.client, autobahn.asyncio.wamp"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
