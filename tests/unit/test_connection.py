@@ -32,6 +32,22 @@ MOST = 1.5
 """Chance adds half of a pause at most."""
 
 
+class Wire(StringTransport):
+    """Tells of its end as a real one does, and lets a producer be taken away that there never was."""
+
+    def __init__(self, protocol):
+        super().__init__()
+        self._protocol = protocol
+
+    def abortConnection(self):  # noqa: N802
+        if not self.disconnecting:
+            super().abortConnection()
+            self._protocol.connectionLost(Failure(ConnectionLost()))
+
+    def unregisterProducer(self):  # noqa: N802
+        self.producer = None
+
+
 class Attempts:
     """A connection whose lines are made and broken by the test."""
 
@@ -52,7 +68,7 @@ class Attempts:
 
     def make_line(self):
         protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
-        protocol.makeConnection(StringTransport())
+        protocol.makeConnection(Wire(protocol))
         return protocol
 
     def pause(self):
