@@ -171,6 +171,7 @@ def test_what_failed_is_recovered(proxy, world):
     world.machines[0].broken["sleep"] = "no memory left"
     made = proxy.create_cluster(name="shop", profile_id="sleeper", desired_capacity=3)
     assert proxy.wait_for_status(proxy.get_action(made.action_id), "FAILED").status_reason
+    assert [each.action for each in proxy.events(level="ERROR", obj_type="CLUSTER")] == ["CLUSTER_CREATE"]
     assert proxy.get_cluster(made).status == "WARNING"
     sick = [each.id for each in proxy.nodes(status="ERROR")]
     assert len(sick) == 1

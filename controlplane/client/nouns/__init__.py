@@ -13,6 +13,7 @@ from controlplane.client.nouns.migration import MigrationCalls
 from controlplane.client.nouns.node import NodeCalls
 from controlplane.client.nouns.policy import PolicyCalls
 from controlplane.client.nouns.profile import ProfileCalls
+from controlplane.client.nouns.receiver import ReceiverCalls
 from controlplane.client.nouns.routercluster import RouterclusterCalls
 from controlplane.client.nouns.service import ServiceCalls
 from controlplane.client.nouns.team import TeamCalls
@@ -38,6 +39,7 @@ class Nouns:
         self.node = NodeCalls(calls)
         self.policy = PolicyCalls(calls)
         self.profile = ProfileCalls(calls)
+        self.receiver = ReceiverCalls(calls)
         self.routercluster = RouterclusterCalls(calls)
         self.service = ServiceCalls(calls)
         self.team = TeamCalls(calls)

@@ -18,7 +18,7 @@ FIELDS = {
     "obj_type": "object_type",
     "obj_id": "object_oid",
 }
-RECEIVERS = "call scale_out_cluster or resize_cluster from whatever hears the signal"
+RECEIVERS = "use the methods of controlplane.client.client.Client.receiver, which name the cluster of each"
 
 
 class Records(Methods):
@@ -116,27 +116,27 @@ class Records(Methods):
         return resources.build_info(self._do(self._client.service.get_build_info))
 
     def create_receiver(self, **attrs: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("create_receiver", RECEIVERS)
 
     def update_receiver(self, receiver: Any, **attrs: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("update_receiver", RECEIVERS)
 
     def delete_receiver(self, receiver: Any, ignore_missing: bool = True) -> None:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("delete_receiver", RECEIVERS)
 
     def get_receiver(self, receiver: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("get_receiver", RECEIVERS)
 
     def find_receiver(self, name_or_id: str, ignore_missing: bool = True) -> Any:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("find_receiver", RECEIVERS)
 
     def receivers(self, **query: Any) -> Iterator[Any]:  # noqa: ARG002
-        """Not offered yet: there are no receivers."""
+        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
         not_offered("receivers", RECEIVERS)
 
 

@@ -182,21 +182,21 @@ def test_lists_are_gone_through_page_by_page(client, line, wait, plane, size):
     assert seqs == list(range(1, 8))
 
 
-@pytest.mark.parametrize("gone", [1, 2, 3])
-def test_what_is_deleted_between_two_pages_ends_nothing(client, wait, plane, gone):
-    oids = profiles(plane, 9)
+@pytest.mark.parametrize(("size", "gone"), [(3, 1), (3, 2), (5, 2), (7, 3), (3, 3)])
+def test_what_is_deleted_between_two_pages_ends_nothing(client, wait, plane, size, gone):
+    oids = profiles(plane, 3 * size)
 
     async def go():
         found = []
-        async for each in client.profile.iterate_profiles(sort="name", page_size=3):
+        async for each in client.profile.iterate_profiles(sort="name", page_size=size):
             found.append(str(each.oid))
-            if len(found) == 3:
-                for oid in oids[3 - gone : 3]:
+            if len(found) == size:
+                for oid in oids[size - gone : size]:
                     plane_line = PlaneLine(plane)
                     await plane_line.call("controlplane.profile.delete_profile", oid)
         return found
 
-    if gone < 3:
+    if gone < size:
         assert wait(go) == oids
     else:
         with pytest.raises(InvalidArgument, match="marker"):
