@@ -1,4 +1,8 @@
 """Programs that use the plane: `Client` for Twisted and asyncio, `clustering.Proxy` for plain Python.
 
-Nothing is imported here, so that nobody pays for what they do not use.
+Neither is imported here, so that nobody pays for what they do not use.
 """
+
+from controlplane.quiet import leave_out_bjdata
+
+leave_out_bjdata()

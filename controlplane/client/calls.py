@@ -133,15 +133,21 @@ async def batches(
 ) -> AsyncIterator[list[T]]:
     """Go through the pages of a list, after a marker if one is given."""
     page = await get(size, marker)
+    more = len(page) == size
     while page:
         yield page
-        if len(page) < size:
+        if not more:
             return
-        page = await _following(get, page, size)
+        page, more = await _following(get, page, size)
 
 
-async def _following(get: Callable[[int, str | None], Awaitable[list[T]]], page: list[T], size: int) -> list[T]:
-    """Return the page after this one; the last object that is still there says where that begins."""
+async def _following(
+    get: Callable[[int, str | None], Awaitable[list[T]]], page: list[T], size: int
+) -> tuple[list[T], bool]:
+    """Return the page after this one, and whether there may be more after it.
+
+    The last object that is still there says where it begins; those after that one are known already.
+    """
     back = 1
     while True:
         try:
@@ -154,7 +160,7 @@ async def _following(get: Callable[[int, str | None], Awaitable[list[T]]], page:
         known = {_marker(item) for item in page[len(page) - back :]}
         fresh = [item for item in found if _marker(item) not in known]
         if fresh or len(found) < size:
-            return fresh
+            return fresh, len(found) == size
         page, back = found, 1
 
 
