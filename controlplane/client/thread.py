@@ -45,16 +45,16 @@ class ReactorThread:
             for each in begun:
                 each.cancel()
 
-        with self._lock:
-            if self._closed:
-                raise closed()
-            self._waiting.add(result)
-            self.reactor.callFromThread(begin)
         try:
+            with self._lock:
+                if self._closed:
+                    raise closed()
+                self._waiting.add(result)
+                self.reactor.callFromThread(begin)
             return result.result()
         except BaseException:
-            # Ctrl-C, say: nobody waits for it any more.
-            if not result.done():
+            # Ctrl-C, say, which may come as soon as the work has begun: nobody waits for it any more.
+            if not result.done() and not self._closed:
                 self.reactor.callFromThread(cancel)
             raise
         finally:
