@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall, react
 from twisted.internet.threads import deferToThread
 
 from controlplane.cli.client import again_when_lost
-from controlplane.cli.overview import PREFIX, read_overview
+from controlplane.cli.overview import read_overview
 from controlplane.cli.render import event_line, make_console, overview_tables
 from controlplane.clock import limit, sleep
 from controlplane.core.reconcile import Failures, after_failure, describe
@@ -36,6 +36,7 @@ CLUSTER_NAME = "demo"
 GROUP_NAME = "web"
 SCALE = 4
 PORTS_PER_NODE = 100
+PREFIX = "controlplane.routercluster."
 FIRST_WORKER_PORT = 20000
 READY_WITHIN_S = 60.0
 CHILD_STOP_WITHIN_S = 30.0
