@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -185,9 +186,8 @@ def read_certificate(path: Path) -> Description:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a file at once, readable by its owner only."""
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Replace a file at once, readable by its owner only; of several who do so at the same time one is the last."""
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

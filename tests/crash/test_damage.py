@@ -73,7 +73,7 @@ def test_an_index_that_does_not_fit_its_records_is_found(tmp_path):
         transaction.put(space, b"cluster_x", transaction.get(space, b"cluster_2"))
         transaction.delete(EVENTS.space, key_of(5))
         assert list(find_problems(transaction)) == [
-            "a router cluster is not found by its name",
+            "a cluster is not found by its name",
             "events 5 to 5 are missing",
         ]
     engine.close()

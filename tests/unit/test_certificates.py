@@ -1,6 +1,7 @@
 """The router's certificate, who may listen where, and what a login is worth over which line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -209,3 +210,14 @@ def test_the_channel_binding_of_cryptosign_does_not_bind():
     expected_by_router = bytes(a ^ b for a, b in zip(challenge, to_router, strict=True))
     signature = bytes.fromhex(answer[0])[:64]
     VerifyKey(bytes.fromhex(key.public_key())).verify(expected_by_router, signature)
+
+
+def test_several_may_replace_a_file_at_the_same_time(tmp_path):
+    """The router renews a certificate that is due while a person renews it, too."""
+    file = tmp_path / "router.crt"
+    with ThreadPoolExecutor(8) as pool:
+        written = [pool.submit(certificates.write_private, file, b"%d" % number) for number in range(400)]
+    assert [each.exception() for each in written] == [None] * 400
+    assert 0 <= int(file.read_bytes()) < 400
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
