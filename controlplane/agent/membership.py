@@ -15,6 +15,7 @@ from autobahn.wamp.cryptosign import CryptosignKey
 from twisted.logger import Logger
 
 from controlplane.clock import sleep
+from controlplane.drivers.files import write_whole
 from controlplane.errors import ControlPlaneError, InvalidConfiguration, NoAnswer, NodeUnpaired, UnknownKey
 from controlplane.keys import KEY_FILE, ensure_key, make_key, public_key, read_key
 from controlplane.records.protocol import JOIN_NODE, ROTATE_KEY
@@ -91,7 +92,7 @@ class Pins:
         """Believe a master that was known by the former keys; says whether anything is new."""
         if not self._said or not keys or keys == self.keys:
             return False
-        _write_private(self._path, msgspec.json.encode(_Pinned(said=self._said, keys=keys)))
+        write_whole(self._path, msgspec.json.encode(_Pinned(said=self._said, keys=keys)))
         self.keys = keys
         return True
 
@@ -157,7 +158,7 @@ async def join(reactor: Any, token: Token, directory: Path, key: CryptosignKey, 
         node_oid=paired.get("node_oid"),
         authid=paired.get("authid"),
     )
-    _write_private(directory / JOINED_FILE, msgspec.json.format(msgspec.json.encode(master), indent=2))
+    write_whole(directory / JOINED_FILE, msgspec.json.format(msgspec.json.encode(master), indent=2))
     log.info("joined {url} as node {name}", url=token.url, name=master.authid or public_key(key))
 
 
@@ -177,13 +178,6 @@ async def _trade(reactor: Any, login: Login, token: Token, key: CryptosignKey, n
     finally:
         session.leave()
     return answer
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "wb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
-        file.write(content)
-    os.replace(fresh, path)
 
 
 async def rotate(keys: Keys, session: Session, within: float, again: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from controlplane.core.planning import SICK
 from controlplane.core.resizing import Size, adjusted
 from controlplane.records.policies import (
     Adjustment,
@@ -23,7 +24,7 @@ from controlplane.records.profiles import Part
 from controlplane.records.types import NANOSECONDS, Instant, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 
-SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE, WorkerStatus.STOPPED})
+GONE_OR_SICK = SICK | {WorkerStatus.STOPPED}
 
 
 class PolicyType(NamedTuple):
@@ -120,9 +121,9 @@ def choose_victims(
         "RANDOM": lambda _: random(),
     }
     order = orders[found.rule.criteria]
-    ranked = sorted(workers, key=lambda worker: (worker.status not in SICK, order(worker), worker.oid.bytes))
+    ranked = sorted(workers, key=lambda worker: (worker.status not in GONE_OR_SICK, order(worker), worker.oid.bytes))
     victims = ranked[:count]
-    sick = sum(worker.status in SICK for worker in victims)
+    sick = sum(worker.status in GONE_OR_SICK for worker in victims)
     said = f"{found.rule.criteria}: takes out {len(victims)} workers, {sick} of them because they are sick"
     return victims, (_decision(found, said),)
 

@@ -10,6 +10,11 @@ from controlplane.errors import Problem
 from controlplane.records.definitions import Spec
 
 
+def type_name(spec: Spec) -> str:
+    """Return the name of a spec's type with its version, which is how types are looked up."""
+    return f"{spec.type}-{spec.version}"
+
+
 def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | list[Problem]:
     """Return a spec with the defaults of its type, which is one of `types`, or everything that is wrong with it."""
     problems = [Problem(f"$.{name}", "is no field of a spec") for name in given if name not in Spec.__struct_fields__]
@@ -17,10 +22,10 @@ def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | 
         spec = msgspec.convert(dict(given), Spec)
     except msgspec.ValidationError as problem:
         return [*problems, _located(problem, "$")]
-    kind = types.get(f"{spec.type}-{spec.version}")
+    kind = types.get(type_name(spec))
     if kind is None:
         known = ", ".join(sorted(types))
-        return [*problems, Problem("$.type", f"there is no type {spec.type}-{spec.version}; known are {known}")]
+        return [*problems, Problem("$.type", f"there is no type {type_name(spec)}; known are {known}")]
     read, wrong = read_properties(spec.properties, kind.properties, "$.properties")
     if read is None or problems:
         return [*problems, *wrong]

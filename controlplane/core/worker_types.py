@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from controlplane.core.specs import type_name
 from controlplane.records.definitions import Spec
 from controlplane.records.profiles import ContainerProperties, Part, ProcessProperties
 
@@ -37,4 +38,4 @@ WORKER_TYPES: Mapping[str, WorkerType] = {
 
 def worker_type(spec: Spec) -> WorkerType:
     """Return the type of a spec; raises KeyError for one that there is not."""
-    return WORKER_TYPES[f"{spec.type}-{spec.version}"]
+    return WORKER_TYPES[type_name(spec)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.certificates import today
+from controlplane.certificates import today, write_private
 from controlplane.keys import ensure_key, public_key
 from controlplane.master.certificates import ANY_ADDRESS, Listening, RouterCertificates, endpoint_tls
 from controlplane.paths import crossbar_config, short_directory
@@ -112,11 +112,7 @@ def save_connection(state: StateDirectory) -> None:
 
 def write_owner_only(path: Path, text: str) -> None:
     """Replace a file at once, readable by its owner only."""
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    os.replace(fresh, path)
+    write_private(path, text.encode())
 
 
 def router_url(listening: Listening, host: str, port: int) -> str:

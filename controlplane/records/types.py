@@ -61,6 +61,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A fact about the control plane that is stored or sent."""
 
 
+def mentioned(changes: msgspec.Struct) -> dict[str, Any]:
+    """Return the settings that a caller gave, of those that can be given or left out."""
+    return {name: value for name in changes.__struct_fields__ if (value := getattr(changes, name)) is not msgspec.UNSET}
+
+
 def to_wire(record: Any) -> Any:
     """Return plain dicts, lists and scalars, as WAMP serializers and JSON want them."""
     return msgspec.to_builtins(record, str_keys=True)

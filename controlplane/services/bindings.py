@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.policies import POLICY_TYPES
+from controlplane.core.specs import type_name
 from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject
 from controlplane.records import events
 from controlplane.records.clusters import Cluster
@@ -66,7 +67,7 @@ def get_cluster_policy(call: Call, cluster: AnyCluster, policy: ExistingPolicy) 
 )
 def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool = True) -> BindingView:
     """Have a cluster obey a policy; of most types it can obey one only."""
-    kind = POLICY_TYPES[f"{policy.spec.type}-{policy.spec.version}"]
+    kind = POLICY_TYPES[type_name(policy.spec)]
     rows = call.rows(BINDINGS)
     subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
     for other in rows.all(cluster.oid):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.core.planning import SICK
 from controlplane.core.policies import choose_victims, decide_scaling
 from controlplane.core.resizing import Resize, Size, resized
 from controlplane.errors import (
@@ -22,17 +23,17 @@ from controlplane.records.clusters import AnyClusterView, Cluster, Group, SizeMa
 from controlplane.records.clusters import Size as SizeInput
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
-from controlplane.records.workers import Want, Worker, WorkerStatus, WorkerView
+from controlplane.records.workers import Want, Worker, WorkerView
 from controlplane.services.acting import begin, dismiss
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
-from controlplane.services.ledger import groups_of
-from controlplane.services.lists import Limit, select
+from controlplane.services.ledger import counts_of, groups_of
+from controlplane.services.lists import Limit, select, unfit
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.views import action_view, any_cluster_view, worker_view
-from controlplane.store.catalog import CLUSTERS, GROUPS, TALLIES, WORKERS
+from controlplane.store.catalog import CLUSTERS, GROUPS, WORKERS
 
 CLUSTER = "controlplane.cluster."
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -54,7 +55,6 @@ WORKER_FIELDS = {
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
-SICK = frozenset({WorkerStatus.ERROR, WorkerStatus.UNREACHABLE, WorkerStatus.PENDING})
 
 
 @procedure(CLUSTER + "list_clusters", needs="read")
@@ -176,12 +176,12 @@ def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Work
     sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
     for oid in {worker.workergroup_oid for worker in chosen}:
         if oid not in sizes:
-            raise _unfit("$.workers", "names a router of the cluster, which is no worker of a group", "leave it out")
+            raise unfit("$.workers", "names a router of the cluster, which is no worker of a group", "leave it out")
         group = sizes[oid]
         left = group.scale - (sum(worker.workergroup_oid == oid for worker in chosen) if reduced else 0)
         if left < group.min_size:
             few = f"would leave {left} in group {group.name}; its min_size is {group.min_size}"
-            raise _unfit("$.workers", few, "name fewer, or lower min_size")
+            raise unfit("$.workers", few, "name fewer, or lower min_size")
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
     dismiss(call.ledger, chosen)
     return _begin(call, cluster, ActionKind.CLUSTER_REMOVE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
@@ -197,7 +197,7 @@ def replace_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Wor
     """Stop these workers of a cluster for good and have new ones in their places."""
     chosen = _workers(call, cluster, workers)
     if any(worker.workergroup_oid is None for worker in chosen):
-        raise _unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
+        raise unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
     dismiss(call.ledger, chosen)
     return _begin(call, cluster, ActionKind.CLUSTER_REPLACE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
 
@@ -221,11 +221,7 @@ def recover_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
 
 def view_any_cluster(call: Call, cluster: Cluster) -> AnyClusterView:
     """Return a cluster of any type as callers see it."""
-    counts: dict[str, int] = {}
-    for tally in call.rows(TALLIES).all(cluster.oid):
-        for state, number in tally.counts.items():
-            counts[state] = counts.get(state, 0) + number
-    return any_cluster_view(cluster, groups_of(call.view, cluster.oid), counts)
+    return any_cluster_view(cluster, groups_of(call.view, cluster.oid), counts_of(call.view, cluster.oid))
 
 
 def bounds_problems(desired: int, low: int, high: int | None) -> list[Problem]:
@@ -304,7 +300,7 @@ def _group(call: Call, cluster: Cluster, named: str | None) -> Group:
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(group.name for group in groups) or "none"
-    raise _unfit("$.group", f"does not say which group is meant; the cluster has {names}", "name one of its groups")
+    raise unfit("$.group", f"does not say which group is meant; the cluster has {names}", "name one of its groups")
 
 
 def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
@@ -319,9 +315,3 @@ def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
             )
         found.append(worker)
     return found
-
-
-def _unfit(path: str, message: str, next_step: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{path.removeprefix('$.')} {message}", problems=[Problem(path, message)], next_step=next_step
-    )

@@ -27,7 +27,7 @@ from controlplane.records.clusters import (
     Membership,
 )
 from controlplane.records.principals import Possession
-from controlplane.records.types import Oid
+from controlplane.records.types import Oid, mentioned
 from controlplane.services.arguments import ClusterByName, ClusterChanges, ClusterDefinition, ExistingCluster
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import groups_of, whole_tally
@@ -149,11 +149,7 @@ def update_routercluster(
     A new `config` or number of `routers` reaches the workers one after the other, routers first.
     """
     cluster = routercluster_oid
-    given = {
-        field: getattr(routercluster, field)
-        for field in routercluster.__struct_fields__
-        if getattr(routercluster, field) is not msgspec.UNSET
-    }
+    given = mentioned(routercluster)
     current = revision_of(call.view, cluster)
     config = given.pop("config", current.config)
     _require_valid(config)

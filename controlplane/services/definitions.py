@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.core.masking import masked
 from controlplane.core.policies import POLICY_TYPES
-from controlplane.core.specs import complete_spec
+from controlplane.core.specs import complete_spec, type_name
 from controlplane.core.worker_types import WORKER_TYPES
 from controlplane.errors import InUse, InvalidConfiguration
 from controlplane.records import events
@@ -21,6 +21,7 @@ from controlplane.records.definitions import (
     Spec,
 )
 from controlplane.records.events import EventType
+from controlplane.records.types import mentioned
 from controlplane.services.lists import select
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.quotas import require_room
@@ -30,7 +31,7 @@ from controlplane.store.catalog import DEFINITIONS
 FIELDS = {
     "oid": lambda d: d.oid,
     "name": lambda d: d.name,
-    "type": lambda d: f"{d.spec.type}-{d.spec.version}",
+    "type": lambda d: type_name(d.spec),
     "created": lambda d: d.created,
     "changed": lambda d: d.changed,
 }
@@ -96,7 +97,7 @@ def validate_definition(kind: DefinitionKind, given: DefinitionInput) -> Definit
         oid=None,
         kind=kind,
         name=given.name,
-        type=f"{spec.type}-{spec.version}",
+        type=type_name(spec),
         spec=spec,
         metadata=given.metadata,
         owner_oid=None,
@@ -107,11 +108,7 @@ def validate_definition(kind: DefinitionKind, given: DefinitionInput) -> Definit
 
 def update_definition(call: WritingCall, definition: Definition, changes: DefinitionUpdate) -> DefinitionView:
     """Change what can be changed of a definition."""
-    given = {
-        name: getattr(changes, name)
-        for name in changes.__struct_fields__
-        if getattr(changes, name) is not msgspec.UNSET
-    }
+    given = mentioned(changes)
     changed = call.rows(DEFINITIONS).put(msgspec.structs.replace(definition, **given, changed=call.now), definition)
     return _announced(call, "updated", changed)
 

@@ -28,7 +28,7 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.definitions import Definition, Spec
 from controlplane.records.principals import Possession
-from controlplane.records.types import from_wire, to_wire
+from controlplane.records.types import from_wire, mentioned, to_wire
 from controlplane.services.acting import begin
 from controlplane.services.arguments import (
     AnyCluster,
@@ -107,11 +107,7 @@ def update_cluster(call: WritingCall, cluster: AnyCluster, changes: GenericClust
     Another profile reaches the workers by an action, as many at a time as `batch` says. When a worker does not run
     with it, the action takes everything back and fails.
     """
-    given: dict[str, Any] = {
-        name: getattr(changes, name)
-        for name in changes.__struct_fields__
-        if getattr(changes, name) is not msgspec.UNSET
-    }
+    given: dict[str, Any] = mentioned(changes)
     named = given.pop("profile", None)
     if cluster.type is not ClusterType.GENERIC and (named is not None or given.keys() & {"batch", "steady"}):
         raise _unfit("$.profile" if named else "$.batch", "is for clusters of processes or containers only")

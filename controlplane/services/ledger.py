@@ -271,14 +271,19 @@ def count_workers(view: Any, cluster_oid: Oid) -> int:
     return sum(sum(tally.counts.values()) for tally in view.rows(TALLIES).all(cluster_oid))
 
 
-def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
-    """Return how many workers of a cluster are in which state, and how many are wanted."""
+def counts_of(view: Any, cluster_oid: Oid) -> dict[str, int]:
+    """Return how many workers of a cluster are in which state."""
     counts: dict[str, int] = {}
-    for tally in view.rows(TALLIES).all(cluster.oid):
+    for tally in view.rows(TALLIES).all(cluster_oid):
         for state, number in tally.counts.items():
             counts[state] = counts.get(state, 0) + number
+    return counts
+
+
+def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
+    """Return how many workers of a cluster are in which state, and how many are wanted."""
     groups = groups_of(view, cluster.oid)
-    return counts, sum(group.scale for group in groups) + desired_routers(cluster, groups)
+    return counts_of(view, cluster.oid), sum(group.scale for group in groups) + desired_routers(cluster, groups)
 
 
 def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:

@@ -57,7 +57,7 @@ def select(
     keys = [_sort_key(part) for part in sort.split(",")] if sort else []
     unknown += [f"$.sort: {name}" for name, _ in keys if name not in fields]
     if unknown:
-        raise _unfit(unknown[0], f"is none of {', '.join(sorted(fields))}", "name a field that objects have")
+        raise unfit(unknown[0], f"is none of {', '.join(sorted(fields))}", "name a field that objects have")
     found: Iterable[T] = (
         record for record in records if all(plain(fields[name](record)) in allowed for name, allowed in wanted.items())
     )
@@ -84,7 +84,7 @@ def _orderable(value: Any) -> tuple[bool, Any]:
 def _sort_key(part: str) -> tuple[str, bool]:
     name, _, direction = part.strip().partition(":")
     if direction not in ("", "asc", "desc"):
-        raise _unfit("$.sort", f"{direction!r} is no direction", "sort by field, field:asc or field:desc")
+        raise unfit("$.sort", f"{direction!r} is no direction", "sort by field, field:asc or field:desc")
     return name, direction == "desc"
 
 
@@ -93,10 +93,11 @@ def _after(records: Iterable[T], marker: str, oid: Callable[[T], str]) -> Iterat
     for record in iterator:
         if oid(record) == marker:
             return iterator
-    raise _unfit("$.marker", "is not in the list", "pass the oid of the last object of the page before")
+    raise unfit("$.marker", "is not in the list", "pass the oid of the last object of the page before")
 
 
-def _unfit(path: str, message: str, next_step: str) -> InvalidArgument:
+def unfit(path: str, message: str, next_step: str) -> InvalidArgument:
+    """Return the error of an argument of which one thing is wrong."""
     return InvalidArgument(
         f"{path.removeprefix('$.')} {message}", problems=[Problem(path, message)], next_step=next_step
     )

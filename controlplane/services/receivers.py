@@ -25,6 +25,7 @@ from controlplane.records.receivers import (
     ReceiverAction,
     ReceiverView,
 )
+from controlplane.records.types import mentioned
 from controlplane.services.arguments import AnyCluster, ExistingReceiver, ReceiverChanges, ReceiverSettings
 from controlplane.services.cluster_actions import (
     recover_cluster,
@@ -142,11 +143,7 @@ def update_receiver(
     call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver, changes: ReceiverChanges
 ) -> ReceiverView:
     """Change a receiver; its address stays."""
-    given = {
-        name: getattr(changes, name)
-        for name in changes.__struct_fields__
-        if getattr(changes, name) is not msgspec.UNSET
-    }
+    given = mentioned(changes)
     changed = msgspec.structs.replace(_of_cluster(receiver, cluster), **given, changed=call.now)
     _require_params(cluster, changed.action, changed.params)
     call.rows(RECEIVERS).put(changed, receiver)

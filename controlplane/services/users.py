@@ -11,7 +11,7 @@ from controlplane.core.access import covers
 from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReached, NoSuchObject, NotAuthorized
 from controlplane.records import events
 from controlplane.records.principals import Bound, Principal, Role, UserView
-from controlplane.records.types import Authid, Label, PublicKey
+from controlplane.records.types import Authid, Label, PublicKey, mentioned
 from controlplane.services.arguments import ExistingUser, UserByName, UserDefinition
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.logins import require_free_key
@@ -87,9 +87,7 @@ def create_user(
 @procedure(USER + "update_user", needs="administer", writes=True, raises=(NoSuchObject, InvalidConfiguration))
 def update_user(call: WritingCall, user_oid: ExistingUser, user: UserDefinition) -> UserView:
     """Change the role, label or limits of a user; what is not mentioned stays. Sessions in a lost role end at once."""
-    given = {
-        field: getattr(user, field) for field in user.__struct_fields__ if getattr(user, field) is not msgspec.UNSET
-    }
+    given = mentioned(user)
     require_rank(call, user_oid.role)
     require_rank(call, given.get("role", user_oid.role))
     return _replace(call, user_oid, **given)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from controlplane.core.health import cluster_reason, cluster_status
+from controlplane.core.specs import type_name
 from controlplane.records.actions import Action, ActionView
 from controlplane.records.clusters import (
     AnyClusterView,
@@ -110,7 +111,7 @@ def definition_view(definition: Definition) -> DefinitionView:
         oid=definition.oid,
         kind=definition.kind,
         name=definition.name,
-        type=f"{definition.spec.type}-{definition.spec.version}",
+        type=type_name(definition.spec),
         spec=definition.spec,
         metadata=definition.metadata,
         owner_oid=definition.owner_oid,

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -59,7 +60,7 @@ class Losses:
         return await waiting
 
 
-class Bench:
+class Bench(ABC):
     """One driver in a directory of its own."""
 
     name: str
@@ -78,8 +79,9 @@ class Bench:
         self.driver = None
         self.adopted: dict[UUID, Unit] = {}
 
+    @abstractmethod
     def make(self):
-        raise NotImplementedError
+        """Return a driver that was not opened yet."""
 
     async def open(self):
         self.losses = Losses()
