@@ -17,6 +17,12 @@ FAILURES_MAX = 3
 """In a row: after so many a worker is not waited for."""
 
 OF_ALL = frozenset({ActionKind.CLUSTER_CREATE, ActionKind.CLUSTER_UPDATE, ActionKind.CLUSTER_DELETE})
+DELETING = frozenset({ActionKind.CLUSTER_DELETE, ActionKind.WORKER_DELETE})
+"""Actions that go first: whatever changes what they delete is cancelled."""
+
+UPDATING = frozenset({ActionKind.CLUSTER_UPDATE, ActionKind.WORKER_UPDATE})
+"""Actions that are over with the first worker that fails."""
+
 """Actions that are about every worker of their cluster; the others are about new, named and leaving ones."""
 
 

@@ -44,6 +44,8 @@ def event_view(event: StoredEvent) -> EventView:
 
 def _object(event: StoredEvent) -> tuple[str, str | None, str | None]:
     payload = event.payload
+    if event.topic in ABOUT_ACTIONS and payload.get("target", payload.get("cluster_oid")) != payload.get("cluster_oid"):
+        return "worker", payload["target"], None
     if event.topic in ABOUT_ACTIONS:
         return "cluster", payload.get("cluster_oid"), payload.get("cluster_name")
     if "policy_oid" in payload:

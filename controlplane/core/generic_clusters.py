@@ -12,11 +12,12 @@ import msgspec
 
 from controlplane.core.placement import Site
 from controlplane.core.planning import Pass
+from controlplane.core.router_clusters import digest_of
 from controlplane.core.situation import Plan, Situation
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Spec
 from controlplane.records.profiles import WorkerConfig
-from controlplane.records.types import NANOSECONDS, Instant, Oid
+from controlplane.records.types import NANOSECONDS, Instant, Oid, from_wire, to_wire
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 RANDOM_LENGTH = 8
@@ -32,10 +33,18 @@ def worker_name(cluster: Cluster, worker: Worker, group: str | None = None) -> s
     Letters are taken from its oid, so that a name stays what it is without being stored. Workers of a router cluster
     are counted group by group, so the name of the `group` is a part of theirs.
     """
+    if worker.name is not None:
+        return worker.name
+    return _name_from(cluster, cluster.name, worker, group)
+
+
+def _name_from(cluster: Cluster, called: str, worker: Worker, group: str | None) -> str:
+    if cluster.alone:
+        return called
     if cluster.type is ClusterType.ROUTER:
-        return f"{cluster.name}-{group or ROUTERS}-{worker.index}"
+        return f"{called}-{group or ROUTERS}-{worker.index}"
     if cluster.naming is None:
-        return f"{cluster.name}-{worker.index}"
+        return f"{called}-{worker.index}"
 
     def replaced(found: re.Match[str]) -> str:
         digits, directive = found.groups()
@@ -58,15 +67,28 @@ def name_pattern(cluster: Cluster) -> re.Pattern[str] | None:
     return re.compile("".join(pieces) + re.escape(cluster.naming[end:]))
 
 
-def worker_config(cluster: Cluster, spec: Spec, worker: Worker) -> dict[str, Any]:
-    """Return what a driver is told of a worker; another `generation` makes it another configuration."""
+def worker_config(cluster: Cluster, called: str, spec: Spec, worker: Worker) -> dict[str, Any]:
+    """Return what a driver is told of a worker; another `generation` makes it another configuration.
+
+    A worker is told the name that its cluster was `called` when it got its spec, or what it has kept: another name, or
+    another cluster, is no other configuration.
+    """
     config = WorkerConfig(
-        name=worker_name(cluster, worker),
+        name=_name_from(cluster, called, worker, None),
         index=worker.index,
         generation=worker.generation,
         properties=spec.properties,
     )
+    kept = worker.kept
+    if kept is not None and kept.beside == spec_identity(spec):
+        own = spec if kept.spec is None else from_wire(kept.spec, Spec)
+        config = msgspec.structs.replace(config, name=kept.name, index=kept.index, properties=own.properties)
     return msgspec.structs.asdict(config)
+
+
+def spec_identity(spec: Spec) -> str:
+    """Return what tells a spec from another one."""
+    return digest_of(to_wire(spec))
 
 
 def steady_at(cluster: Cluster, worker: Worker) -> Instant:
@@ -103,10 +125,16 @@ class _GenericPass(Pass):
             elif worker.revision != self.s.cluster.revision:
                 # The revision that it was given is forgotten once all workers have the newest.
                 self._set(oid, revision=self.s.cluster.revision)
+            elif worker.kept is not None and self.s.cluster.action_oid is None and self._is_as_others(worker, target):
+                # What it had kept was given up for good: no action is left that might return to it.
+                self._set(oid, kept=None)
         self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )
+
+    def _is_as_others(self, worker: Worker, target: str) -> bool:
+        return self.s.digest(msgspec.structs.replace(worker, kept=None), {}) == target
 
     def _is_unproven(self, worker: Worker, target: str) -> bool:
         """Say whether a worker was given its configuration and has not run with it for long enough yet."""

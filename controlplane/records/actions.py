@@ -24,7 +24,11 @@ class ActionKind(enum.Enum):
     CLUSTER_RECOVER = "CLUSTER_RECOVER"
     CLUSTER_REMOVE_WORKERS = "CLUSTER_REMOVE_WORKERS"
     CLUSTER_REPLACE_WORKERS = "CLUSTER_REPLACE_WORKERS"
+    CLUSTER_ADD_WORKERS = "CLUSTER_ADD_WORKERS"
     CLUSTER_DELETE = "CLUSTER_DELETE"
+    WORKER_CREATE = "WORKER_CREATE"
+    WORKER_UPDATE = "WORKER_UPDATE"
+    WORKER_DELETE = "WORKER_DELETE"
 
 
 class ActionStatus(enum.Enum):
@@ -75,6 +79,9 @@ class Action(Record, frozen=True, kw_only=True):
     cluster_oid: Oid
     cluster_name: str
     group_oid: Oid | None = None
+    worker_oid: Oid | None = None
+    """The one worker that it is about, of an action of a worker."""
+
     cause: str = "call"
     """Who wanted it: `call`, `receiver`, `policy`."""
 
@@ -117,6 +124,8 @@ class ActionView(Record, frozen=True, kw_only=True):
     name: str
     action: ActionKind
     target: Oid
+    """The cluster, or the worker, that it is about."""
+
     cluster_oid: Oid
     cluster_name: str
     cause: str

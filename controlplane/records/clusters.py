@@ -105,6 +105,11 @@ class Cluster(Record, frozen=True, kw_only=True):
     """How many of its workers may stand on one node, as its policies say; None for any number."""
 
     metadata: Labels = msgspec.field(default_factory=dict)
+    alone: bool = False
+    """Whether it is nothing but the place of one worker that is in no cluster: lists and names do not show it."""
+
+    node_oid: Oid | None = None
+    """The one node that such a worker stands on; None for any."""
 
 
 class ClusterRevision(Record, frozen=True, kw_only=True):
@@ -117,6 +122,10 @@ class ClusterRevision(Record, frozen=True, kw_only=True):
 
     homes: dict[str, int]
     """Which router worker, by index, holds which realm."""
+
+    called: str | None = None
+    """What the cluster was called when it was given this configuration, which names its workers for themselves: another
+    name later starts no worker anew. None for what it is called now."""
 
 
 class Group(Record, frozen=True, kw_only=True):

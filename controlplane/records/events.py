@@ -207,6 +207,7 @@ RECEIVER_UPDATED = _guarded("receiver", "updated", ReceiverView, "A receiver was
 RECEIVER_DELETED = _guarded("receiver", "deleted", ReceiverView, "A receiver is no more.")
 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.", EventLevel.DEBUG)
+WORKER_UPDATED = _own("worker", "updated", WorkerView, "A worker has another name or other metadata.")
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")
 WORKER_FAILED = _own(
     "worker", "failed", WorkerView, "A worker died or did not start; the reason says why.", EventLevel.ERROR

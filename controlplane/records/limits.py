@@ -59,6 +59,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers_max: Count = 100_000
     """Workers that one cluster may want: the scales of its groups and its routers together."""
 
+    workers_alone_max: Count = 100_000
+    """Workers that are in no cluster."""
+
     users_max: Count = 10_000
     """Users."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.records.definitions import Labels
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
 
 REASON_LENGTH_MAX = 4_096
@@ -139,6 +140,21 @@ class Report(Record, frozen=True, kw_only=True):
     gone: tuple[Oid, ...] = ()
 
 
+class Kept(Record, frozen=True, kw_only=True):
+    """What a worker that has joined a cluster goes on with as it was started, until that is given another spec."""
+
+    name: str
+    """What it was told that it is called."""
+
+    index: int
+    profile_oid: Oid | None
+    spec: dict[str, Any] | None
+    """None for that of its cluster."""
+
+    beside: str
+    """Identity of the cluster's spec beside which it keeps its own."""
+
+
 class Worker(Record, frozen=True, kw_only=True):
     """One place in a cluster: what is wanted of it, where, and how it was last seen.
 
@@ -192,6 +208,11 @@ class Worker(Record, frozen=True, kw_only=True):
     realms: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
     changed: Instant
+    name: str | None = None
+    """Its own; None for the one that its cluster gives it."""
+
+    metadata: Labels = msgspec.field(default_factory=dict)
+    kept: Kept | None = None
 
 
 class WorkerView(Record, frozen=True, kw_only=True):
@@ -247,6 +268,10 @@ class AnyWorkerView(Record, frozen=True, kw_only=True):
     addresses: tuple[Address, ...]
     created: Instant
     changed: Instant
+    alone: bool = False
+    """Whether it is in no cluster; `cluster_oid` is then the place that it has for itself, which no list shows."""
+
+    metadata: Labels = msgspec.field(default_factory=dict)
     details: dict[str, Any] | None = None
     """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.acting import Progress, progress
+from controlplane.core.acting import DELETING, UPDATING, Progress, progress
 from controlplane.core.placement import leaving
 from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
@@ -27,6 +27,7 @@ from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
+from controlplane.store.database import View
 from controlplane.store.tables import Rows, Table
 
 ACTIONS_KEPT_MAX = 100_000
@@ -43,8 +44,10 @@ def begin(
     inputs: dict[str, Any],
     *,
     group: Group | None = None,
+    worker: Oid | None = None,
     before: dict[str, Any] | None = None,
     workers: Iterable[Oid] = (),
+    leaving: Iterable[Oid] = (),
     decisions: Iterable[Decision] = (),
     rows: Callable[[Table[Any]], Rows[Any]] | None = None,
     **changes: Any,
@@ -53,11 +56,13 @@ def begin(
 
     Raises `ActionConflict` while another action changes the cluster, unless this one deletes it: that goes first.
     """
+    goes_first = kind is ActionKind.CLUSTER_DELETE or (kind is ActionKind.WORKER_DELETE and cluster.alone)
+    if not goes_first or cluster.deleting:
+        require_free(ledger.change, cluster)
     running = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
     if running is not None:
-        if kind is not ActionKind.CLUSTER_DELETE or running.kind is ActionKind.CLUSTER_DELETE:
-            raise _conflict(cluster, running)
-        _store_end(ledger, running, ActionStatus.CANCELLED, "its cluster is being deleted")
+        what = "it" if cluster.alone else "its cluster"
+        _store_end(ledger, running, ActionStatus.CANCELLED, f"{what} is being deleted")
     oid = ledger.new_oid()
     action = Action(
         oid=oid,
@@ -66,11 +71,13 @@ def begin(
         cluster_oid=cluster.oid,
         cluster_name=cluster.name,
         group_oid=None if group is None else group.oid,
+        worker_oid=worker,
         cause="call" if caller.through is None else "receiver",
         who=caller.through or caller.authid,
         inputs=inputs,
         before=before or {},
         workers=tuple(workers),
+        leaving=tuple(leaving),
         decisions=tuple(decisions),
         timeout=cluster.timeout,
         created=ledger.now,
@@ -83,6 +90,13 @@ def begin(
     ledger.wake(cluster.oid)
     ledger.publish(events.ACTION_STARTED, action_view(action))
     return action
+
+
+def require_free(view: View, cluster: Cluster) -> None:
+    """Refuse to change a cluster that an action changes; raises `ActionConflict`."""
+    running = None if cluster.action_oid is None else view.rows(ACTIONS).find(cluster.action_oid)
+    if running is not None:
+        raise _conflict(cluster, running)
 
 
 def cancel(ledger: Ledger, action: Action) -> Action:
@@ -113,7 +127,7 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
     seen = progress(action, cluster, workers, wanted, ledger.now)
     action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
-    if action.kind is ActionKind.CLUSTER_DELETE and not workers:
+    if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
     late = (action.created - ledger.now) / NANOSECONDS + action.timeout * (1 if action.ending is None else 2)
@@ -124,9 +138,9 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     elif late <= 0:
         reason = f"it took longer than {action.timeout:g} s; {seen.waiting} workers had not got there"
         _fail(ledger, cluster, action, ActionStatus.FAILED, reason)
-    elif seen.failed and (seen.over or action.kind is ActionKind.CLUSTER_UPDATE):
+    elif seen.failed and (seen.over or action.kind in UPDATING):
         _fail(ledger, cluster, action, ActionStatus.FAILED, _why(seen))
-    elif seen.over and action.kind is not ActionKind.CLUSTER_DELETE:
+    elif seen.over and not cluster.deleting:
         _end(ledger, cluster, action, ActionStatus.SUCCEEDED, None)
         return None
     soon = None if seen.look_again_at is None else max(0.0, (seen.look_again_at - ledger.now) / NANOSECONDS)
@@ -194,7 +208,7 @@ def _undo_update(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
     """Return to the configuration from before; workers that have it still are not touched."""
     if "revision" not in action.before:
         return None
-    newest = ledger.rows(REVISIONS).get(cluster.oid, cluster.revision)
+    former = ledger.rows(REVISIONS).get(cluster.oid, action.before["revision"])
     changed = tuple(
         worker.oid for worker in ledger.rows(WORKERS).all(cluster.oid) if worker.revision == cluster.revision
     )
@@ -204,7 +218,7 @@ def _undo_update(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
         profile_oid=None if action.before["profile_oid"] is None else from_wire(action.before["profile_oid"], Oid),
         changed=ledger.now,
     )
-    ledger.rows(REVISIONS).add(msgspec.structs.replace(newest, revision=back.revision, config=action.before["config"]))
+    ledger.rows(REVISIONS).add(msgspec.structs.replace(former, revision=back.revision))
     ledger.rows(CLUSTERS).put(back, cluster)
     return changed
 
@@ -213,13 +227,15 @@ UNDO: dict[ActionKind, Callable[[Ledger, Cluster, Action], tuple[Oid, ...] | Non
     ActionKind.CLUSTER_RESIZE: _undo_growth,
     ActionKind.CLUSTER_SCALE_OUT: _undo_growth,
     ActionKind.CLUSTER_UPDATE: _undo_update,
+    ActionKind.WORKER_UPDATE: _undo_update,
 }
 """How what an action changed is taken back; None from one of them says that there is nothing to take back."""
 
 
 def _delete(ledger: Ledger, cluster: Cluster, action: Action) -> None:
     forget_cluster(ledger.rows, ledger, cluster)
-    ledger.publish(events.ANY_CLUSTER_DELETED, any_cluster_view(cluster, (), {}))
+    if not cluster.alone:
+        ledger.publish(events.ANY_CLUSTER_DELETED, any_cluster_view(cluster, (), {}))
     _store_end(ledger, action, ActionStatus.SUCCEEDED, None)
 
 
@@ -262,8 +278,9 @@ def _why(seen: Progress) -> str:
 
 
 def _conflict(cluster: Cluster, running: Action) -> ActionConflict:
+    what = "worker" if cluster.alone else "cluster"
     return ActionConflict(
-        f"cluster {cluster.name} is being changed by action {running.name}",
+        f"{what} {cluster.name} is being changed by action {running.name}",
         subject={"type": "action", "oid": str(running.oid), "name": running.name, "cluster_oid": str(cluster.oid)},
         next_step="wait until it has ended, or cancel it",
     )

@@ -5,7 +5,7 @@ from typing import Any
 from controlplane.errors import ActionEnded, NoSuchObject
 from controlplane.records.actions import ActionView
 from controlplane.services.acting import cancel
-from controlplane.services.arguments import AnyCluster, ExistingAction
+from controlplane.services.arguments import ClusterOrPlace, ExistingAction
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
@@ -17,7 +17,7 @@ FIELDS = {
     "oid": lambda a: a.oid,
     "name": lambda a: a.name,
     "action": lambda a: a.kind,
-    "target": lambda a: a.cluster_oid,
+    "target": lambda a: a.worker_oid or a.cluster_oid,
     "cluster_oid": lambda a: a.cluster_oid,
     "cluster_name": lambda a: a.cluster_name,
     "status": lambda a: a.status,
@@ -56,7 +56,7 @@ def get_action(_call: Call, action_oid: ExistingAction) -> ActionView:
 
 
 @procedure(ACTION + "cancel_action", needs="operate", writes=True, raises=(NoSuchObject, ActionEnded))
-def cancel_action(call: WritingCall, cluster: AnyCluster, action_oid: ExistingAction) -> ActionView:
+def cancel_action(call: WritingCall, cluster: ClusterOrPlace, action_oid: ExistingAction) -> ActionView:
     """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended."""
     action = action_oid
     if action.cluster_oid != cluster.oid:

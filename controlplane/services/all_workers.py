@@ -1,20 +1,18 @@
 """Workers of clusters of any type, as a noun of their own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 
-from controlplane.core.generic_clusters import name_pattern, worker_name
+from controlplane.core.generic_clusters import worker_name
 from controlplane.core.worker_paths import NONE, BadPath, WorkerPath
 from controlplane.errors import Ambiguous, InvalidArgument, NoSuchObject, Problem
 from controlplane.records.clusters import Cluster
-from controlplane.records.types import Line, Oid, to_wire
+from controlplane.records.types import Oid, to_wire
 from controlplane.records.workers import AnyWorkerView, CollectedAttribute, Want, Worker, WorkerStatus
-from controlplane.services.arguments import AnyCluster
-from controlplane.services.finding import DIGITS_MIN, SHOWN_MAX
+from controlplane.services.arguments import AnyCluster, AnyWorker
 from controlplane.services.ledger import groups_of
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call
@@ -35,6 +33,7 @@ FIELDS: Mapping[str, Callable[[AnyWorkerView], Any]] = {
     "node_name": lambda w: w.node_name,
     "index": lambda w: w.index,
     "status": lambda w: w.status,
+    "alone": lambda w: w.alone,
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
@@ -68,13 +67,12 @@ def list_workers(
 
 
 @procedure(WORKER + "get_worker", needs="read", raises=(NoSuchObject, Ambiguous))
-def get_worker(call: Call, worker: Line, details: bool = False) -> AnyWorkerView:
+def get_worker(call: Call, worker: AnyWorker, details: bool = False) -> AnyWorkerView:
     """Return a worker, by its oid, its name, or the beginning of its oid; with `details` its agent is asked."""
-    found = _find(call, worker)
-    view = _Views(call).view(found)
+    view = view_any_worker(call, worker)
     if not details:
         return view
-    return _ask(call, [(found, view)], lambda views: views[0])  # type: ignore[return-value]
+    return _ask(call, [(worker, view)], lambda views: views[0])  # type: ignore[return-value]
 
 
 @procedure(CLUSTER + "collect_cluster_attributes", needs="read", raises=(NoSuchObject, Ambiguous))
@@ -107,6 +105,11 @@ def collect_cluster_attributes(call: Call, cluster: AnyCluster, path: Path) -> l
     return collect([view for _, view in workers])
 
 
+def view_any_worker(call: Call, worker: Worker) -> AnyWorkerView:
+    """Return a worker of a cluster of any type, or of none, as callers see it."""
+    return _Views(call).view(worker)
+
+
 class _Views:
     """Workers as callers see them; what many have in common is read once."""
 
@@ -125,7 +128,7 @@ class _Views:
             cluster_name=cluster.name,
             workergroup_oid=worker.workergroup_oid,
             workergroup_name=group,
-            profile_oid=cluster.profile_oid,
+            profile_oid=cluster.profile_oid if worker.kept is None else worker.kept.profile_oid,
             node_oid=worker.node_oid,
             node_name=self._node(worker.node_oid),
             index=worker.index,
@@ -142,6 +145,8 @@ class _Views:
             addresses=worker.addresses,
             created=worker.created,
             changed=worker.changed,
+            alone=cluster.alone,
+            metadata=worker.metadata,
         )
 
     def _cluster(self, oid: Oid) -> tuple[Cluster, dict[Oid, str]]:
@@ -172,58 +177,3 @@ def _ask(
         return complete([msgspec.structs.replace(view, details=details.get(view.oid)) for _, view in workers])
 
     return Ask({node: {"workers": oids} for node, oids in questions.items()}, STATISTICS_WITHIN_S, told)
-
-
-def _find(call: Call, key: str) -> Worker:
-    rows = call.rows(WORKERS)
-    try:
-        found: Worker | None = rows.find(UUID(key))
-    except ValueError:
-        found = None
-    if found is not None:
-        return found
-    fitting = list(islice(_called(call, key), SHOWN_MAX + 1)) or list(islice(_beginning(call, key), SHOWN_MAX + 1))
-    if len(fitting) == 1:
-        return fitting[0]
-    subject = {"type": "worker", "oid": key}
-    if not fitting:
-        raise NoSuchObject(f"there is no worker {key}", subject=subject, next_step="list the workers there are")
-    shown = ", ".join(str(worker.oid) for worker in fitting[:SHOWN_MAX])
-    raise Ambiguous(
-        f"{key} fits more than one worker: {shown}" + (", and more" if len(fitting) > SHOWN_MAX else ""),
-        subject=subject,
-        next_step="give the oid",
-    )
-
-
-def _beginning(call: Call, key: str) -> Iterator[Worker]:
-    """Yield the workers whose oid begins with these digits."""
-    digits = key.lower().replace("-", "")
-    if not DIGITS_MIN <= len(digits) <= 32 or digits.strip("0123456789abcdef"):
-        return
-    start, stop = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
-    for index_key, _ in call.rows(WORKERS).keys_by("oid", start=start):
-        if index_key > stop:
-            return
-        yield call.rows(WORKERS).get(UUID(bytes=index_key))
-
-
-def _called(call: Call, name: str) -> Iterator[Worker]:
-    """Yield the workers of this name, looking only into clusters that may have one."""
-    for cluster in _clusters_with(call, name):
-        groups = {group.oid: group.name for group in groups_of(call.view, cluster.oid)}
-        for worker in call.rows(WORKERS).all(cluster.oid):
-            group = None if worker.workergroup_oid is None else groups.get(worker.workergroup_oid)
-            if worker_name(cluster, worker, group) == name:
-                yield worker
-
-
-def _clusters_with(call: Call, name: str) -> Iterator[Cluster]:
-    rows = call.rows(CLUSTERS)
-    owner = rows.find_by("name", name.partition("-")[0])
-    if owner is not None:
-        yield owner
-    for cluster in rows.all_by("generic"):
-        pattern = name_pattern(cluster)
-        if pattern is not None and pattern.fullmatch(name) and cluster != owner:
-            yield cluster

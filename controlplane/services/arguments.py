@@ -15,10 +15,12 @@ from controlplane.records.clusters import (
     GroupInput,
     MembershipInput,
 )
+from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
+from controlplane.services.finding_workers import find_worker
 from controlplane.services.procedures import Definition, Find, Lookup
 from controlplane.store.catalog import (
     ACTIONS,
@@ -32,10 +34,20 @@ from controlplane.store.catalog import (
     TEAMS,
     WORKERS,
 )
+from controlplane.store.database import View
 
 
 def _is_router_cluster(cluster: Cluster) -> bool:
     return cluster.type is ClusterType.ROUTER
+
+
+def _is_no_place(cluster: Cluster) -> bool:
+    return not cluster.alone
+
+
+def _cluster_of(view: View, worker: Worker) -> Cluster:
+    found: Cluster = view.rows(CLUSTERS).get(worker.cluster_oid)
+    return found
 
 
 def profile_key(name: str) -> bytes:
@@ -64,8 +76,17 @@ ClusterByOid = Annotated[Cluster, Lookup(CLUSTERS)]
 """A cluster of any type, by its oid."""
 
 ClusterByName = Annotated[Cluster, Lookup(CLUSTERS, "name", _is_router_cluster)]
-AnyCluster = Annotated[Cluster, Find(CLUSTERS)]
+AnyCluster = Annotated[Cluster, Find(CLUSTERS, admits=_is_no_place)]
 """A cluster of any type, by name, oid, or beginning of its oid."""
+
+ClusterOrPlace = Annotated[Cluster, Find(CLUSTERS)]
+"""The same, or the place that a worker in no cluster has for itself."""
+
+AnyWorker = Annotated[Worker, Find(WORKERS, find=find_worker, cluster_of=_cluster_of)]
+"""A worker of a cluster of any type or of none, by oid, name, or beginning of its oid."""
+
+WorkerDefinition = Annotated[WorkerInput, Definition()]
+WorkerChanges = Annotated[WorkerUpdate, Definition()]
 
 ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]
 ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy)]

@@ -67,7 +67,7 @@ def list_clusters(
 ) -> list[AnyClusterView]:
     """Return clusters of all types, in order of their oids unless `sort` says otherwise."""
     found = select(
-        call.rows(CLUSTERS).all(),
+        (cluster for cluster in call.rows(CLUSTERS).all() if not cluster.alone),
         filters=filters,
         sort=sort,
         limit=limit,
@@ -170,7 +170,13 @@ def scale_in_cluster(
 )
 def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
     """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise."""
-    chosen = _workers(call, cluster, workers)
+    return remove_workers(call, cluster, _workers(call, cluster, workers), ActionKind.CLUSTER_REMOVE_WORKERS)
+
+
+def remove_workers(
+    call: WritingCall, cluster: Cluster, chosen: list[Worker], kind: ActionKind, **more: Any
+) -> ActionView:
+    """Stop workers of a cluster for good, by an action of this kind."""
     rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
     reduced = all(rule.reduce_desired_capacity for rule in rules if isinstance(rule, DeletionPolicy))
     sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
@@ -184,7 +190,7 @@ def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Work
             raise unfit("$.workers", few, "name fewer, or lower min_size")
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
     dismiss(call.ledger, chosen)
-    return _begin(call, cluster, ActionKind.CLUSTER_REMOVE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
+    return _begin(call, cluster, kind, {"workers": [str(each.oid) for each in chosen]}, **more)
 
 
 @procedure(

@@ -118,6 +118,11 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
 
 def _candidates(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iterator[Candidate]:
     """Yield the nodes that may carry a cluster: its members, or all nodes when a generic one has none."""
+    if cluster.node_oid is not None:
+        only = known.get(cluster.node_oid) or _node(view, cluster.node_oid)
+        if only is not None:
+            yield Candidate(only, None, None, in_all=_load(view, only.oid))
+        return
     rows = view.rows(MEMBERSHIPS)
     anywhere = cluster.type is ClusterType.GENERIC and not rows.count(cluster.oid)
     if anywhere:

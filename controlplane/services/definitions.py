@@ -116,10 +116,11 @@ def update_definition(call: WritingCall, definition: Definition, changes: Defini
 def delete_definition(call: WritingCall, definition: Definition, user: Cluster | None) -> DefinitionView:
     """Forget a definition, unless a cluster uses it."""
     if user is not None:
+        what = "worker" if user.alone else "cluster"
         raise InUse(
-            f"{definition.kind.value} {definition.name} is used by cluster {user.name}",
-            subject={"type": "cluster", "oid": str(user.oid), "name": user.name},
-            next_step="delete the cluster, or have it use another one",
+            f"{definition.kind.value} {definition.name} is used by {what} {user.name}",
+            subject={"type": what, "oid": str(user.oid), "name": user.name},
+            next_step=f"delete the {what}, or have it use another one",
         )
     call.rows(DEFINITIONS).remove(definition)
     return _announced(call, "deleted", definition)

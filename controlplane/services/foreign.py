@@ -13,7 +13,7 @@ from uuid import uuid5
 
 from controlplane.core.router_configs import with_defaults
 from controlplane.errors import CannotStart, CannotStop, InvalidConfiguration, NoSuchObject, NotOffered
-from controlplane.records.clusters import Cluster, ClusterChange, ClusterStatus, ClusterView
+from controlplane.records.clusters import Cluster, ClusterChange, ClusterStatus, ClusterType, ClusterView
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import NodeStatus
 from controlplane.records.types import Instant, Oid, Record
@@ -302,6 +302,8 @@ def _services(call: Call, cluster: Cluster) -> Iterator[WebService]:
 
 def _realms(call: Call) -> Iterator[ApplicationRealm]:
     for cluster in call.rows(CLUSTERS).all():
+        if cluster.type is not ClusterType.ROUTER:
+            continue
         for realm in _effective(call, cluster)["realms"]:
             yield ApplicationRealm(
                 oid=uuid5(cluster.oid, f"realm {realm['name']}"),

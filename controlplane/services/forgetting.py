@@ -29,7 +29,7 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
         ledger.remove_worker(worker)
     for port in list(rows(TUNNEL_PORTS).all_by("cluster", cluster.oid)):
         rows(TUNNEL_PORTS).remove(port)
-    if cluster.owner_oid is not None:
+    if cluster.owner_oid is not None and not cluster.alone:
         rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
     for table in (MEMBERSHIPS, REVISIONS, GRANTS, BINDINGS, AUTHORITIES, CERTIFICATES):
         for record in list(rows(table).all(cluster.oid)):

@@ -28,7 +28,7 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.definitions import Definition, Spec
 from controlplane.records.principals import Possession
-from controlplane.records.types import from_wire, mentioned, to_wire
+from controlplane.records.types import Oid, from_wire, mentioned, to_wire
 from controlplane.services.acting import begin
 from controlplane.services.arguments import (
     AnyCluster,
@@ -60,7 +60,7 @@ GROUP = "default"
 )
 def create_cluster(call: WritingCall, definition: GenericClusterDefinition) -> AnyClusterView:
     """Create a cluster of the workers that a profile describes, and start it; its action tells how it goes on."""
-    profile = _profile(call, definition.profile)
+    profile = find_profile(call, definition.profile)
     desired = definition.min_size if definition.desired is None else definition.desired
     max_size = None if definition.max_size < 0 else definition.max_size
     problems = bounds_problems(desired, definition.min_size, max_size)
@@ -113,9 +113,9 @@ def update_cluster(call: WritingCall, cluster: AnyCluster, changes: GenericClust
         raise _unfit("$.profile" if named else "$.batch", "is for clusters of processes or containers only")
     changed = msgspec.structs.replace(cluster, **given, changed=call.now)
     call.rows(CLUSTERS).put(changed, cluster)
-    profile = None if named is None else _profile(call, named)
+    profile = None if named is None else find_profile(call, named)
     if profile is not None and profile.oid != cluster.profile_oid:
-        _change_profile(call, changed, profile)
+        change_profile(call, changed, profile)
     call.ledger.wake(cluster.oid)
     view = view_any_cluster(call, call.rows(CLUSTERS).get(cluster.oid))
     call.publish(events.ANY_CLUSTER_UPDATED, view)
@@ -171,12 +171,15 @@ def _make(call: WritingCall, given: GenericClusterInput, profile: Definition) ->
     call.rows(CLUSTERS).add(made)
     call.rows(POSSESSIONS).put(Possession(principal_oid=call.identity.oid, cluster_oid=made.oid))
     call.rows(REVISIONS).add(
-        ClusterRevision(cluster_oid=made.oid, revision=made.revision, config=to_wire(profile.spec), homes={})
+        ClusterRevision(
+            cluster_oid=made.oid, revision=made.revision, config=to_wire(profile.spec), homes={}, called=made.name
+        )
     )
     return made
 
 
-def _change_profile(call: WritingCall, cluster: Cluster, profile: Definition) -> None:
+def change_profile(call: WritingCall, cluster: Cluster, profile: Definition, worker: Oid | None = None) -> None:
+    """Give a cluster, or the one `worker` of a place, another spec; an action has it reach what runs."""
     current = call.rows(REVISIONS).get(cluster.oid, cluster.revision)
     spec = from_wire(current.config, Spec)
     if worker_type(spec).name != worker_type(profile.spec).name:
@@ -187,10 +190,12 @@ def _change_profile(call: WritingCall, cluster: Cluster, profile: Definition) ->
     begin(
         call.ledger,
         cluster,
-        ActionKind.CLUSTER_UPDATE,
+        ActionKind.CLUSTER_UPDATE if worker is None else ActionKind.WORKER_UPDATE,
         call.caller,
         {"profile": str(profile.oid)},
         rows=call.rows,
+        worker=worker,
+        workers=() if worker is None else (worker,),
         before={
             "revision": cluster.revision,
             "profile_oid": None if cluster.profile_oid is None else str(cluster.profile_oid),
@@ -202,11 +207,14 @@ def _change_profile(call: WritingCall, cluster: Cluster, profile: Definition) ->
         batch=size,
         steady=pause,
     )
-    newest = msgspec.structs.replace(current, revision=cluster.revision + 1, config=to_wire(profile.spec))
+    newest = msgspec.structs.replace(
+        current, revision=cluster.revision + 1, config=to_wire(profile.spec), called=cluster.name
+    )
     call.rows(REVISIONS).add(newest)
 
 
-def _profile(call: Call, named: str) -> Definition:
+def find_profile(call: Call, named: str) -> Definition:
+    """Return a profile, by its name, oid, or the beginning of its oid."""
     found: Definition = resolve(call.view, DEFINITIONS, named, profile_key, is_profile)
     return found
 

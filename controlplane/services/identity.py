@@ -15,7 +15,7 @@ from controlplane.records.nodes import Node
 from controlplane.records.principals import Caller, Invitation, Principal
 from controlplane.records.types import Instant, Oid
 from controlplane.services.finding import resolve
-from controlplane.services.procedures import Procedure
+from controlplane.services.procedures import Find, Procedure
 from controlplane.store.catalog import CLUSTERS, GRANTS, INVITATIONS, NODES, PRINCIPALS, TEAM_MEMBERS
 from controlplane.store.database import View
 
@@ -97,7 +97,11 @@ def _cluster_of(view: View, declared: Procedure, bound: Mapping[str, Any]) -> Cl
     named = bound.get(declared.cluster_argument or "")
     if not isinstance(named, str | Oid):
         return None
+    reader = next(each.reader for each in declared.parameters if each.name == declared.cluster_argument)
     try:
+        if isinstance(reader, Find) and reader.find is not None and reader.cluster_of is not None:
+            of_worker: Cluster = reader.cluster_of(view, reader.find(view, str(named)))
+            return of_worker
         found: Cluster = resolve(view, CLUSTERS, str(named), str.encode)
     except (NoSuchObject, Ambiguous, ValueError):
         return None

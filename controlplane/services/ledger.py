@@ -144,6 +144,15 @@ class Ledger:
             self._touch_place(new)
         return new
 
+    def move_worker(self, old: Worker, new: Worker) -> Worker:
+        """Give a worker a place in another cluster; its node runs on what it runs."""
+        new = msgspec.structs.replace(new, changed=self.now)
+        self.rows(WORKERS).remove(old)
+        self.rows(WORKERS).add(new)
+        self._count(old, -1)
+        self._count(new, +1)
+        return new
+
     def remove_worker(self, worker: Worker) -> None:
         """Forget a worker and its place."""
         self.rows(WORKERS).remove(worker)
@@ -287,6 +296,8 @@ def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
 
 
 def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
+    if cluster.alone:
+        return None  # The events of the one worker say it all.
     if cluster.type is not ClusterType.ROUTER:
         return _generic_transition(cluster, status)
     match status:

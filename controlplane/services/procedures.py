@@ -55,6 +55,12 @@ class Find(NamedTuple):
     admits: Callable[[Any], bool] | None = None
     """Of records of several kinds in one table those that are meant."""
 
+    find: Callable[[View, str], Any] | None = None
+    """Finds what has no unique name."""
+
+    cluster_of: Callable[[View, Any], Any] | None = None
+    """Of what belongs to a cluster: which one, for the rights that somebody has on it."""
+
 
 class Definition(NamedTuple):
     """Reads a settings object; every problem is found, not only the first one."""
@@ -325,6 +331,8 @@ def _is_deep(value: Any, depth_max: int) -> bool:
 
 
 def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
+    if isinstance(lookup, Find) and lookup.find is not None:
+        return lookup.find(view, value)
     if isinstance(lookup, Find):
         return resolve(view, lookup.table, value, lookup.named, lookup.admits)
     rows = view.rows(lookup.table)
@@ -340,6 +348,8 @@ def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
 
 
 def _is_of_cluster(reader: Lookup | Find | Definition | None) -> bool:
+    if isinstance(reader, Find) and reader.cluster_of is not None:
+        return True
     return isinstance(reader, Lookup | Find) and reader.table is CLUSTERS and getattr(reader, "by", None) is None
 
 

@@ -57,12 +57,13 @@ class GenericRevision:
 
     def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
         self._cluster = cluster
-        self._spec = from_wire(revision.config, Spec)
-        self.driver = worker_type(self._spec).driver
+        self._called = revision.called or cluster.name
+        self.spec = from_wire(revision.config, Spec)
+        self.driver = worker_type(self.spec).driver
 
     def compose(self, worker: Worker, _links: Links) -> tuple[str, dict[str, Any]]:
         """Return the digest and the configuration of a worker."""
-        config = worker_config(self._cluster, self._spec, worker)
+        config = worker_config(self._cluster, self._called, self.spec, worker)
         return digest_of(config), config
 
     def digest(self, worker: Worker, links: Links) -> str:

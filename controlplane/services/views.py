@@ -86,7 +86,7 @@ def action_view(action: Action) -> ActionView:
         oid=action.oid,
         name=action.name,
         action=action.kind,
-        target=action.cluster_oid,
+        target=action.worker_oid or action.cluster_oid,
         cluster_oid=action.cluster_oid,
         cluster_name=action.cluster_name,
         cause=action.cause,

@@ -119,6 +119,9 @@ DEPARTURES = Table(
 LOADS = Table("c0a7e1d0-0000-4000-8000-000000000021", Load, "load", lambda entry: entry.node_oid.bytes)
 
 UNSETTLED = b"\1"
+ALONE = b"alone"
+"""Workers in no cluster are counted apart."""
+
 SETTLED = (ClusterStatus.RUNNING, ClusterStatus.STOPPED)
 
 CLUSTERS = Table(
@@ -126,13 +129,13 @@ CLUSTERS = Table(
     Cluster,
     "cluster",
     lambda c: c.oid.bytes,
-    unique={"name": lambda c: c.name.encode()},
+    unique={"name": lambda c: None if c.alone else c.name.encode()},
     indexes={
         "unsettled": lambda c: None if c.status in SETTLED and c.action_oid is None else b"",
         "generic": lambda c: None if c.type is not ClusterType.GENERIC else UNSETTLED * (c.status not in SETTLED),
         "profile": lambda c: None if c.profile_oid is None else c.profile_oid.bytes,
     },
-    counted=lambda _: b"",
+    counted=lambda c: ALONE if c.alone else b"",
 )
 
 DEFINITIONS = Table(
@@ -214,7 +217,10 @@ WORKERS = Table(
     # A pass reads all workers of a cluster: side by side, that takes half the time in a large store.
     lambda w: key_of(w.cluster_oid, w.workergroup_oid, w.index, w.oid),
     unique={"oid": lambda w: w.oid.bytes},
-    indexes={"node": lambda w: None if w.node_oid is None else w.node_oid.bytes},
+    indexes={
+        "node": lambda w: None if w.node_oid is None else w.node_oid.bytes,
+        "name": lambda w: None if w.name is None else w.name.encode() + b"\0",
+    },
     found_by="oid",
 )
 

@@ -160,6 +160,8 @@ def arguments(plane, procedure) -> dict[str, Any]:
     good["type_name"] = "process-1.0"
     good["seq"] = 1
     good["worker"] = "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e"
+    if procedure.uri.startswith("controlplane.worker.") and procedure.writes:
+        good.update(_of_workers_alone(plane))
     if procedure.uri.endswith("collect_cluster_attributes"):
         good["path"] = "$.status"
     if procedure.uri.endswith("unpair_node_by_pubkey"):
@@ -171,6 +173,13 @@ def arguments(plane, procedure) -> dict[str, Any]:
     if procedure.uri.endswith("remove_team_member"):
         plane.call("add_team_member", good["team_oid"], good["user_oid"])
     return {p.name: good[p.name] for p in procedure.parameters if p.required}
+
+
+def _of_workers_alone(plane) -> dict[str, Any]:
+    spec = {"type": "process", "properties": {"command": ["sleep", "1"]}}
+    plane.call("create_profile", {"name": "sleeper", "spec": spec})
+    made = plane.call("create_worker", {"name": "clock", "profile": "sleeper"})
+    return {"worker": made["target"], "definition": {"profile": "sleeper"}, "changes": {"name": "timer"}}
 
 
 def _of_generic_clusters(plane, procedure) -> dict[str, Any]:

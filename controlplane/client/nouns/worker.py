@@ -4,15 +4,52 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
+from controlplane.records.actions import ActionView
+from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
 from controlplane.records.workers import AnyWorkerView
 
 
 class WorkerCalls(Noun):
     """Procedures of `controlplane.worker`."""
 
+    async def create_worker(
+        self,
+        definition: WorkerInput | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is."""
+        return await self._calls.write(
+            "controlplane.worker.create_worker",
+            {
+                "definition": definition,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def delete_worker(
+        self,
+        worker: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Stop a worker for good and forget it; a cluster that it is in wants one less from now on.
+
+        Of a worker in no cluster this goes before any other action, which is cancelled.
+        """
+        return await self._calls.write(
+            "controlplane.worker.delete_worker",
+            {
+                "worker": worker,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
     async def get_worker(
         self,
-        worker: str,
+        worker: Key,
         details: bool = False,
     ) -> AnyWorkerView:
         """Return a worker, by its oid, its name, or the beginning of its oid; with `details` its agent is asked."""
@@ -63,4 +100,26 @@ class WorkerCalls(Noun):
                 marker=marker,
             ),
             page_size,
+        )
+
+    async def update_worker(
+        self,
+        worker: Key,
+        changes: WorkerUpdate | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> AnyWorkerView:
+        """Give a worker another name or other metadata, or if it is in no cluster, another profile.
+
+        What runs is not touched by a name. Another profile reaches it by an action; when it does not run with it,
+        the action takes that back and fails.
+        """
+        return await self._calls.write(
+            "controlplane.worker.update_worker",
+            {
+                "worker": worker,
+                "changes": changes,
+            },
+            AnyWorkerView,
+            idempotency_key,
         )

@@ -35,9 +35,13 @@ BUSY: Mapping[ActionKind, str] = {
     ActionKind.CLUSTER_RECOVER: "RECOVERING",
     ActionKind.CLUSTER_REMOVE_WORKERS: "RESIZING",
     ActionKind.CLUSTER_REPLACE_WORKERS: "RECOVERING",
+    ActionKind.CLUSTER_ADD_WORKERS: "RESIZING",
     ActionKind.CLUSTER_DELETE: "DELETING",
+    ActionKind.WORKER_CREATE: "CREATING",
+    ActionKind.WORKER_UPDATE: "UPDATING",
+    ActionKind.WORKER_DELETE: "DELETING",
 }
-"""Status of a cluster while an action of this kind changes it."""
+"""Status of a cluster, or of a node that is in none, while an action of this kind changes it."""
 
 NODE_STATUS: Mapping[WorkerStatus, str] = {
     WorkerStatus.PENDING: "INIT",
@@ -54,6 +58,10 @@ LEAVING = "DELETING"
 ACTION_NAMES: Mapping[str, str] = {
     "CLUSTER_REMOVE_WORKERS": "CLUSTER_DEL_NODES",
     "CLUSTER_REPLACE_WORKERS": "CLUSTER_REPLACE_NODES",
+    "CLUSTER_ADD_WORKERS": "CLUSTER_ADD_NODES",
+    "WORKER_CREATE": "NODE_CREATE",
+    "WORKER_UPDATE": "NODE_UPDATE",
+    "WORKER_DELETE": "NODE_DELETE",
 }
 """All other kinds of actions have the same name."""
 

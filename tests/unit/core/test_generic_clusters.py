@@ -104,7 +104,7 @@ def test_a_driver_is_told_the_name_the_place_the_generation_and_the_properties()
     cluster, _ = begin()
     spec = Spec(type="process", version="1.0", properties={"command": ["a"]})
     one = msgspec.structs.replace(worker(1, WEB, 7), generation=4)
-    assert worker_config(cluster, spec, one) == {
+    assert worker_config(cluster, "demo", spec, one) == {
         "name": "demo-7",
         "index": 7,
         "generation": 4,

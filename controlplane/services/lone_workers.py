@@ -1,0 +1,149 @@
+"""Workers alone: made, changed and deleted one by one, in no cluster; `all_workers` looks at them."""
+
+from typing import Any
+
+import msgspec
+
+from controlplane.errors import (
+    ActionConflict,
+    Ambiguous,
+    InvalidArgument,
+    InvalidConfiguration,
+    LimitReached,
+    NoSuchObject,
+    NotOffered,
+)
+from controlplane.records import events
+from controlplane.records.actions import ActionKind, ActionView
+from controlplane.records.clusters import Cluster
+from controlplane.records.lone_workers import WorkerInput
+from controlplane.records.types import mentioned, to_wire
+from controlplane.records.workers import AnyWorkerView, Worker
+from controlplane.services.acting import begin
+from controlplane.services.all_workers import WORKER, view_any_worker
+from controlplane.services.arguments import AnyWorker, WorkerChanges, WorkerDefinition
+from controlplane.services.cluster_actions import remove_workers
+from controlplane.services.generic_clusters import change_profile, find_profile
+from controlplane.services.ledger import groups_of
+from controlplane.services.pipeline import WritingCall
+from controlplane.services.places import make_place
+from controlplane.services.procedures import procedure
+from controlplane.services.quotas import require_room
+from controlplane.services.remote import find_node
+from controlplane.services.views import action_view, worker_view
+from controlplane.store.catalog import ALONE, CLUSTERS, GROUPS, WORKERS
+
+NAME_DIGITS = 8
+
+
+@procedure(
+    WORKER + "create_worker",
+    needs="manage",
+    writes=True,
+    raises=(InvalidConfiguration, LimitReached, NoSuchObject, Ambiguous),
+)
+def create_worker(call: WritingCall, definition: WorkerDefinition) -> ActionView:
+    """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is."""
+    given: WorkerInput = definition
+    profile = find_profile(call, given.profile)
+    node = None if given.node is None else find_node(call, given.node)
+    require_room(call.limits, "workers_alone_max", call.rows(CLUSTERS).count(ALONE) + 1, "workers in no cluster")
+    oid = call.new_oid()
+    name = given.name or f"worker-{str(oid)[:NAME_DIGITS]}"
+    place, group = make_place(
+        call.ledger,
+        call.rows,
+        name,
+        to_wire(profile.spec),
+        owner_oid=call.identity.oid,
+        profile_oid=profile.oid,
+        timeout=given.timeout,
+        grace_period=given.grace_period,
+        node_oid=None if node is None else node.oid,
+    )
+    worker = call.ledger.add_worker(
+        Worker(
+            oid=oid,
+            cluster_oid=place.oid,
+            workergroup_oid=group.oid,
+            index=0,
+            created=call.now,
+            changed=call.now,
+            name=name,
+            metadata=given.metadata,
+        )
+    )
+    inputs = {"name": name, "profile": str(profile.oid), "node": None if node is None else str(node.oid)}
+    return _begin(call, place, worker, ActionKind.WORKER_CREATE, inputs, group=group)
+
+
+@procedure(
+    WORKER + "update_worker",
+    needs="manage",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, ActionConflict, NotOffered),
+)
+def update_worker(call: WritingCall, worker: AnyWorker, changes: WorkerChanges) -> AnyWorkerView:
+    """Give a worker another name or other metadata, or if it is in no cluster, another profile.
+
+    What runs is not touched by a name. Another profile reaches it by an action; when it does not run with it, the
+    action takes that back and fails.
+    """
+    given: dict[str, Any] = mentioned(changes)
+    named = given.pop("profile", None)
+    place: Cluster = call.rows(CLUSTERS).get(worker.cluster_oid)
+    if given:
+        worker = call.ledger.replace_worker(worker, msgspec.structs.replace(worker, **given))
+        if place.alone and "name" in given:
+            place = call.rows(CLUSTERS).put(msgspec.structs.replace(place, name=given["name"]), place)
+        call.publish(events.WORKER_UPDATED, worker_view(worker))
+    if named is not None:
+        if not place.alone:
+            raise NotOffered(
+                f"worker {worker.oid} has its profile from its cluster {place.name}",
+                subject={"type": "worker", "oid": str(worker.oid), "cluster_oid": str(place.oid)},
+                next_step="change the profile of the cluster with update_cluster, or take the worker out first",
+            )
+        profile = find_profile(call, named)
+        if profile.oid != place.profile_oid:
+            change_profile(call, place, profile, worker.oid)
+    call.ledger.wake(place.oid)
+    return view_any_worker(call, call.rows(WORKERS).get(worker.oid))
+
+
+@procedure(
+    WORKER + "delete_worker",
+    needs="manage",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionConflict, InvalidArgument),
+)
+def delete_worker(call: WritingCall, worker: AnyWorker) -> ActionView:
+    """Stop a worker for good and forget it; a cluster that it is in wants one less from now on.
+
+    Of a worker in no cluster this goes before any other action, which is cancelled.
+    """
+    cluster: Cluster = call.rows(CLUSTERS).get(worker.cluster_oid)
+    if not cluster.alone:
+        return remove_workers(call, cluster, [worker], ActionKind.WORKER_DELETE, worker=worker.oid)
+    action = _begin(call, cluster, worker, ActionKind.WORKER_DELETE, {}, run=False, deleting=True)
+    for group in groups_of(call.view, cluster.oid):
+        call.rows(GROUPS).put(msgspec.structs.replace(group, scale=0, changed=call.now), group)
+    return action
+
+
+def _begin(
+    call: WritingCall, cluster: Cluster, worker: Worker, kind: ActionKind, inputs: dict[str, Any], **more: Any
+) -> ActionView:
+    return action_view(
+        begin(
+            call.ledger,
+            cluster,
+            kind,
+            call.caller,
+            inputs,
+            rows=call.rows,
+            worker=worker.oid,
+            workers=(worker.oid,),
+            **more,
+        )
+    )
