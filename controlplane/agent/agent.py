@@ -12,6 +12,7 @@ import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from controlplane.agent.orders import Orders
 from controlplane.agent.supervisor import Supervisor
 from controlplane.clock import Chance, Clock
 from controlplane.drivers.driver import Driver
@@ -81,6 +82,7 @@ class Agent:
         self._notebook = notebook
         self._supervisor = Supervisor(clock, chance, drivers, self._changed, self._attach_again)
         self._boot = chance.new_oid()
+        self._orders = Orders(clock, self._boot, self._supervisor, lambda: self._link)
         self._sequence = 0
         self._epoch: Oid | None = None
         self._version = 0
@@ -117,6 +119,7 @@ class Agent:
         self._contact = _Contact.JOINED
         self._failures = 0
         self._loop.wake(MASTER)
+        self._orders.joined()
 
     def left(self) -> None:
         """Go on alone."""
@@ -156,6 +159,7 @@ class Agent:
         """Stop; with `keep` workers go on and are adopted later."""
         self._link = None
         await self._loop.close()
+        await self._orders.close()
         await self._supervisor.close(keep)
 
     # The assignment
@@ -306,6 +310,9 @@ class Agent:
     def _hear_question(self, question: Question) -> None:
         if question.kind == "rotate_key":
             self.rotate()
+        elif question.kind == "operate":
+            if question.command is not None:
+                self._orders.hear(question.oid, question.command)
         else:
             ensureDeferred(self._answer(question))
 
@@ -314,6 +321,8 @@ class Agent:
         answer: dict[str, Any] = {}
         if question.kind == "statistics":
             answer = await self._supervisor.statistics(question.workers)
+        elif question.look is not None:
+            answer = await self._supervisor.look_at_logs(question.look)
         elif question.passed is not None:
             answer = await self._supervisor.pass_on(question.passed)
         if link is None or link is not self._link:

@@ -17,7 +17,15 @@ from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unavaila
 from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, NoSuchObject, NotOffered, WorkerFailed
 from controlplane.loop import Loop
 from controlplane.records.types import NANOSECONDS, Oid, Seconds
-from controlplane.records.workers import REASON_LENGTH_MAX, Entry, PassedOn, WorkerReport, WorkerSpec, WorkerStatus
+from controlplane.records.workers import (
+    REASON_LENGTH_MAX,
+    Entry,
+    LookAtLogs,
+    PassedOn,
+    WorkerReport,
+    WorkerSpec,
+    WorkerStatus,
+)
 
 OPEN_AGAIN_AFTER_S = 5.0
 """A container engine may come up after its agent."""
@@ -139,6 +147,7 @@ class Supervisor:
             pid=unit.pid,
             realms=unit.realms,
             addresses=unit.addresses,
+            paused=unit.paused,
         )
 
     def oids(self) -> list[Oid]:
@@ -158,6 +167,13 @@ class Supervisor:
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written, at most that long; see `Operates`."""
         return await self._operating(oid).logs(oid, lines, length)
+
+    async def look_at_logs(self, look: LookAtLogs) -> dict[str, Any]:
+        """Return what the master is answered that wants to see what a worker has written, or what was wrong."""
+        try:
+            return {"text": await self.logs(look.worker_oid, look.lines, look.length)}
+        except ControlPlaneError as problem:
+            return {"error": problem.uri, "message": problem.message}
 
     async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out an operation on a running worker, and return what came of it; see `Operates`."""
@@ -218,8 +234,8 @@ class Supervisor:
         if found is None and worker.unit is not None:
             self._lost(oid, "it ended in an operation")
             return
+        # A restart that somebody wanted is none of those that are counted, because something was wrong.
         worker.unit = found
-        worker.restarts += 1
         self._changed(oid)
 
     def _lost(self, oid: Oid, reason: str) -> None:

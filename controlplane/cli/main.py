@@ -239,6 +239,19 @@ def wait(
 
 
 @app.command()
+def logs(
+    worker: Annotated[str, typer.Argument(help="Name or oid of a worker, or the beginning of its oid.")],
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many of the last lines.")] = 100,
+    connection: ConnectionFile = None,
+) -> None:
+    """Show the last lines that a worker has written."""
+    from controlplane.cli.client import one_shot
+    from controlplane.cli.worker_logs import read_logs
+
+    print(one_shot(connection, lambda session: read_logs(session, worker, lines)), end="")
+
+
+@app.command()
 def key(
     state_dir: Annotated[
         str | None, typer.Option(help="Directory of a node. [default: ~/.local/state/controlplane/node]")

@@ -26,8 +26,9 @@ SECRET_WORDS = (
 )
 """What stands under a name with one of these words in it is a secret, unless it is an object with names of its own."""
 
-SECRET_OBJECTS = ("env", "files")
-"""Of objects under these names everything is a secret: nobody knows what the variables of an environment are for."""
+SECRET_OBJECTS = ("env", "files", "parameters")
+"""Of objects under these names everything is a secret: nobody knows what the variables of an environment are for, or
+what stands in the commands that workers are told to run."""
 
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 DEPTH_MAX = 40

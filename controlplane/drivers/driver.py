@@ -48,6 +48,8 @@ class Unit(Record, frozen=True, kw_only=True):
     pid: int | None = None
     realms: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
+    paused: bool = False
+    """Whether it is held, and is so because somebody wanted it."""
 
 
 class Driver(Protocol):

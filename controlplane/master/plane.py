@@ -21,6 +21,7 @@ from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import Oid, Seconds
+from controlplane.records.workers import Command
 from controlplane.services import (
     actions,
     agents,
@@ -40,6 +41,7 @@ from controlplane.services import (
     lone_workers,
     memberships,
     nodes,
+    operations,
     policies,
     profiles,
     receivers,
@@ -74,6 +76,7 @@ PROCEDURES = collect(
     workers,
     all_workers,
     lone_workers,
+    operations,
     services,
     nodes,
     events,
@@ -246,3 +249,7 @@ class Plane:
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers."""
         self.uplinks.push(node_oid, version, workers)
+
+    def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
+        """Tell the agent of a node to do something, if it is the run of it that is meant."""
+        self.uplinks.tell(node_oid, order_oid, command)

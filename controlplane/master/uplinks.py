@@ -20,7 +20,7 @@ from controlplane.loop import Loop
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC, Tick
 from controlplane.records.types import Oid, Seconds, from_wire, to_wire
-from controlplane.records.workers import Assignment, PassedOn, Question, Report, Worker
+from controlplane.records.workers import Assignment, Command, LookAtLogs, PassedOn, Question, Report, Worker
 from controlplane.services.agents import assignment_epoch, mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
 from controlplane.services.procedures import Ask
@@ -271,6 +271,13 @@ class Uplinks:
             uplink.pending.update(dict.fromkeys(workers, version))
             self._pushes.wake(node_oid)
 
+    def tell(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
+        """Have an agent carry out an order; another run of it than is meant is not told."""
+        uplink = self._uplinks.get(node_oid)
+        if uplink is not None and uplink.boot == command.boot:
+            asked = Question(oid=order_oid, kind="operate", command=command)
+            self._messenger.send(QUESTION_TOPIC, uplink.session, to_wire(asked))
+
     def rotate(self, node_oid: Oid) -> None:
         """Ask an agent to make a new key and to log in with it."""
         uplink = self._uplinks.get(node_oid)
@@ -300,6 +307,8 @@ class Uplinks:
         self._questions[oid] = (node, waiting)
         if "passed" in question:
             asked = Question(oid=oid, kind="pass_on", passed=from_wire(question["passed"], PassedOn))
+        elif "look" in question:
+            asked = Question(oid=oid, kind="logs", look=from_wire(question["look"], LookAtLogs))
         else:
             asked = Question(oid=oid, kind="statistics", workers=tuple(question["workers"]))
         self._messenger.send(QUESTION_TOPIC, session, to_wire(asked))

@@ -29,6 +29,12 @@ class ActionKind(enum.Enum):
     WORKER_CREATE = "WORKER_CREATE"
     WORKER_UPDATE = "WORKER_UPDATE"
     WORKER_DELETE = "WORKER_DELETE"
+    CLUSTER_OPERATION = "CLUSTER_OPERATION"
+    WORKER_OPERATION = "WORKER_OPERATION"
+
+
+OPERATIONS = frozenset({ActionKind.CLUSTER_OPERATION, ActionKind.WORKER_OPERATION})
+"""Actions that change nothing of what is wanted: workers are told to do something, each once."""
 
 
 class ActionStatus(enum.Enum):
@@ -68,6 +74,8 @@ class Outputs(Record, frozen=True, kw_only=True):
     """Workers of its own that were taken back because it failed."""
 
     removed: tuple[Oid, ...] = ()
+    unknown: tuple[Failed, ...] = ()
+    """Workers that were told to do something, and of which nobody can say whether they did: it is not tried again."""
 
 
 class Action(Record, frozen=True, kw_only=True):
@@ -108,6 +116,9 @@ class Action(Record, frozen=True, kw_only=True):
 
     workers: tuple[Oid, ...] = ()
     """Workers that were there before and that it is about."""
+
+    command: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Of an operation, what workers are told: parameters with secrets in them, which `inputs` do not show."""
 
     ending: ActionStatus | None = None
     """What it will have been when everything is taken back; None while it goes forward."""

@@ -86,6 +86,9 @@ class Node(Record, frozen=True, kw_only=True):
     assignment: int = 0
     """Version of what it shall run; grows by one with every change."""
 
+    boot: Oid | None = None
+    """Run of the agent that attached last: what an earlier one was told to do, this one does not know of."""
+
     cluster_ip: Line | None = None
     """Where the workers of a node without an agent listen, as it was paired; None for loopback."""
 

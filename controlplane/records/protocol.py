@@ -6,6 +6,7 @@ AGENT_PREFIX = "controlplane.agent."
 ATTACH_AGENT = AGENT_PREFIX + "attach_agent"
 REPORT_WORKERS = AGENT_PREFIX + "report_workers"
 ANSWER_QUESTION = AGENT_PREFIX + "answer_question"
+REPORT_ORDER = AGENT_PREFIX + "report_order"
 SYNC_TUNNELS = AGENT_PREFIX + "sync_tunnels"
 ROTATE_KEY = AGENT_PREFIX + "rotate_key"
 

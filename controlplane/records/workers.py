@@ -78,6 +78,8 @@ class WorkerReport(Record, frozen=True, kw_only=True):
     pid: Natural | None = None
     realms: Annotated[tuple[Line, ...], msgspec.Meta(max_length=64)] = ()
     addresses: Annotated[tuple[Address, ...], msgspec.Meta(max_length=64)] = ()
+    paused: bool = False
+    """Whether it is held, as somebody wanted: it runs, and does nothing."""
 
 
 class Assignment(Record, frozen=True, kw_only=True):
@@ -102,11 +104,41 @@ class Question(Record, frozen=True, kw_only=True):
 
     oid: Oid
     kind: str
-    """`statistics`; `pass_on`, a call of the Crossbar.io node; or `rotate_key`, which is no question: the agent makes a
-    new key and logs in with it."""
+    """`statistics`; `pass_on`, a call of the Crossbar.io node; `logs`; `operate`, an order that is reported on by
+    itself; or `rotate_key`, which is no question either: the agent makes a new key and logs in with it."""
 
     workers: tuple[Oid, ...] = ()
     passed: "PassedOn | None" = None
+    look: "LookAtLogs | None" = None
+    command: "Command | None" = None
+    """Of `operate`; the question has the oid of the order."""
+
+
+class Command(Record, frozen=True, kw_only=True):
+    """An order as an agent is told."""
+
+    worker_oid: Oid
+    operation: Line
+    parameters: dict[str, Any]
+    boot: Oid
+    """Run of the agent that is meant. It knows which orders it was given; another one cannot, and does nothing."""
+
+
+class LookAtLogs(Record, frozen=True, kw_only=True):
+    """Which part of a worker's output is asked for."""
+
+    worker_oid: Oid
+    lines: Natural
+    length: Natural
+    """Bytes at most."""
+
+
+class WorkerLogs(Record, frozen=True, kw_only=True):
+    """The end of what a worker has written."""
+
+    worker_oid: Oid
+    node_oid: Oid
+    text: str
 
 
 class PassedOn(Record, frozen=True, kw_only=True):
@@ -207,6 +239,9 @@ class Worker(Record, frozen=True, kw_only=True):
     pid: int | None = None
     realms: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
+    paused: bool = False
+    """As last reported: it runs and is held, until somebody has it resumed."""
+
     changed: Instant
     name: str | None = None
     """Its own; None for the one that its cluster gives it."""
@@ -272,6 +307,9 @@ class AnyWorkerView(Record, frozen=True, kw_only=True):
     """Whether it is in no cluster; `cluster_oid` is then the place that it has for itself, which no list shows."""
 
     metadata: Labels = msgspec.field(default_factory=dict)
+    paused: bool = False
+    """Whether it is held until somebody has it resumed; nothing is wrong with it."""
+
     details: dict[str, Any] | None = None
     """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""
 

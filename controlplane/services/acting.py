@@ -11,6 +11,7 @@ from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
 from controlplane.records import events
 from controlplane.records.actions import (
+    OPERATIONS,
     WORKERS_LISTED_MAX,
     Action,
     ActionKind,
@@ -25,6 +26,7 @@ from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
 from controlplane.store.database import View
@@ -49,6 +51,8 @@ def begin(
     workers: Iterable[Oid] = (),
     leaving: Iterable[Oid] = (),
     decisions: Iterable[Decision] = (),
+    command: dict[str, Any] | None = None,
+    total: int = 0,
     rows: Callable[[Table[Any]], Rows[Any]] | None = None,
     **changes: Any,
 ) -> Action:
@@ -79,6 +83,8 @@ def begin(
         workers=tuple(workers),
         leaving=tuple(leaving),
         decisions=tuple(decisions),
+        command=command or {},
+        total=total,
         timeout=cluster.timeout,
         created=ledger.now,
     )
@@ -125,6 +131,8 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         return None
     workers = list(ledger.rows(WORKERS).all(cluster.oid))
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
+    if action.kind in OPERATIONS:
+        return _advance_operation(ledger, cluster, action)
     seen = progress(action, cluster, workers, wanted, ledger.now)
     action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
     if cluster.deleting and action.kind in DELETING and not workers:
@@ -145,6 +153,19 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         return None
     soon = None if seen.look_again_at is None else max(0.0, (seen.look_again_at - ledger.now) / NANOSECONDS)
     return sooner(soon, max(0.0, late))
+
+
+def _advance_operation(ledger: Ledger, cluster: Cluster, action: Action) -> Seconds | None:
+    action, look_again_after = pass_orders_on(ledger, cluster, action)
+    late = (action.created - ledger.now) / NANOSECONDS + action.timeout
+    if is_over(ledger, action):
+        reason = why_not(action)
+        _end(ledger, cluster, action, ActionStatus.FAILED if reason else ActionStatus.SUCCEEDED, reason)
+        return None
+    if late <= 0:
+        _end(ledger, cluster, action, ActionStatus.FAILED, f"it took longer than {action.timeout:g} s")
+        return None
+    return sooner(look_again_after, late)
 
 
 def sooner(one: Seconds | None, other: Seconds | None) -> Seconds | None:
@@ -251,6 +272,8 @@ def _end(ledger: Ledger, cluster: Cluster, action: Action, status: ActionStatus,
 
 
 def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str | None) -> Action:
+    if action.kind in OPERATIONS:
+        action = end_orders(ledger, action)
     ended = msgspec.structs.replace(
         action, status=status, reason=reason, phase=Phase.OVER, leaving=(), ending=None, ended=ledger.now
     )

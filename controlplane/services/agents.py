@@ -10,15 +10,25 @@ from controlplane.core.router_clusters import socket_path
 from controlplane.errors import AlreadyExists, InvalidArgument, NotAttached, NotAuthorized, Problem
 from controlplane.records import events
 from controlplane.records.nodes import Node, NodeChange, NodeFacts
-from controlplane.records.protocol import ANSWER_QUESTION, ATTACH_AGENT, REPORT_WORKERS, ROTATE_KEY, Attachment, Receipt
+from controlplane.records.orders import OrderReport, OrderStatus
+from controlplane.records.protocol import (
+    ANSWER_QUESTION,
+    ATTACH_AGENT,
+    REPORT_ORDER,
+    REPORT_WORKERS,
+    ROTATE_KEY,
+    Attachment,
+    Receipt,
+)
 from controlplane.records.types import Instant, Oid, PublicKey
 from controlplane.records.workers import Report, Want, Worker, WorkerReport, WorkerStatus
 from controlplane.services.ledger import Ledger
 from controlplane.services.logins import require_free_key
+from controlplane.services.ordering import end_order
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import worker_view
-from controlplane.store.catalog import MEMBERSHIPS, NODES, WORKERS
+from controlplane.store.catalog import MEMBERSHIPS, NODES, ORDERS, WORKERS
 
 EPOCHS_KEPT = 20_000
 """Nodes whose identity of versions is not computed anew for every report."""
@@ -34,9 +44,14 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
     if node.capacity_max is not None:
         stated = node.capacity_max if facts.capacity is None else facts.capacity
         facts = msgspec.structs.replace(facts, capacity=min(stated, node.capacity_max))
-    if not node.online or node.facts != facts:
+    if not node.online or node.facts != facts or node.boot != report.boot:
         changed = msgspec.structs.replace(
-            node, online=True, since=node.since if node.online else call.now, facts=facts, changed=call.now
+            node,
+            online=True,
+            since=node.since if node.online else call.now,
+            facts=facts,
+            boot=report.boot,
+            changed=call.now,
         )
         call.rows(NODES).put(changed, node)
         if not node.online:
@@ -44,6 +59,8 @@ def attach_agent(call: WritingCall, facts: NodeFacts, report: Report) -> Attachm
         for membership in call.rows(MEMBERSHIPS).all_by("node", node.oid):
             ledger.wake(membership.cluster_oid)
         ledger.wake_wanting()
+    for order in call.rows(ORDERS).all_by("node", node.oid):
+        ledger.wake(order.cluster_oid)
     apply_report(ledger, node, msgspec.structs.replace(report, full=True))
     agents, session, oid, assignment = call.agents, call.caller.session, node.oid, node.assignment
     ledger.change.after_commit(lambda: agents.attach(oid, session, report, assignment))
@@ -72,6 +89,14 @@ def report_workers(call: WritingCall, report: Report) -> Receipt:
 def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> None:
     """Answer what the master asked."""
     call.agents.answer(own_node(call).oid, question_oid, answer)
+
+
+@procedure(REPORT_ORDER, needs="agent", writes=True, raises=(NotAuthorized,))
+def report_order(call: WritingCall, report: OrderReport) -> None:
+    """Say what came of something that one's node was told to do; what is known already is not changed."""
+    order = call.rows(ORDERS).find(report.oid)
+    if order is not None and order.node_oid == own_node(call).oid and order.status is OrderStatus.SENT:
+        end_order(call.ledger, order, OrderStatus(report.status), report.reason, report.result)
 
 
 @procedure(ROTATE_KEY, needs="agent", writes=True, raises=(NotAuthorized, AlreadyExists))
@@ -178,6 +203,7 @@ def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
                 pid=said.pid,
                 realms=said.realms,
                 addresses=said.addresses,
+                paused=said.paused,
             )
             if again and worker.status is WorkerStatus.RUNNING:
                 ledger.publish(events.WORKER_FAILED, worker_view(worker))
@@ -210,4 +236,11 @@ def _apply_gone(ledger: Ledger, worker: Worker, known: int) -> None:
         ledger.wake(worker.cluster_oid)
 
 
-_NOTHING_RUNS: dict[str, Any] = {"seen_digest": None, "started": None, "pid": None, "realms": (), "addresses": ()}
+_NOTHING_RUNS: dict[str, Any] = {
+    "seen_digest": None,
+    "started": None,
+    "pid": None,
+    "realms": (),
+    "addresses": (),
+    "paused": False,
+}

@@ -147,6 +147,7 @@ class _Views:
             changed=worker.changed,
             alone=cluster.alone,
             metadata=worker.metadata,
+            paused=worker.paused,
         )
 
     def _cluster(self, oid: Oid) -> tuple[Cluster, dict[Oid, str]]:

@@ -14,6 +14,7 @@ from controlplane.store.catalog import (
     GRANTS,
     GROUPS,
     MEMBERSHIPS,
+    ORDERS,
     POSSESSIONS,
     RECEIVERS,
     REVISIONS,
@@ -31,7 +32,7 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
         rows(TUNNEL_PORTS).remove(port)
     if cluster.owner_oid is not None and not cluster.alone:
         rows(POSSESSIONS).remove(Possession(principal_oid=cluster.owner_oid, cluster_oid=cluster.oid))
-    for table in (MEMBERSHIPS, REVISIONS, GRANTS, BINDINGS, AUTHORITIES, CERTIFICATES):
+    for table in (MEMBERSHIPS, REVISIONS, GRANTS, BINDINGS, AUTHORITIES, CERTIFICATES, ORDERS):
         for record in list(rows(table).all(cluster.oid)):
             rows(table).remove(record)
     for receiver in list(rows(RECEIVERS).all_by("cluster", cluster.oid)):

@@ -18,7 +18,7 @@ from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransit
 from controlplane.records.events import EventType, StoredEvent
 from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
-from controlplane.records.workers import Want, Worker
+from controlplane.records.workers import Command, Want, Worker
 from controlplane.services.specs import Compositions, Drafts
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import (
@@ -53,6 +53,10 @@ class Outlets(Protocol):
 
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers in this version of its assignment."""
+        ...
+
+    def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
+        """Tell the agent of a node to do something, if it is the run of it that is meant."""
         ...
 
 
@@ -95,6 +99,10 @@ class Ledger:
     def wake(self, cluster_oid: Oid) -> None:
         """Have the monitor look at a cluster after the commit."""
         self._woken[cluster_oid] = None
+
+    def tell(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
+        """Tell the agent of a node to do something, after the commit."""
+        self.change.after_commit(partial(self._outlets.tell_node, node_oid, order_oid, command))
 
     def woken(self) -> list[Oid]:
         """Return the clusters that the monitor is to look at."""

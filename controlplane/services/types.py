@@ -34,6 +34,12 @@ def get_type(_call: Call, type_name: str) -> TypeView:
     )
 
 
+@procedure(TYPE + "list_type_operations", needs="read", raises=(NoSuchObject,))
+def list_type_operations(call: Call, type_name: str) -> dict[str, OperationView]:
+    """Return what workers of a type can be told to do while they run, by name, with JSON Schemas of the parameters."""
+    return get_type(call, type_name).operations
+
+
 def _view(kind: DefinitionKind, type_: Any) -> TypeView:
     operations = OPERATIONS[type_.driver] if kind is DefinitionKind.PROFILE else {}
     return TypeView(

@@ -13,6 +13,7 @@ from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatu
 from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
 from controlplane.records.nodes import Departure, Load, Node
+from controlplane.records.orders import Order, OrderStatus
 from controlplane.records.outcomes import Outcome
 from controlplane.records.policies import Binding
 from controlplane.records.principals import Grant, Invitation, Possession, Principal, Team, TeamMember
@@ -178,6 +179,22 @@ ACTIONS = Table(
     counted=lambda _: b"",
 )
 
+PENDING_ORDERS = {OrderStatus.WAITING: b"\1", OrderStatus.SENT: b"\2"}
+"""Orders that have not ended, as their index has them."""
+
+ORDERS = Table(
+    "c0a7e1d0-0000-4000-8000-000000000074",
+    Order,
+    "order",
+    lambda o: key_of(o.cluster_oid, o.begun, o.action_oid, o.worker_oid),
+    unique={"oid": lambda o: o.oid.bytes},
+    indexes={
+        "pending": lambda o: None if o.status not in PENDING_ORDERS else o.action_oid.bytes + PENDING_ORDERS[o.status],
+        "node": lambda o: None if o.status is not OrderStatus.SENT or o.node_oid is None else o.node_oid.bytes,
+    },
+    found_by="oid",
+)
+
 REVISIONS = Table(
     "c0a7e1d0-0000-4000-8000-000000000031",
     ClusterRevision,
@@ -277,6 +294,7 @@ TABLES: tuple[Table[Any], ...] = (
     LOADS,
     DEFINITIONS,
     ACTIONS,
+    ORDERS,
     BINDINGS,
     RECEIVERS,
     CLUSTERS,

@@ -179,3 +179,23 @@ def test_what_failed_is_recovered(proxy, world):
     over(proxy, proxy.recover_cluster("shop", operation="recreate", check=True))
     assert proxy.get_cluster("shop").status == "ACTIVE"
     assert sick[0] not in proxy.get_cluster("shop").node_ids
+
+
+def test_operations_are_carried_out_on_nodes(proxy, shop):
+    assert set(proxy.list_profile_type_operations("process-1.0")) == {"signal", "restart"}
+    assert over(proxy, proxy.perform_operation_on_cluster(shop, "restart")).outputs["done"] == tuple(
+        sorted(shop.node_ids)
+    )
+    first = shop.node_ids[0]
+    begun = proxy.perform_operation_on_node(first, "signal", signal="SIGUSR1")
+    assert proxy.get_cluster(shop).status == "OPERATING"
+    action = over(proxy, begun)
+    assert (action.action, action.target_id, list(action.outputs["done"])) == ("NODE_OPERATION", first, [first])
+    name = proxy.get_node(first).name
+    begun = proxy.perform_operation_on_cluster(shop, "restart", filters={"name": name, "status": "active"})
+    assert list(over(proxy, begun).outputs["done"]) == [first]
+    assert [each.id for each in proxy.actions(target=first)] == [action.id]
+    with pytest.raises(InvalidArgument):
+        proxy.perform_operation_on_cluster(shop, "restart", filters={"role": "x"})
+    with pytest.raises(InvalidArgument):
+        proxy.perform_operation_on_cluster(shop, "restart", hard=True)

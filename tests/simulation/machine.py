@@ -1,6 +1,6 @@
 """An edge machine: its agent can die and its workers live on; without power both are gone."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,13 @@ class Machine:
         self.units: dict[Oid, Unit] = {}
         self.starts: list[Oid] = []
         self.broken: dict[str, str] = {}
+        self.operated: defaultdict[Oid, list[str]] = defaultdict(list)
+        """What was done to workers while they ran."""
+
+        self.operations_take_s = 0.05
+        self.refuses: str | None = None
+        """Why no operation succeeds."""
+
         self.busy: Counter[Oid] = Counter()
         """Calls to drivers under way, by worker; more than one is a defect."""
 
@@ -298,6 +305,31 @@ class SecondDriver(PlayedDriver):
 
     async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
         return {}
+
+    async def logs(self, oid: Oid, lines: int, length: int) -> str:
+        said = [f"started {self._machine.starts.count(oid)} times", *self._machine.operated[oid]]
+        return "\n".join(said[-lines:])[-length:]
+
+    async def operate(self, oid: Oid, operation: str, _parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation; it is noted when it is done, and the agent may be killed before it can say so."""
+        machine, world = self._machine, self._machine.world
+        unit = machine.units.get(oid)
+        if unit is None:
+            raise WorkerFailed("the worker does not run")
+        machine.busy[oid] += 1
+        await _pause(world.clock, machine.operations_take_s)
+        machine.operated[oid].append(operation)
+        if self._clock.dead:
+            await Deferred()
+        machine.busy[oid] -= 1
+        if machine.refuses is not None:
+            raise WorkerFailed(machine.refuses)
+        if operation == "restart":
+            machine.starts.append(oid)
+            machine.units[oid] = msgspec.structs.replace(
+                unit, started=self._clock.now(), pid=1000 + len(machine.starts)
+            )
+        return {"times": len(machine.operated[oid])}
 
 
 def _pause(clock: Any, seconds: float) -> Deferred[None]:

@@ -23,7 +23,10 @@ ALIKE = {
 }
 """Of the procedures that a table makes, one of each kind: the others differ in nothing but their names."""
 
-SECRET_READS = ("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies", "_receiver", "_receivers")
+SECRET_READS = (
+    *("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies", "_receiver", "_receivers"),
+    *("_logs", "_results"),
+)
 """What looks at secrets only, and therefore is not for everybody who may look."""
 
 DECLARED = PLAIN + list(ALIKE.values())
@@ -162,6 +165,11 @@ def arguments(plane, procedure) -> dict[str, Any]:
     good["worker"] = "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e"
     if procedure.uri.startswith("controlplane.worker.") and procedure.writes:
         good.update(_of_workers_alone(plane))
+    good["operation"] = "restart"
+    if procedure.uri.endswith("get_worker_logs"):
+        good.update(_of_workers_alone(plane))
+    if procedure.uri.endswith("report_order"):
+        good["report"] = {"oid": good["question_oid"], "status": "DONE"}
     if procedure.uri.endswith("collect_cluster_attributes"):
         good["path"] = "$.status"
     if procedure.uri.endswith("unpair_node_by_pubkey"):

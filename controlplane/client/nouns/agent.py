@@ -5,6 +5,7 @@ from typing import Any
 
 from controlplane.client.calls import Key, Noun
 from controlplane.records.nodes import NodeFacts
+from controlplane.records.orders import OrderReport
 from controlplane.records.protocol import Attachment, Receipt
 from controlplane.records.tunnels import TunnelPlan, TunnelState
 from controlplane.records.workers import Report
@@ -43,6 +44,22 @@ class AgentCalls(Noun):
                 "report": report,
             },
             Attachment,
+            idempotency_key,
+        )
+
+    async def report_order(
+        self,
+        report: OrderReport | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Say what came of something that one's node was told to do; what is known already is not changed."""
+        return await self._calls.write(
+            "controlplane.agent.report_order",
+            {
+                "report": report,
+            },
+            type(None),
             idempotency_key,
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
 from controlplane.records.clusters import AnyClusterView, GenericClusterInput, GenericClusterUpdate
+from controlplane.records.orders import OperationResult
 from controlplane.records.policies import Adjustment, BindingView
 from controlplane.records.workers import CollectedAttribute, WorkerView
 
@@ -243,6 +244,82 @@ class ClusterCalls(Noun):
                 marker=marker,
             ),
             page_size,
+        )
+
+    async def list_operation_results(
+        self,
+        cluster: Key,
+        action_oid: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[OperationResult]:
+        """Return what came of an operation worker by worker, in order of their oids unless `sort` says otherwise.
+
+        What commands said is in it. The newest twenty operations of a cluster are remembered.
+        """
+        return await self._calls.read(
+            "controlplane.cluster.list_operation_results",
+            {
+                "cluster": cluster,
+                "action_oid": action_oid,
+                "filters": filters,
+                "sort": sort,
+                "limit": limit,
+                "marker": marker,
+            },
+            list[OperationResult],
+        )
+
+    def iterate_operation_results(
+        self,
+        cluster: Key,
+        action_oid: Key,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[OperationResult]:
+        """Go through all that `list_operation_results` lists, page by page as it is needed."""
+        return self._calls.pages(
+            lambda limit, marker: self.list_operation_results(
+                cluster=cluster,
+                action_oid=action_oid,
+                filters=filters,
+                sort=sort,
+                limit=limit,
+                marker=marker,
+            ),
+            page_size,
+        )
+
+    async def perform_cluster_operation(
+        self,
+        cluster: Key,
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        parallel: int = 10,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Carry out an operation on the workers of a cluster, or on those that `filters` fit, so many at a time.
+
+        `get_type` tells which operations workers know, and their parameters. Each worker does it at most once: one
+        of which nobody can say whether it did is listed as `unknown`, and not tried again. `exec` needs the right
+        to manage.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.perform_cluster_operation",
+            {
+                "cluster": cluster,
+                "operation": operation,
+                "parameters": parameters,
+                "filters": filters,
+                "parallel": parallel,
+            },
+            ActionView,
+            idempotency_key,
         )
 
     async def recover_cluster(

@@ -1,7 +1,7 @@
 """What can be done with each type; written by scripts/contract from what procedures declare: do not edit."""
 
 from controlplane.client.calls import Noun
-from controlplane.records.definitions import DefinitionKind, TypeView
+from controlplane.records.definitions import DefinitionKind, OperationView, TypeView
 
 
 class TypeCalls(Noun):
@@ -18,6 +18,19 @@ class TypeCalls(Noun):
                 "type_name": type_name,
             },
             TypeView,
+        )
+
+    async def list_type_operations(
+        self,
+        type_name: str,
+    ) -> dict[str, OperationView]:
+        """Return what workers of a type can be told to do while they run, by name, with JSON Schemas of the parameters."""
+        return await self._calls.read(
+            "controlplane.type.list_type_operations",
+            {
+                "type_name": type_name,
+            },
+            dict[str, OperationView],
         )
 
     async def list_types(

@@ -6,7 +6,7 @@ from typing import Any
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
 from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
-from controlplane.records.workers import AnyWorkerView
+from controlplane.records.workers import AnyWorkerView, WorkerLogs
 
 
 class WorkerCalls(Noun):
@@ -62,6 +62,23 @@ class WorkerCalls(Noun):
             AnyWorkerView,
         )
 
+    async def get_worker_logs(
+        self,
+        worker: Key,
+        lines: int = 100,
+        length: int = 65536,
+    ) -> WorkerLogs:
+        """Return the last lines that a worker has written, at most `length` bytes of them."""
+        return await self._calls.read(
+            "controlplane.worker.get_worker_logs",
+            {
+                "worker": worker,
+                "lines": lines,
+                "length": length,
+            },
+            WorkerLogs,
+        )
+
     async def list_workers(
         self,
         cluster: Key | None = None,
@@ -100,6 +117,26 @@ class WorkerCalls(Noun):
                 marker=marker,
             ),
             page_size,
+        )
+
+    async def perform_worker_operation(
+        self,
+        worker: Key,
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Carry out an operation on one worker, of a cluster or alone; at most once, as on a whole cluster."""
+        return await self._calls.write(
+            "controlplane.worker.perform_worker_operation",
+            {
+                "worker": worker,
+                "operation": operation,
+                "parameters": parameters,
+            },
+            ActionView,
+            idempotency_key,
         )
 
     async def update_worker(

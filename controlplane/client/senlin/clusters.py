@@ -126,9 +126,19 @@ class Clusters(Methods):
         is_status = path.removeprefix("$.") == "status"
         return (resources.attribute(each, _status(each.value) if is_status else each.value) for each in found)
 
-    def perform_operation_on_cluster(self, cluster: Any, operation: str, **params: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered yet: workers of a profile type tell which operations they know, and there is no call for them."""
-        not_offered("perform_operation_on_cluster", "use replace_nodes_in_cluster to have nodes started anew")
+    def perform_operation_on_cluster(self, cluster: Any, operation: str, **params: Any) -> dict[str, Any]:
+        """Carry out an operation on the nodes of a cluster, at most once on each.
+
+        `params` are those of the operation, as `list_profile_type_operations` tells, and `filters`: `name`, `index`,
+        `profile_id`, or `status` as Senlin says it, each with one value or a list. Nodes of which nobody can say
+        whether they did it are `unknown` in the outputs of the action.
+        """
+        filters = _node_filters(params.pop("filters", None))
+        return _begun(
+            self._do(
+                lambda: self._client.cluster.perform_cluster_operation(key(cluster), operation, params, filters or None)
+            )
+        )
 
     def add_nodes_to_cluster(self, cluster: Any, nodes: Any) -> dict[str, Any]:  # noqa: ARG002
         """Not offered: there are no nodes outside of clusters."""
@@ -278,6 +288,20 @@ def _status(word: Any) -> Any:
         return words.NODE_STATUS[WorkerStatus(word)]
     except ValueError:
         return word
+
+
+def _node_filters(filters: Any) -> dict[str, Any]:
+    """Return in our words which nodes are meant."""
+    if filters is None:
+        return {}
+    if not isinstance(filters, Mapping):
+        raise refused("filters", "is no dict", "give names of attributes with their values, or leave it out")
+    words.refuse_unknown(filters, frozenset({"name", "index", "profile_id", "status"}), "filters")
+    found = {words.NODE_FIELDS.get(name, name): value for name, value in filters.items()}
+    wanted = words_of(found.get("status"))
+    if wanted is not None:
+        found["status"] = [ours.value for ours, theirs in words.NODE_STATUS.items() if theirs in wanted]
+    return found
 
 
 def _require_bool(name: str, value: Any) -> None:

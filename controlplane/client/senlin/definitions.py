@@ -33,6 +33,13 @@ class Definitions(Methods):
         """
         return cast(ProfileType, self._type(profile_type, DefinitionKind.PROFILE, ProfileType))
 
+    def list_profile_type_operations(self, profile_type: Any) -> dict[str, Any]:
+        """Return the operations that nodes of a type know, by name, each with `description` and `parameters`.
+
+        A JSON Schema says which parameters there are. Raises `ResourceNotFound` for a type that there is not.
+        """
+        return dict(self.get_profile_type(profile_type).operations)
+
     def create_profile(self, **attrs: Any) -> Profile:
         """Create a profile from `name`, `spec` and `metadata`; the spec is checked, and all that is wrong is said."""
         words.refuse_unknown(attrs, MADE_FROM, "create_profile")

@@ -67,9 +67,13 @@ class Nodes(Methods):
         """Not offered yet: a node keeps its id when its agent restarts it, and there is no call that has it do so."""
         not_offered("recover_node", INSTEAD)
 
-    def perform_operation_on_node(self, node: Any, operation: str, **params: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered yet: profile types tell which operations they know, and there is no call for them."""
-        not_offered("perform_operation_on_node", INSTEAD)
+    def perform_operation_on_node(self, node: Any, operation: str, **params: Any) -> dict[str, Any]:
+        """Carry out an operation on a node, at most once, with the operation's own parameters.
+
+        `list_profile_type_operations` tells which there are. A node that is paused or stopped by one stays `ACTIVE`.
+        """
+        action = self._do(lambda: self._client.worker.perform_worker_operation(key(node), operation, params))
+        return {"action": str(action.oid)}
 
     def adopt_node(self, preview: bool = False, **attrs: Any) -> Any:  # noqa: ARG002
         """Not offered yet: what runs already cannot become a node."""

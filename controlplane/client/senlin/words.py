@@ -40,6 +40,8 @@ BUSY: Mapping[ActionKind, str] = {
     ActionKind.WORKER_CREATE: "CREATING",
     ActionKind.WORKER_UPDATE: "UPDATING",
     ActionKind.WORKER_DELETE: "DELETING",
+    ActionKind.CLUSTER_OPERATION: "OPERATING",
+    ActionKind.WORKER_OPERATION: "OPERATING",
 }
 """Status of a cluster, or of a node that is in none, while an action of this kind changes it."""
 
@@ -62,6 +64,7 @@ ACTION_NAMES: Mapping[str, str] = {
     "WORKER_CREATE": "NODE_CREATE",
     "WORKER_UPDATE": "NODE_UPDATE",
     "WORKER_DELETE": "NODE_DELETE",
+    "WORKER_OPERATION": "NODE_OPERATION",
 }
 """All other kinds of actions have the same name."""
 

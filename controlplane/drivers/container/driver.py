@@ -94,7 +94,8 @@ class ContainerDriver:
         for home in self._homes():
             if home.name not in {oid.hex for oid in (*self._running, *ended)}:
                 shutil.rmtree(home, ignore_errors=True)
-        return {**ended, **{oid: running.note.unit() for oid, running in self._running.items() if running.note}}
+        units = {oid: running.unit() for oid, running in self._running.items()}
+        return {**ended, **{oid: unit for oid, unit in units.items() if unit is not None}}
 
     async def start(self, spec: WorkerSpec) -> Unit:
         """Make the worker run with this configuration; see `Driver`."""
@@ -109,7 +110,7 @@ class ContainerDriver:
     def find(self, oid: Oid) -> Unit | None:
         """Return what runs of a worker now."""
         running = self._running.get(oid)
-        return running.note.unit() if running is not None and running.note is not None else None
+        return running.unit() if running is not None else None
 
     async def stop(self, oid: Oid) -> None:
         """End the worker, and remove its container and its directory; see `Driver`."""

@@ -92,6 +92,10 @@ class Running:
         self._verdict: str | None = None
         self._finding_out = False
 
+    def unit(self) -> Unit | None:
+        """Return what the agent is told, or None before it serves."""
+        return None if self.note is None else msgspec.structs.replace(self.note.unit(), paused=self.paused)
+
     def serve(self, note: Note) -> None:
         """Take note that it serves, and begin to look after it."""
         self.note = note
