@@ -7,6 +7,8 @@ import sys
 import time
 import traceback
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -108,8 +110,13 @@ def pipeline(seed: int, inputs: dict[str, int], jobs: int) -> list[str]:
     if jobs == 1:
         tasks = [Task(seed, lasting, range(batches))]
     begun = time.perf_counter()
-    with get_context("fork").Pool(jobs) as pool:
-        reports = [report for found in pool.imap_unordered(work, tasks) for report in found]
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        reports = []
+        for share in as_completed([pool.submit(work, task) for task in tasks]):
+            try:
+                reports += share.result()
+            except BrokenProcessPool:
+                raise Found(f"a process with one of these shares was ended by a signal: {tasks}") from None
     took = time.perf_counter() - begun
     problems: list[str] = []
     for part in ("pipeline", "lasting"):
