@@ -1,6 +1,7 @@
 """Hostile calls and messages over the real router, by clients of every serializer that it speaks."""
 
 from collections import Counter
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -97,8 +98,8 @@ class Run:
         role = random.choice(("owner", "owner", "agent"))
         clients = [(client, await client.ready()) for client in self.clients[role]]
         await self.target.attach()
+        changed = await self._acting()
         before = await self._settled()
-        changed = False
         if role == "owner" and random.random() < 0.3:
             await self._message(*random.choice(clients), random)
         else:
@@ -111,13 +112,21 @@ class Run:
             for good, outcome in ended:
                 if not good:
                     raise outcome.value
-            changed = any(outcome for _, outcome in ended)
+            changed |= any(outcome for _, outcome in ended)
         now = self.target.contents()
         if not changed and now != before:
             different = {key: (before.get(key), now.get(key)) for key in before | now}
             shown = {key: pair for key, pair in different.items() if pair[0] != pair[1]}
             raise Found(f"refused input changed the store: {shown}")
         await self.target.call("controlplane.node.list_nodes")
+
+    async def _acting(self) -> bool:
+        """Cancel the actions that run, and say whether some go on: that may end at any time, and change the store."""
+        running = {"status": "RUNNING"}
+        for action in await self.target.call("controlplane.action.list_actions", running):
+            with suppress(ApplicationError):  # It has ended meanwhile.
+                await self.target.call("controlplane.action.cancel_action", action["oid"])
+        return bool(await self.target.call("controlplane.action.list_actions", running))
 
     async def _settled(self) -> dict[bytes, bytes]:
         """Return what is stored, once nothing follows any more from what was done before."""
