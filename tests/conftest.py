@@ -123,3 +123,16 @@ def plane(tmp_path):
     made = TestPlane(tmp_path / "store")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """A container engine; where none can run, the tests that need it are skipped, with the reason."""
+    from tests.drivers.engines import NoEngine, start_engine
+
+    try:
+        made = start_engine()
+    except NoEngine as problem:
+        pytest.skip(f"no container engine: {problem}")
+    yield made
+    made.end()

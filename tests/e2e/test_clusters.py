@@ -10,9 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from controlplane.errors import ControlPlaneError
 from controlplane.paths import free_port
 from tests.e2e.commands import commands_of, run_commands
+from tests.e2e.generic import alive, call, create, define, delete, ended, post, workers
 from tests.e2e.installation import Installation, running
 
 ROOT = Path(__file__).parents[2]
@@ -30,48 +30,6 @@ async def shop(tmp_path_factory):
         await define(made, "sleeper", LONG)
         await define(made, "broken", ["no-such-program"])
         yield made
-
-
-async def define(made: Installation, name: str, command: list[str]) -> None:
-    spec = {"type": "process", "properties": {"command": command}}
-    await call(made, "profile.create_profile", {"name": name, "spec": spec})
-
-
-async def call(made: Installation, verb: str, *args, **kwargs):
-    return await made.call(f"controlplane.{verb}", *args, **kwargs)
-
-
-async def ended(made: Installation, action: str) -> dict:
-    """Wait until an action has ended, also while the master is away."""
-
-    async def over():
-        try:
-            found = await call(made, "action.get_action", action)
-        except ControlPlaneError:
-            return None
-        return found if found["ended"] else None
-
-    return await made.until(over, 120, f"the end of action {action}")
-
-
-async def create(made: Installation, name: str, desired: int, **settings) -> str:
-    definition = {"name": name, "profile": "sleeper", "desired": desired, **settings}
-    cluster = await call(made, "cluster.create_cluster", definition)
-    assert (await ended(made, cluster["action_oid"]))["status"] == "SUCCEEDED"
-    return cluster["oid"]
-
-
-async def delete(made: Installation, name: str) -> None:
-    action = await call(made, "cluster.delete_cluster", name)
-    assert (await ended(made, action["oid"]))["status"] == "SUCCEEDED"
-
-
-async def workers(made: Installation, name: str) -> list[dict]:
-    return await call(made, "cluster.list_cluster_workers", name)
-
-
-def alive(found: list[dict]) -> bool:
-    return all(worker["pid"] and psutil.pid_exists(worker["pid"]) for worker in found)
 
 
 @pytest_twisted.ensureDeferred
@@ -121,14 +79,6 @@ async def test_a_signal_over_http_scales_a_cluster(shop):
     assert len(found) == 3
     assert alive(found)
     await delete(shop, "ring")
-
-
-def post(url: str) -> bytes:
-    from urllib.request import Request, urlopen
-
-    with urlopen(Request(url, data=b"", method="POST"), timeout=30) as answer:
-        assert answer.status == 202
-        return answer.read()
 
 
 @pytest.mark.parametrize("verb", ["create", "scale", "update", "delete"])
