@@ -9,6 +9,7 @@ from controlplane.core.placement import Candidate, occupies
 from controlplane.core.situation import Situation
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.nodes import Node, NodeFacts
+from controlplane.records.placement import PlacementRules, Share
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 NOW = 1_700_000_000_000_000_000
@@ -23,7 +24,16 @@ def uid(kind: int, number: int) -> UUID:
 
 
 def node(
-    number: int, *, online=True, since=NOW, capacity=None, machine="here", drivers=("router",), stunnel=None
+    number: int,
+    *,
+    online=True,
+    since=NOW,
+    capacity=None,
+    machine="here",
+    drivers=("router",),
+    stunnel=None,
+    region=None,
+    zone=None,
 ) -> Node:
     return Node(
         oid=uid(2, number),
@@ -33,6 +43,8 @@ def node(
         changed=0,
         online=online,
         since=since,
+        region=region,
+        zone=zone,
         facts=NodeFacts(
             version="1",
             machine=machine,
@@ -67,7 +79,18 @@ def worker(number: int, group_oid, index: int, node_oid=None, status=WorkerStatu
 
 
 def situation(
-    groups, members, workers=(), *, run=True, routers=1, others=(), now=NOW, digest=None, revision=1, lean=False
+    groups,
+    members,
+    workers=(),
+    *,
+    run=True,
+    routers=1,
+    others=(),
+    now=NOW,
+    digest=None,
+    revision=1,
+    lean=False,
+    placement=None,
 ):
     """A situation; `members` are (node, softlimit, hardlimit), `others` nodes that are no members."""
     nodes = {n.oid: n for n, _, _ in members} | {n.oid: n for n in others}
@@ -87,6 +110,7 @@ def situation(
             routers=routers,
             grace_period=GRACE_S,
             revision=revision,
+            placement=placement,
         ),
         groups=tuple(groups),
         workers=tuple(workers),
@@ -102,6 +126,9 @@ def situation(
     )
 
 
+ZONES = ("a", "b", "c")
+REGIONS = ("north", "south")
+PLACES = (("north", "a"), ("north", "b"), ("south", "c"), ("south", None), (None, None))
 LIMITS = st.none() | st.integers(0, 6)
 
 
@@ -114,8 +141,27 @@ def members(draw, max_nodes=5):
         soft = draw(st.none() | st.integers(0, 6 if hard is None else hard))
         online = draw(st.booleans() | st.just(True))
         since = NOW - draw(st.integers(0, 30)) * 1_000_000_000
-        found.append((node(number, online=online, since=since, capacity=draw(LIMITS)), soft, hard))
+        region, zone = draw(st.sampled_from(PLACES))
+        place = node(number, online=online, since=since, capacity=draw(LIMITS), region=region, zone=zone)
+        found.append((place, soft, hard))
     return found
+
+
+@st.composite
+def placements(draw):
+    """What policies may say of where workers stand."""
+    weights = st.integers(0, 4)
+    zones = draw(st.lists(st.sampled_from(ZONES), unique=True, max_size=3))
+    regions = draw(st.lists(st.sampled_from(REGIONS), unique=True, max_size=2))
+    return PlacementRules(
+        zones=tuple(Share(name=name, weight=draw(weights)) for name in zones),
+        zone_policy="by_zone",
+        regions=tuple(Share(name=name, weight=draw(weights), cap=draw(LIMITS)) for name in regions),
+        region_policy="by_region",
+        per_zone_max=draw(st.none() | st.integers(1, 4)),
+        together=draw(st.none() | st.sampled_from(["node", "zone"])),
+        affinity_policy="keeping",
+    )
 
 
 @st.composite
@@ -140,4 +186,12 @@ def situations(draw):
             continue
         owner = draw(st.sampled_from([None, *(g.oid for g in groups), uid(3, 77)]))
         workers.append(worker(number, owner, draw(st.integers(0, 5)), place, status, want=want))
-    return situation(groups, where, workers, run=draw(st.booleans()), routers=draw(st.integers(1, 2)), others=others)
+    return situation(
+        groups,
+        where,
+        workers,
+        run=draw(st.booleans()),
+        routers=draw(st.integers(1, 2)),
+        others=others,
+        placement=draw(st.none() | placements()),
+    )

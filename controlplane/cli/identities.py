@@ -25,6 +25,8 @@ def invite_node(
     name: Annotated[str | None, typer.Argument(help="Of the node. [default: what the machine calls itself]")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="That the node gets; may be repeated.")] = None,
     capacity: Annotated[int | None, typer.Option(help="Most workers that it takes, whatever its agent says.")] = None,
+    region: Annotated[str | None, typer.Option(help="Where the node stands, for policies that go by it.")] = None,
+    zone: Annotated[str | None, typer.Option(help="What it shares with others that fail with it.")] = None,
     minutes: Annotated[float, typer.Option(help="For which the token is valid, 15 at most.")] = 15,
     url: Url = None,
     quiet: Quiet = False,
@@ -33,7 +35,7 @@ def invite_node(
     """Print a token with which one machine can join, once, and the command for that machine."""
     from controlplane.cli.invite import invite
 
-    settings = {"node_name": name, "tags": tag, "capacity": capacity}
+    settings = {"node_name": name, "tags": tag, "capacity": capacity, "region": region, "zone": zone}
     token = invite(connection, url, "node", minutes * 60, settings)
     print(
         token if quiet else f"On the other machine, within {minutes:g} minutes:\n\n  controlplane agent --join {token}"

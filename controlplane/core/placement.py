@@ -1,8 +1,9 @@
 """Which node takes a worker: one rule, and for every node that does not a reason.
 
 Candidates are members that are online, not draining, have the driver, stand on the machine that the worker has to be
-on, and are below their hard limit and capacity. Among them: below the soft limit first, then fewest workers of this
-cluster, then fewest in all, then the smallest oid. A worker that has a place keeps it: `planning` says when it may not.
+on, and are below their hard limit and capacity. Among them: below the soft limit first, then the region and the zone
+that lack most where policies spread workers over those (`spreading`), then fewest workers of this cluster, then fewest
+in all, then the smallest oid. A worker that has a place keeps it: `planning` says when it may not.
 """
 
 import heapq
@@ -11,12 +12,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from controlplane.core.addresses import is_default, is_loopback
+from controlplane.core.spreading import Able, Area, Spread, area_of
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 REASONS_SHOWN_MAX = 8
 NOWHERE = frozenset({WorkerStatus.PENDING, WorkerStatus.STOPPED})
+
+
+Rank = tuple[bool, int, int, bytes]
+Heap = list[tuple[Rank, Oid]]
+ANYWHERE = Area(None, None)
 
 
 class Site(NamedTuple):
@@ -43,7 +50,7 @@ class Candidate:
     exposed: bool = False
     """Whether the cluster's workers must not listen beyond loopback, for lack of TLS or because anybody gets in."""
 
-    def rank(self) -> tuple[bool, int, int, bytes]:
+    def rank(self) -> Rank:
         """Return what candidates are ordered by; the smallest is taken."""
         above_soft = self.softlimit is not None and self.of_cluster >= self.softlimit
         return above_soft, self.of_cluster, self.in_all, self.node.oid.bytes
@@ -67,6 +74,15 @@ class Candidate:
             return f"capacity of {facts.capacity} reached"
         return None
 
+    def room(self) -> float:
+        """Return how many more workers its limits admit."""
+        left = [float("inf")]
+        if self.hardlimit is not None:
+            left.append(self.hardlimit - self.of_cluster)
+        if self.node.facts is not None and self.node.facts.capacity is not None:
+            left.append(self.node.facts.capacity - self.in_all)
+        return min(left)
+
     def take(self) -> None:
         """Count one more worker."""
         self.of_cluster += 1
@@ -81,13 +97,14 @@ class Candidate:
 class Placement:
     """Places the workers of one cluster, one after the other, in logarithmic time each."""
 
-    def __init__(self, candidates: Mapping[Oid, Candidate], driver: str) -> None:
+    def __init__(self, candidates: Mapping[Oid, Candidate], driver: str, spread: Spread | None = None) -> None:
         self.candidates = candidates
         self._driver = driver
+        self._spread = spread
         self._site: Site | None = None
-        self._heap: list[tuple[tuple[bool, int, int, bytes], Oid]] | None = None
+        self._heaps: dict[Area, Heap] | None = None
         """By ranks that are not above the true ones: a rank that grew is noticed when it comes first, one that shrank
-        is entered again."""
+        is entered again. There is one for each area if workers are spread over those, else one for all."""
 
         self._why_not: str | None = None
 
@@ -95,58 +112,107 @@ class Placement:
         """Admit only nodes that can be connected with this machine from now on."""
         if site != self._site:
             self._site = site
-            self._heap = None
+            self._heaps = None
             self._why_not = None
 
-    def place(self) -> Node | None:
-        """Return the best node and count the worker on it, or None when none can take it."""
-        if self._heap is None:
-            self._heap = [
-                (candidate.rank(), oid)
-                for oid, candidate in self.candidates.items()
-                if candidate.refusal(self._driver, self._site) is None
-            ]
-            heapq.heapify(self._heap)
-        while self._heap:
-            rank, oid = self._heap[0]
+    def place(self, group: Oid | None = None) -> Node | None:
+        """Return the best node for a worker of a group and count it there, or None when none can take it."""
+        if self._heaps is None:
+            self._heaps = self._entered()
+        heap = self._heaps[ANYWHERE] if self._spread is None else self._lacking(self._heaps, self._spread, group)
+        candidate = None if heap is None else self._top(heap)
+        if heap is None or candidate is None:
+            return None
+        self._why_not = None
+        candidate.take()
+        if self._spread is not None:
+            self._spread.take(group, candidate.node)
+        heapq.heapreplace(heap, (candidate.rank(), heap[0][1]))
+        return candidate.node
+
+    def _entered(self) -> dict[Area, Heap]:
+        able = [candidate for candidate in self.candidates.values() if self._refusal(candidate) is None]
+        if self._spread is None:
+            heaps = {ANYWHERE: [(candidate.rank(), candidate.node.oid) for candidate in able]}
+        else:
+            self._spread.settle(Able(candidate.node, candidate.room()) for candidate in able)
+            heaps = {}
+            for candidate in able:
+                if self._spread.shut(candidate.node) is None:
+                    entry = candidate.rank(), candidate.node.oid
+                    heaps.setdefault(area_of(candidate.node), []).append(entry)
+        for heap in heaps.values():
+            heapq.heapify(heap)
+        return heaps
+
+    def _top(self, heap: Heap) -> Candidate | None:
+        """Return the best candidate of a heap, with everything before it brought in order."""
+        while heap:
+            rank, oid = heap[0]
             candidate = self.candidates[oid]
             if candidate.refusal(self._driver, self._site) is not None:
-                heapq.heappop(self._heap)
+                heapq.heappop(heap)
             elif rank != candidate.rank():
-                heapq.heapreplace(self._heap, (candidate.rank(), oid))
+                heapq.heapreplace(heap, (candidate.rank(), oid))
             else:
-                self._why_not = None
-                candidate.take()
-                heapq.heapreplace(self._heap, (candidate.rank(), oid))
-                return candidate.node
+                return candidate
         return None
 
-    def take(self, oid: Oid) -> str | None:
+    def _lacking(self, heaps: Mapping[Area, Heap], spread: Spread, group: Oid | None) -> Heap | None:
+        """Return the heap of the area that is to get the next worker of a group."""
+        found: list[tuple[tuple[bool, tuple[float, float], Rank], Heap]] = []
+        for area, heap in heaps.items():
+            if spread.full(area) is None and self._top(heap) is not None:
+                rank = heap[0][0]
+                found.append(((rank[0], spread.lack(group, area), rank), heap))
+        return min(found, key=lambda each: each[0])[1] if found else None
+
+    def _count(self, candidate: Candidate, group: Oid | None) -> None:
+        candidate.take()
+        if self._spread is not None:
+            self._spread.take(group, candidate.node)
+
+    def _refusal(self, candidate: Candidate) -> str | None:
+        refusal = candidate.refusal(self._driver, self._site)
+        if refusal is None and self._spread is not None:
+            refusal = self._spread.shut(candidate.node)
+        return refusal
+
+    def take(self, oid: Oid, group: Oid | None = None) -> str | None:
         """Count a worker on a node of its own choice, or return why the node cannot take it."""
         self._why_not = None
         candidate = self.candidates[oid]
-        refusal = candidate.refusal(self._driver, self._site)
+        refusal = self._refusal(candidate)
+        if refusal is None and self._spread is not None:
+            refusal = self._spread.full(area_of(candidate.node))
         if refusal is None:
-            candidate.take()
+            self._count(candidate, group)
         return refusal
 
-    def hold(self, oid: Oid | None) -> bool:
+    def hold(self, oid: Oid | None, group: Oid | None = None) -> bool:
         """Count a worker that stays on a member node whatever its limits; False when the node is no member."""
         candidate = self.candidates.get(oid) if oid else None
         if candidate is None:
             return False
         self._why_not = None
-        candidate.take()
+        self._count(candidate, group)
         return True
 
     def release(self, oid: Oid) -> None:
         """Count one worker less on a node."""
         candidate = self.candidates.get(oid)
-        if candidate is not None:
-            candidate.give_up()
-            self._why_not = None
-            if self._heap is not None:
-                heapq.heappush(self._heap, (candidate.rank(), oid))
+        if candidate is None:
+            return
+        candidate.give_up()
+        self._why_not = None
+        area = ANYWHERE
+        if self._spread is not None:
+            self._spread.leave(candidate.node)
+            if self._spread.shut(candidate.node) is not None:
+                return
+            area = area_of(candidate.node)
+        if self._heaps is not None:
+            heapq.heappush(self._heaps.setdefault(area, []), (candidate.rank(), oid))
 
     def why_not(self) -> str:
         """Return why no node can take a worker, node by node."""
@@ -159,10 +225,13 @@ class Placement:
         if not self.candidates:
             return "no place: the cluster has no nodes; add one"
         ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.node.authid)
-        refusals = [(c.node.authid, c.refusal(self._driver, self._site) or "has room") for c in ordered]
+        refusals = [(c.node.authid, self._refusal(c) or self._full(c.node) or "has room") for c in ordered]
         shown = "; ".join(f"{authid}: {refusal}" for authid, refusal in refusals[:REASONS_SHOWN_MAX])
         more = len(refusals) - REASONS_SHOWN_MAX
         return f"no place: {shown}" + (f"; and {more} more nodes" if more > 0 else "")
+
+    def _full(self, node: Node) -> str | None:
+        return None if self._spread is None else self._spread.full(area_of(node))
 
 
 def obstacle_to_tunnels(node: Node) -> str | None:

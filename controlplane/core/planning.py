@@ -24,15 +24,17 @@ from controlplane.core.placement import (
     leaving,
     lost_at,
     obstacle_to_tunnels,
+    occupies,
     over_limits,
 )
+from controlplane.core.removal import by_index, surplus_of_group, surplus_routers
 from controlplane.core.router_clusters import RENEWALS, TUNNEL
 from controlplane.core.situation import OWN_SOCKET, Plan, Situation
+from controlplane.core.spreading import Spread
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
-SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
 WAITS_FOR_ROUTER = "waits for the router workers of its cluster to get a place"
 
 
@@ -47,7 +49,9 @@ class Pass:
     def __init__(self, situation: Situation) -> None:
         self.s = situation
         self.plan = Plan()
-        self.placement = Placement(situation.candidates, situation.driver)
+        rules = situation.cluster.placement
+        self._spread = None if rules is None else Spread(rules)
+        self.placement = Placement(situation.candidates, situation.driver, self._spread)
         self.were = {worker.oid: worker for worker in situation.workers}
         self.become = dict(self.were)
         self._added = 0
@@ -101,15 +105,23 @@ class Pass:
                 self._stop(worker.oid, Want.REMOVE)
         kept: list[Oid] = []
         for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
-            # A router cannot stand in for another one: the realms that live on it go by its index.
-            ranked = sorted(members[group], key=_by_index if group is None else _by_worth)
-            stay = ranked[: scales[group]]
-            for surplus in ranked[scales[group] :]:
-                self._stop(surplus.oid, Want.REMOVE)
+            stay = self._who_stay(group, members[group], scales[group])
             missing = _missing(stay, scales[group], self.s.cluster.run)
             chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
-            kept.extend(worker.oid for worker in sorted(chosen, key=_by_index))
+            kept.extend(worker.oid for worker in sorted(chosen, key=by_index))
         return kept
+
+    def _who_stay(self, group: Oid | None, workers: list[Worker], scale: int) -> list[Worker]:
+        """Have the surplus of a group stopped, and return the others."""
+        if len(workers) <= scale:
+            return workers
+        if group is None:
+            going = surplus_routers(workers, scale)
+        else:
+            going = surplus_of_group(workers, scale, self.s.cluster.placement, self.s.nodes)
+        for worker in going:
+            self._stop(worker.oid, Want.REMOVE)
+        return [worker for worker in workers if self.become[worker.oid].want is not Want.REMOVE]
 
     def _room(self, missing: int) -> int:
         """Return how many workers this pass may still add; the next pass, for more, is to come at once."""
@@ -153,6 +165,8 @@ class Pass:
 
     def _place(self, kept: list[Oid]) -> None:
         leaving = self._over_limit(kept)
+        if self._spread is not None:
+            self._count_places(self._spread, kept, leaving)
         for oid in kept:
             worker = self.become[oid]
             cause = self._cause_to_leave(worker, leaving)
@@ -161,11 +175,24 @@ class Pass:
             elif worker.want is Want.STOP and worker.status is WorkerStatus.STOPPED:
                 self._resume(worker)
 
+    def _count_places(self, spread: Spread, kept: list[Oid], leaving: set[Oid]) -> None:
+        staying = [
+            (worker.workergroup_oid, self.s.nodes[worker.node_oid])
+            for worker in map(self.become.__getitem__, kept)
+            if worker.node_oid is not None and occupies(worker) and self._cause_to_leave(worker, leaving) is None
+        ]
+        standing = [
+            self.s.candidates[worker.node_oid].node
+            for worker in self.s.workers
+            if worker.node_oid is not None and worker.node_oid in self.s.candidates and occupies(worker)
+        ]
+        spread.begin(staying, standing)
+
     def _move(self, worker: Worker, cause: str | None) -> None:
         if worker.node_oid is not None and worker.status not in NOWHERE:
             self.placement.release(worker.node_oid)
         self.placement.bind(self._site(worker))
-        node = self.placement.place()
+        node = self.placement.place(worker.workergroup_oid)
         if node is not None:
             self._set(
                 worker.oid,
@@ -176,7 +203,11 @@ class Pass:
                 reason=cause,
                 fresh=worker.fresh or worker.want is Want.STOP,
             )
-        elif worker.want is Want.RUN and self._is_silent(worker) and self.placement.hold(worker.node_oid):
+        elif (
+            worker.want is Want.RUN
+            and self._is_silent(worker)
+            and self.placement.hold(worker.node_oid, worker.workergroup_oid)
+        ):
             # Its node may come back with the worker still running; nowhere would be worse.
             return
         else:
@@ -188,7 +219,7 @@ class Pass:
     def _resume(self, worker: Worker) -> None:
         """Start a stopped worker where it ran before, if it still fits there."""
         self.placement.bind(self._site(worker))
-        cause = self.placement.take(worker.node_oid) if worker.node_oid else None
+        cause = self.placement.take(worker.node_oid, worker.workergroup_oid) if worker.node_oid else None
         if cause is None:
             self._set(worker.oid, **_NOT_RUNNING, want=Want.RUN, status=WorkerStatus.STARTING, fresh=True, reason=None)
         else:
@@ -343,12 +374,3 @@ def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:
     taken = {worker.index for worker in stay}
     free = (index for index in range(scale) if index not in taken)
     return list(itertools.islice(free, scale - len(stay)))
-
-
-def _by_index(worker: Worker) -> tuple[int, bytes]:
-    return worker.index, worker.oid.bytes
-
-
-def _by_worth(worker: Worker) -> tuple[bool, int, bytes]:
-    """Order workers so that those at the end are removed first: the sick ones, then the highest index."""
-    return worker.status in SICK, worker.index, worker.oid.bytes

@@ -1,16 +1,20 @@
 """What policies decide: pure functions from what is bound to a cluster to what an action does.
 
-Policies are asked in a fixed order: of scaling, batch, affinity, deletion; of one kind by priority and then by the time
-at which they were attached. What each decided is kept with the action.
+Policies are asked in a fixed order: of scaling, batch, regions, zones, affinity, deletion; of one kind by
+priority and then by the time at which they were attached. What each decided is kept with the action.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from controlplane.core.planning import SICK
+from controlplane.core.removal import SICK, surplus
 from controlplane.core.resizing import Size, adjusted
+from controlplane.core.spreading import apportion, area_of, rules_of
+from controlplane.records.nodes import Node
+from controlplane.records.placement import PlacementRules, Share
 from controlplane.records.policies import (
     Adjustment,
     AffinityPolicy,
@@ -18,10 +22,13 @@ from controlplane.records.policies import (
     Binding,
     Decision,
     DeletionPolicy,
+    KeepingPolicy,
+    RegionPlacementPolicy,
     ScalingPolicy,
+    ZonePlacementPolicy,
 )
 from controlplane.records.profiles import Part
-from controlplane.records.types import NANOSECONDS, Instant, Seconds
+from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 
 GONE_OR_SICK = SICK | {WorkerStatus.STOPPED}
@@ -53,7 +60,10 @@ POLICY_TYPES: Mapping[str, PolicyType] = {
     for kind in (
         PolicyType("scaling", "1.0", ScalingPolicy, 100, False, "How much and how often a cluster is scaled.", "0.1"),
         PolicyType("batch", "1.0", BatchPolicy, 200, True, "How many workers are changed over at a time.", "0.1"),
+        PolicyType("region_placement", "1.0", RegionPlacementPolicy, 200, True, "Which regions carry how much.", "0.1"),
+        PolicyType("zone_placement", "1.0", ZonePlacementPolicy, 300, True, "Which zones carry how much.", "0.1"),
         PolicyType("affinity", "1.0", AffinityPolicy, 300, True, "How many workers stand on one node.", "0.1"),
+        PolicyType("affinity", "1.1", KeepingPolicy, 300, True, "How workers keep apart or together.", "0.1"),
         PolicyType("deletion", "1.0", DeletionPolicy, 400, True, "Which workers go when a cluster shrinks.", "0.1"),
     )
 }
@@ -108,11 +118,19 @@ def decide_scaling(bound: Iterable[Bound], event: str, size: Size, count: int | 
 
 
 def choose_victims(
-    bound: Iterable[Bound], workers: Iterable[Worker], count: int, random: Callable[[], int]
+    bound: Sequence[Bound],
+    workers: Iterable[Worker],
+    count: int,
+    random: Callable[[], int],
+    nodes: Mapping[Oid, Node],
 ) -> tuple[list[Worker], tuple[Decision, ...]] | None:
-    """Return the workers that go as a deletion policy says, or None when there is no such policy."""
+    """Return the workers that go as policies say, or None when none of them says anything.
+
+    Regions and zones come first: what a deletion policy says is obeyed within each of them.
+    """
+    rules = rules_of((each.name, each.rule) for each in bound)
     found = next((each for each in bound if isinstance(each.rule, DeletionPolicy)), None)
-    if found is None:
+    if rules is None and found is None:
         return None
     orders: Mapping[str, Callable[[Worker], Any]] = {
         "OLDEST_FIRST": lambda worker: worker.created,
@@ -120,12 +138,60 @@ def choose_victims(
         "YOUNGEST_FIRST": lambda worker: -worker.created,
         "RANDOM": lambda _: random(),
     }
-    order = orders[found.rule.criteria]
-    ranked = sorted(workers, key=lambda worker: (worker.status not in GONE_OR_SICK, order(worker), worker.oid.bytes))
-    victims = ranked[:count]
-    sick = sum(worker.status in GONE_OR_SICK for worker in victims)
-    said = f"{found.rule.criteria}: takes out {len(victims)} workers, {sick} of them because they are sick"
-    return victims, (_decision(found, said),)
+    first = (lambda worker: -worker.index) if found is None else orders[found.rule.criteria]
+    ordered = sorted(workers, key=lambda worker: (first(worker), worker.oid.bytes))
+    place = {worker.oid: number for number, worker in enumerate(ordered)}
+    victims = surplus(
+        ordered, count, rules or PlacementRules(), nodes, lambda worker: place[worker.oid], _is_gone_or_sick
+    )
+    decisions = _from_where(bound, victims, nodes)
+    if found is not None:
+        sick = sum(map(_is_gone_or_sick, victims))
+        said = f"{found.rule.criteria}: takes out {len(victims)} workers, {sick} of them because they are sick"
+        decisions = (*decisions, _decision(found, said))
+    return victims, decisions
+
+
+def plan_growth(bound: Sequence[Bound], total: int) -> tuple[Decision, ...]:
+    """Return where policies want so many workers, if there is room; what is said, not what is done."""
+    rules = rules_of((each.name, each.rule) for each in bound) or PlacementRules()
+    decisions = []
+    for each in bound:
+        shares = _shares(rules, each.rule)
+        if shares:
+            wanted = ", ".join(f"{number} in {name}" for name, number in apportion(shares, total).items())
+            decisions.append(_decision(each, f"wants of {total} workers {wanted}"))
+    return tuple(decisions)
+
+
+def _shares(rules: PlacementRules, rule: Any) -> tuple[Share, ...]:
+    match rule:
+        case RegionPlacementPolicy():
+            return rules.regions
+        case ZonePlacementPolicy():
+            return rules.zones
+    return ()
+
+
+def _from_where(bound: Iterable[Bound], victims: Iterable[Worker], nodes: Mapping[Oid, Node]) -> tuple[Decision, ...]:
+    """Say for policies that spread a cluster from where workers are taken."""
+    homes = [area_of(node) for worker in victims if worker.node_oid and (node := nodes.get(worker.node_oid))]
+    decisions = []
+    for each in bound:
+        match each.rule:
+            case RegionPlacementPolicy():
+                names = Counter(home.region or "no region" for home in homes)
+            case ZonePlacementPolicy():
+                names = Counter(home.zone or "no zone" for home in homes)
+            case _:
+                continue
+        said = ", ".join(f"{number} from {name}" for name, number in sorted(names.items()))
+        decisions.append(_decision(each, f"takes out {said or 'none that has a place'}"))
+    return tuple(decisions)
+
+
+def _is_gone_or_sick(worker: Worker) -> bool:
+    return worker.status in GONE_OR_SICK
 
 
 def batch_size(rule: BatchPolicy, total: int) -> int:

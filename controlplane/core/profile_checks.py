@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from controlplane.core.policy_checks import policy_problems
 from controlplane.errors import Problem
 from controlplane.records.profiles import (
     OWN_VARIABLE_PREFIX,
@@ -51,7 +52,7 @@ def problems_of(properties: Any) -> list[Problem]:
         case ContainerProperties():
             return [*_common(properties, "$"), *_of_container(properties)]
         case _:
-            return []
+            return list(policy_problems(properties))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

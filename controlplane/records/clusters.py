@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from controlplane.records.definitions import Labels
+from controlplane.records.placement import PlacementRules
 from controlplane.records.principals import Who
 from controlplane.records.types import Description, Instant, Label, Line, Name, Oid, Record, Seconds, Tags
 from controlplane.records.workers import Scale
@@ -103,6 +104,9 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     per_node_max: int | None = None
     """How many of its workers may stand on one node, as its policies say; None for any number."""
+
+    placement: PlacementRules | None = None
+    """What else its policies say of where its workers stand; None for nothing."""
 
     metadata: Labels = msgspec.field(default_factory=dict)
     alone: bool = False

@@ -218,6 +218,7 @@ WORKER_DELETED = _own("worker", "deleted", WorkerView, "The place of a worker is
 
 NODE_PAIRED = _own("node", "paired", NodeView, "A machine may connect with its key from now on.")
 NODE_UNPAIRED = _own("node", "unpaired", NodeView, "A machine may connect no longer.")
+NODE_UPDATED = _own("node", "updated", NodeView, "Settings of a machine were changed, as its region or zone.")
 NODE_ONLINE = _own("node", "online", NodeChange, "A node's agent is connected.")
 NODE_OFFLINE = _own("node", "offline", NodeChange, "A node's agent is connected no longer.", EventLevel.WARNING)
 

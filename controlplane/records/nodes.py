@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from controlplane.records.placement import Zone
 from controlplane.records.types import (
     Authid,
     Description,
@@ -74,6 +75,10 @@ class Node(Record, frozen=True, kw_only=True):
     label: Label | None = None
     description: Description | None = None
     tags: Tags | None = None
+    region: Zone | None = None
+    zone: Zone | None = None
+    """Where it stands, as who looks after it says; policies spread workers over regions and zones."""
+
     created: Instant
     changed: Instant
     online: bool = False
@@ -127,6 +132,8 @@ class NodeView(Record, frozen=True, kw_only=True):
     label: str | None
     description: str | None
     tags: Tags | None
+    region: str | None
+    zone: str | None
     status: NodeStatus
     since: Instant
     address: str | None
@@ -139,6 +146,16 @@ class NodeView(Record, frozen=True, kw_only=True):
     workers: int
     created: Instant
     changed: Instant
+
+
+class NodeUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a node to change; what is not mentioned stays."""
+
+    label: Label | None | msgspec.UnsetType = msgspec.UNSET
+    description: Description | None | msgspec.UnsetType = msgspec.UNSET
+    tags: Tags | None | msgspec.UnsetType = msgspec.UNSET
+    region: Zone | None | msgspec.UnsetType = msgspec.UNSET
+    zone: Zone | None | msgspec.UnsetType = msgspec.UNSET
 
 
 class NodeChange(Record, frozen=True, kw_only=True):

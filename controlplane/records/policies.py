@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from controlplane.records.placement import SHARES_MAX, WEIGHT_DEFAULT, Weight, Zone
 from controlplane.records.profiles import Part
 from controlplane.records.types import Instant, Line, Oid, Record
 
@@ -79,6 +80,56 @@ class AffinityPolicy(Part, frozen=True, kw_only=True):
 
     per_node_max: Positive = 1
     """At most so many on one node; what does not fit waits for a place."""
+
+
+class KeepingPolicy(Part, frozen=True, kw_only=True):
+    """How the workers of a cluster keep apart or together; affinity in its second version."""
+
+    per_node_max: Positive | None = None
+    """At most so many on one node; what does not fit waits for a place."""
+
+    per_zone_max: Positive | None = None
+    """At most so many in one zone; what does not fit waits for a place, and what runs is left alone."""
+
+    together: Literal["node", "zone"] | None = None
+    """Whether all stand on one node, or in one zone; what does not fit waits for a place."""
+
+
+class ZoneShare(Part, frozen=True, kw_only=True):
+    """How much of a cluster one zone carries."""
+
+    name: Zone
+    """As nodes are labelled."""
+
+    weight: Weight = WEIGHT_DEFAULT
+    """In proportion to those of the other zones; 0 takes the zone out, and what runs there goes first."""
+
+
+class ZonePlacementPolicy(Part, frozen=True, kw_only=True):
+    """In which zones the workers of a cluster stand, and in which proportion."""
+
+    zones: Annotated[tuple[ZoneShare, ...], msgspec.Meta(min_length=1, max_length=SHARES_MAX)]
+    """No worker is placed in a zone that is not named, or on a node without one."""
+
+
+class RegionShare(Part, frozen=True, kw_only=True):
+    """How much of a cluster one region carries."""
+
+    name: Zone
+    """As nodes are labelled."""
+
+    weight: Weight = WEIGHT_DEFAULT
+    """In proportion to those of the other regions; 0 takes the region out, and what runs there goes first."""
+
+    cap: Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)] = -1
+    """Most workers of the cluster in the region; -1 for any number."""
+
+
+class RegionPlacementPolicy(Part, frozen=True, kw_only=True):
+    """In which regions the workers of a cluster stand, in which proportion, and how many at most."""
+
+    regions: Annotated[tuple[RegionShare, ...], msgspec.Meta(min_length=1, max_length=SHARES_MAX)]
+    """No worker is placed in a region that is not named, or on a node without one."""
 
 
 class Binding(Record, frozen=True, kw_only=True):

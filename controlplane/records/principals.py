@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from controlplane.records.placement import Zone
 from controlplane.records.types import Authid, Instant, Label, Name, Oid, PublicKey, Record, Tags
 
 Role = Literal["owner", "admin", "operator", "viewer"]
@@ -149,6 +150,10 @@ class Invitation(Record, frozen=True, kw_only=True):
     capacity: Bound | None = None
     """Most workers that the node will take, whatever its agent says."""
 
+    region: Zone | None = None
+    zone: Zone | None = None
+    """Where the node stands."""
+
     expires: Instant
     created: Instant
     created_by: str
@@ -163,6 +168,8 @@ class InvitationView(Record, frozen=True, kw_only=True):
     authid: str | None
     tags: Tags | None
     capacity: int | None
+    region: str | None
+    zone: str | None
     expires: Instant
     created: Instant
     created_by: str

@@ -16,7 +16,7 @@ from controlplane.records.clusters import (
     MembershipInput,
 )
 from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
-from controlplane.records.nodes import Node
+from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
@@ -105,6 +105,10 @@ GenericClusterChanges = Annotated[GenericClusterUpdate, Definition()]
 ExistingGroup = Annotated[Group, Lookup(GROUPS)]
 ExistingNode = Annotated[Node, Lookup(NODES)]
 NodeByName = Annotated[Node, Lookup(NODES, "authid")]
+NodeChanges = Annotated[
+    NodeUpdate,
+    Definition(("oid", "authid", "name", "pubkey", "next_pubkey", "status", "since", "created", "changed")),
+]
 ExistingUser = Annotated[Principal, Lookup(PRINCIPALS)]
 UserByName = Annotated[Principal, Lookup(PRINCIPALS, "authid")]
 ExistingTeam = Annotated[Team, Lookup(TEAMS)]

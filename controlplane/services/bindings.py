@@ -10,15 +10,15 @@ from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchOb
 from controlplane.records import events
 from controlplane.records.clusters import Cluster
 from controlplane.records.definitions import Definition
-from controlplane.records.policies import AffinityPolicy, Binding, BindingView
+from controlplane.records.policies import Binding, BindingView
 from controlplane.services.arguments import AnyCluster, ExistingPolicy
-from controlplane.services.bound import bound_policies
 from controlplane.services.cluster_actions import CLUSTER
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.placing import place_as_bound
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
-from controlplane.store.catalog import BINDINGS, CLUSTERS, DEFINITIONS
+from controlplane.store.catalog import BINDINGS, DEFINITIONS
 
 FIELDS = {
     "oid": lambda b: b.oid,
@@ -110,11 +110,7 @@ def detach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
 
 def _announced(call: WritingCall, kind: events.EventType, cluster: Cluster, binding: Binding) -> BindingView:
     """Have the cluster placed as its policies say now, and tell what has changed."""
-    rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
-    per_node = min((rule.per_node_max for rule in rules if isinstance(rule, AffinityPolicy)), default=None)
-    if per_node != cluster.per_node_max:
-        call.rows(CLUSTERS).put(msgspec.structs.replace(cluster, per_node_max=per_node, changed=call.now), cluster)
-        call.ledger.wake(cluster.oid)
+    place_as_bound(call, cluster)
     view = _view(call, cluster, binding)
     call.publish(kind, view)
     return view

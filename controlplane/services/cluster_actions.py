@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from controlplane.core.planning import SICK
-from controlplane.core.policies import choose_victims, decide_scaling
+from controlplane.core.policies import choose_victims, decide_scaling, plan_growth
+from controlplane.core.removal import SICK
 from controlplane.core.resizing import Resize, Size, resized
 from controlplane.errors import (
     ActionConflict,
@@ -33,7 +33,7 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.views import action_view, any_cluster_view, worker_view
-from controlplane.store.catalog import CLUSTERS, GROUPS, WORKERS
+from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
 
 CLUSTER = "controlplane.cluster."
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -276,6 +276,8 @@ def _resize(
     require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
     if size.desired < group.scale:
         decisions = (*decisions, *_take_out(call, cluster, group, group.scale - size.desired))
+    elif size.desired > group.scale:
+        decisions = (*decisions, *plan_growth(bound_policies(call.view, cluster.oid), size.desired))
     view = _begin(call, cluster, kind, inputs, group=group, before={"desired": group.scale}, decisions=decisions)
     resized_group = msgspec.structs.replace(
         group, scale=size.desired, min_size=size.min_size, max_size=size.max_size, changed=call.now
@@ -286,10 +288,12 @@ def _resize(
 
 
 def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> tuple[Decision, ...]:
-    """Have the workers go that a deletion policy chooses; without one a pass chooses them."""
+    """Have the workers go that policies choose; without any a pass chooses them."""
     policies = bound_policies(call.view, cluster.oid)
     workers = [each for each in call.rows(WORKERS).all(cluster.oid, group.oid) if each.want is not Want.REMOVE]
-    found = choose_victims(policies, workers, min(count, len(workers)), lambda: call.new_oid().int)
+    places = {worker.node_oid for worker in workers if worker.node_oid is not None}
+    nodes = {oid: node for oid in places if (node := call.rows(NODES).find(oid)) is not None}
+    found = choose_victims(policies, workers, min(count, len(workers)), lambda: call.new_oid().int, nodes)
     if found is None:
         return ()
     dismiss(call.ledger, found[0])

@@ -11,6 +11,7 @@ import msgspec
 from controlplane.errors import AlreadyExists, InvalidArgument, LimitReached, NoSuchObject, NotAuthorized, Problem
 from controlplane.records import events
 from controlplane.records.nodes import Node
+from controlplane.records.placement import Zone
 from controlplane.records.principals import (
     Bound,
     Invitation,
@@ -57,10 +58,12 @@ def invite_node(
     tags: Tags | None = None,
     capacity: Bound | None = None,
     valid_for: NodeValidity = NODE_VALID_MAX_S,
+    region: Zone | None = None,
+    zone: Zone | None = None,
 ) -> InvitationView:
     """Let whoever has the secret half of this key pair one node, within so many seconds, 900 at most.
 
-    The node gets the name and the tags that are given here, and takes no more workers than `capacity`.
+    The node gets what is given here, its place among them, and takes no more workers than `capacity`.
     """
     if node_name is not None and call.rows(NODES).find_by("authid", node_name) is not None:
         raise AlreadyExists(
@@ -68,7 +71,8 @@ def invite_node(
             subject={"type": "node", "name": node_name},
             next_step="choose another name, or unpair the node that has it",
         )
-    return _invite(call, "node", pubkey, valid_for, authid=node_name, tags=tags, capacity=capacity)
+    settings = {"tags": tags, "capacity": capacity, "region": region, "zone": zone}
+    return _invite(call, "node", pubkey, valid_for, authid=node_name, **settings)
 
 
 @procedure(
@@ -112,6 +116,8 @@ def join_node(call: WritingCall, pubkey: PublicKey, node_name: Authid | None = N
         pubkey=pubkey,
         tags=invitation.tags,
         capacity_max=invitation.capacity,
+        region=invitation.region,
+        zone=invitation.zone,
         created=call.now,
         changed=call.now,
         since=call.now,
@@ -143,6 +149,8 @@ def view_invitation(invitation: Invitation) -> InvitationView:
         authid=invitation.authid,
         tags=invitation.tags,
         capacity=invitation.capacity,
+        region=invitation.region,
+        zone=invitation.zone,
         expires=invitation.expires,
         created=invitation.created,
         created_by=invitation.created_by,

@@ -2,12 +2,15 @@
 
 from functools import partial
 
+import msgspec
+
 from controlplane.core.edge_rights import edge_authid
-from controlplane.errors import AlreadyExists, LimitReached, NoSuchObject, NotAttached, NotOffered
+from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReached, NoSuchObject, NotAttached, NotOffered
 from controlplane.records import events
 from controlplane.records.nodes import Departure, Node, NodeStatus, NodeView
-from controlplane.records.types import Authid, Description, Label, PublicKey, Tags
-from controlplane.services.arguments import ExistingNode, NodeByName
+from controlplane.records.placement import Zone
+from controlplane.records.types import Authid, Description, Label, PublicKey, Tags, mentioned
+from controlplane.services.arguments import ExistingNode, NodeByName, NodeChanges
 from controlplane.services.lists import Limit, after_name, oid_text, page
 from controlplane.services.logins import require_free_key
 from controlplane.services.pipeline import Call, WritingCall
@@ -60,6 +63,8 @@ def pair_node(
     label: Label | None = None,
     description: Description | None = None,
     tags: Tags | None = None,
+    region: Zone | None = None,
+    zone: Zone | None = None,
 ) -> NodeView:
     """Pair a machine by its agent's public key and give it a name; its agent may connect from now on."""
     node = Node(
@@ -69,11 +74,30 @@ def pair_node(
         label=label,
         description=description,
         tags=tags,
+        region=region,
+        zone=zone,
         created=call.now,
         changed=call.now,
         since=call.now,
     )
     return add_node(call, node)
+
+
+@procedure(NODE + "update_node", needs="administer", writes=True, raises=(NoSuchObject, InvalidConfiguration))
+def update_node(call: WritingCall, node_oid: ExistingNode, changes: NodeChanges) -> NodeView:
+    """Change settings of a node; what is not mentioned stays.
+
+    Workers that run are left where they are; those that wait for a place are looked at again.
+    """
+    changed = msgspec.structs.replace(node_oid, **mentioned(changes), changed=call.now)
+    call.rows(NODES).put(changed, node_oid)
+    if (changed.region, changed.zone) != (node_oid.region, node_oid.zone):
+        for membership in call.rows(MEMBERSHIPS).all_by("node", changed.oid):
+            call.ledger.wake(membership.cluster_oid)
+        call.ledger.wake_wanting()
+    view = view_node(call, changed)
+    call.publish(events.NODE_UPDATED, view)
+    return view
 
 
 @procedure(NODE + "unpair_node", needs="administer", writes=True, raises=(NoSuchObject,))

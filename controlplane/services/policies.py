@@ -14,6 +14,7 @@ from controlplane.services.definitions import (
 )
 from controlplane.services.lists import Limit
 from controlplane.services.pipeline import Call, WritingCall
+from controlplane.services.placing import place_as_bound
 from controlplane.services.procedures import procedure
 from controlplane.services.views import definition_view
 from controlplane.store.catalog import BINDINGS, CLUSTERS
@@ -64,7 +65,11 @@ def validate_policy(_call: Call, definition: DefinitionSettings) -> DefinitionVi
 )
 def update_policy(call: WritingCall, policy: ExistingPolicy, changes: DefinitionChanges) -> DefinitionView:
     """Give a policy another name or other metadata; for another spec create another policy."""
-    return update_definition(call, policy, changes)
+    view = update_definition(call, policy, changes)
+    for binding in list(call.rows(BINDINGS).all_by("policy", policy.oid)):
+        # Workers that wait for a place are told which policy keeps them waiting.
+        place_as_bound(call, call.rows(CLUSTERS).get(binding.cluster_oid))
+    return view
 
 
 @procedure(POLICY + "delete_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous, InUse))

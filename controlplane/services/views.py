@@ -186,6 +186,8 @@ def node_view(node: Node, workers: int) -> NodeView:
         label=node.label,
         description=node.description,
         tags=node.tags,
+        region=node.region,
+        zone=node.zone,
         status="online" if node.online else "offline",
         since=node.since,
         address=facts.address if facts else None,

@@ -215,7 +215,11 @@ GOOD: dict[str, Make] = {
     "definition": lambda random, _: _definition(random),
     "profile": _one_of("sleeper", "sleeper", "other"),
     "policy": _one_of("grow", "grow", "other"),
-    "changes": lambda random, _: random.choice(({"label": "x"}, {"profile": "sleeper"}, {"name": "other"})),
+    "changes": lambda random, _: random.choice(
+        ({"label": "x"}, {"profile": "sleeper"}, {"name": "other"}, {"region": "north", "zone": "rack1"})
+    ),
+    "region": _one_of("north", "south"),
+    "zone": _one_of("rack1", "rack2"),
     "workers": lambda random, _: [_oid(random)],
     "worker": lambda random, world: random.choice(world.workers),
     "group": lambda random, _: None,

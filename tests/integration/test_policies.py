@@ -2,6 +2,7 @@
 
 import pytest
 
+from controlplane.core.policies import POLICY_TYPES
 from controlplane.errors import (
     ActionCooldown,
     AlreadyExists,
@@ -21,8 +22,8 @@ def world():
     return made
 
 
-def attach(world: World, name: str, type_: str, properties: dict) -> None:
-    world.call("create_policy", {"name": name, "spec": {"type": type_, "version": "1.0", "properties": properties}})
+def attach(world: World, name: str, type_: str, properties: dict, version: str = "1.0") -> None:
+    world.call("create_policy", {"name": name, "spec": {"type": type_, "version": version, "properties": properties}})
     world.call("attach_policy", "shop", name)
 
 
@@ -159,7 +160,7 @@ def test_types_tell_what_they_admit(world):
     shown = world.call("get_type", "process-1.0")
     assert "command" in str(shown["schema"])
     assert "restart" in shown["operations"]
-    assert [each["kind"] for each in world.call("list_types", kind="policy")] == ["policy"] * 4
+    assert [each["name"] for each in world.call("list_types", kind="policy")] == list(POLICY_TYPES)
     with pytest.raises((InvalidArgument, NoSuchObject)):
         world.call("get_type", "process")
 

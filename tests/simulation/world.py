@@ -134,11 +134,12 @@ class World:
 
     # The machines
 
-    def add_machine(self, **facts: Any) -> Machine:
+    def add_machine(self, region: str | None = None, zone: str | None = None, **facts: Any) -> Machine:
         """Pair a machine and start its agent."""
         machine = Machine(self, len(self.machines), facts)
         self.machines.append(machine)
-        machine.oid = UUID(self.call("pair_node", pubkey=machine.pubkey, authid=machine.name)["oid"])
+        paired = self.call("pair_node", pubkey=machine.pubkey, authid=machine.name, region=region, zone=zone)
+        machine.oid = UUID(paired["oid"])
         machine.start_agent()
         return machine
 

@@ -113,6 +113,7 @@ def arguments(plane, procedure) -> dict[str, Any]:
         "workergroup": {"name": "group_two"},
         "worker_oid": "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e",
         "scale": 3,
+        "changes": {"zone": "rack1"},
         "user_oid": plane.call("create_user", authid="user_one", role="viewer", pubkey="12" * 32)["oid"],
         "user_name": "user_one",
         "user": {"role": "operator"},

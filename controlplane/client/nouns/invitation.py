@@ -17,12 +17,14 @@ class InvitationCalls(Noun):
         tags: Sequence[str] | None = None,
         capacity: int | None = None,
         valid_for: float = 900.0,
+        region: str | None = None,
+        zone: str | None = None,
         *,
         idempotency_key: str | None = None,
     ) -> InvitationView:
         """Let whoever has the secret half of this key pair one node, within so many seconds, 900 at most.
 
-        The node gets the name and the tags that are given here, and takes no more workers than `capacity`.
+        The node gets what is given here, its place among them, and takes no more workers than `capacity`.
         """
         return await self._calls.write(
             "controlplane.invitation.invite_node",
@@ -32,6 +34,8 @@ class InvitationCalls(Noun):
                 "tags": tags,
                 "capacity": capacity,
                 "valid_for": valid_for,
+                "region": region,
+                "zone": zone,
             },
             InvitationView,
             idempotency_key,

@@ -1,10 +1,10 @@
 """What can be done with each node; written by scripts/contract from what procedures declare: do not edit."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Literal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
-from controlplane.records.nodes import NodeView
+from controlplane.records.nodes import NodeUpdate, NodeView
 
 
 class NodeCalls(Noun):
@@ -79,6 +79,8 @@ class NodeCalls(Noun):
         label: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
+        region: str | None = None,
+        zone: str | None = None,
         *,
         idempotency_key: str | None = None,
     ) -> NodeView:
@@ -91,6 +93,8 @@ class NodeCalls(Noun):
                 "label": label,
                 "description": description,
                 "tags": tags,
+                "region": region,
+                "zone": zone,
             },
             NodeView,
             idempotency_key,
@@ -126,6 +130,27 @@ class NodeCalls(Noun):
             "controlplane.node.unpair_node",
             {
                 "node_oid": node_oid,
+            },
+            NodeView,
+            idempotency_key,
+        )
+
+    async def update_node(
+        self,
+        node_oid: Key,
+        changes: NodeUpdate | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> NodeView:
+        """Change settings of a node; what is not mentioned stays.
+
+        Workers that run are left where they are; those that wait for a place are looked at again.
+        """
+        return await self._calls.write(
+            "controlplane.node.update_node",
+            {
+                "node_oid": node_oid,
+                "changes": changes,
             },
             NodeView,
             idempotency_key,

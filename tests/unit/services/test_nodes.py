@@ -2,7 +2,7 @@ import pytest
 
 from controlplane.errors import AlreadyExists, InvalidArgument, NodeUnpaired, NotAuthorized, TooManyLogins, UnknownKey
 from controlplane.master.authenticator import KNOWN_PAUSE_MAX_S
-from controlplane.records.principals import Principal
+from controlplane.records.principals import Caller, Principal
 from controlplane.store.catalog import NODES, PRINCIPALS
 
 KEY = "ab" * 32
@@ -119,3 +119,23 @@ def test_an_address_that_is_too_long_is_refused_and_not_stored(plane):
             "crossbarfabriccenter.mrealm.pair_node", KEY, "default", "edge1", authextra={"cluster_ip": "x" * 300}
         )
     assert plane.stored(NODES) == []
+
+
+def test_a_node_stands_where_it_is_said_to_and_may_be_said_to_stand_elsewhere(plane):
+    node = plane.call("pair_node", pubkey=KEY, authid="edge-1", region="north", zone="rack1", label="first")
+    assert (node["region"], node["zone"]) == ("north", "rack1")
+    changed = plane.call("update_node", node["oid"], {"zone": "rack2"})
+    assert (changed["region"], changed["zone"], changed["label"]) == ("north", "rack2", "first")
+    changed = plane.call("update_node", node["oid"], {"region": None, "zone": None, "tags": ["old"]})
+    assert (changed["region"], changed["zone"], changed["tags"]) == (None, None, ("old",))
+    assert plane.call("get_node", node["oid"]) == changed
+    assert plane.topics() == ["node_paired", "node_updated", "node_updated"]
+
+
+def test_an_invited_node_stands_where_its_invitation_says(plane):
+    invitation = plane.call("invite_node", pubkey=KEY, node_name="edge-1", region="north", zone="rack1")
+    assert (invitation["region"], invitation["zone"]) == ("north", "rack1")
+    invited = Caller(session=9, authid=invitation["oid"], authrole="joining")
+    plane.call("join_node", pubkey="cd" * 32, caller=invited)
+    node = plane.call("get_node_by_name", "edge-1")
+    assert (node["region"], node["zone"]) == ("north", "rack1")

@@ -1,0 +1,34 @@
+"""What is wrong with a policy that its types alone cannot say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.errors import Problem
+from controlplane.records.policies import (
+    KeepingPolicy,
+    RegionPlacementPolicy,
+    RegionShare,
+    ZonePlacementPolicy,
+    ZoneShare,
+)
+
+
+def policy_problems(rule: Any) -> Iterator[Problem]:
+    """Yield what is wrong with the properties of a policy, with paths into them."""
+    match rule:
+        case ZonePlacementPolicy(zones=zones):
+            yield from _of_shares(zones, "$.zones")
+        case RegionPlacementPolicy(regions=regions):
+            yield from _of_shares(regions, "$.regions")
+        case KeepingPolicy() if rule == KeepingPolicy():
+            yield Problem("$", "says nothing: give per_node_max, per_zone_max or together")
+
+
+def _of_shares(shares: tuple[ZoneShare | RegionShare, ...], path: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for place, share in enumerate(shares):
+        if share.name in seen:
+            yield Problem(f"{path}[{place}].name", f"names {share.name} a second time")
+        seen.add(share.name)
+    if not any(share.weight for share in shares):
+        yield Problem(path, "gives weight to nothing, so no worker would have a place")

@@ -1,0 +1,231 @@
+from collections import Counter
+from itertools import combinations_with_replacement
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.core.placement import Candidate, Placement
+from controlplane.core.planning import plan_cluster
+from controlplane.core.removal import surplus_of_group
+from controlplane.core.spreading import Spread, apportion, rules_of
+from controlplane.records.placement import PlacementRules, Share
+from controlplane.records.policies import (
+    AffinityPolicy,
+    KeepingPolicy,
+    RegionPlacementPolicy,
+    RegionShare,
+    ZonePlacementPolicy,
+    ZoneShare,
+)
+from controlplane.records.workers import Want, WorkerStatus
+from tests.strategies import EXAMPLES, group, node, situation, uid, worker
+from tests.unit.core.test_planning import after, refreshed, settled
+
+RUNNING = WorkerStatus.RUNNING
+GROUP = uid(3, 1)
+
+
+def zoned(*weights: int, **more) -> PlacementRules:
+    names = "abcdefgh"
+    return PlacementRules(
+        zones=tuple(Share(name=names[place], weight=weight) for place, weight in enumerate(weights)),
+        zone_policy="by_zone",
+        **more,
+    )
+
+
+def placement(places, rules, staying=()) -> Placement:
+    """`places` are (zone, hard limit), on nodes numbered from 1; `staying` numbers of nodes that carry a worker."""
+    candidates = {}
+    for number, (zone, hard) in enumerate(places, 1):
+        one = node(number, zone=zone, region=None if zone is None else zone.upper())
+        candidates[one.oid] = Candidate(one, None, hard)
+    spread = Spread(rules)
+    here = [candidates[uid(2, number)] for number in staying]
+    for candidate in here:
+        candidate.take()
+    spread.begin([(GROUP, c.node) for c in here], [c.node for c in here])
+    return Placement(candidates, "router", spread)
+
+
+def zones_of(made: Placement, count: int) -> list[str | None]:
+    return [found.zone if (found := made.place(GROUP)) else None for _ in range(count)]
+
+
+SHARES = st.lists(st.integers(0, 5), min_size=1, max_size=3).filter(any)
+
+
+def distance(counts, weights) -> float:
+    """How far numbers are from the weights: what is to be as small as can be."""
+    return sum(number**2 / weight for number, weight in zip(counts, weights, strict=True) if weight)
+
+
+@given(SHARES, st.integers(0, 9))
+def test_no_other_distribution_is_nearer_to_the_weights(weights, total):
+    found = apportion(zoned(*weights).zones, total)
+    assert sum(found.values()) == total
+    assert all(found["abc"[place]] == 0 for place, weight in enumerate(weights) if not weight)
+    able = [place for place, weight in enumerate(weights) if weight]
+    others = (Counter(each) for each in combinations_with_replacement(able, total))
+    best = min(distance([other[place] for place in range(len(weights))], weights) for other in others)
+    assert distance(list(found.values()), weights) == pytest.approx(best)
+
+
+def test_caps_leave_out_what_does_not_fit():
+    shares = (Share(name="a", weight=1, cap=1), Share(name="b", weight=1, cap=2))
+    assert apportion(shares, 9) == {"a": 1, "b": 2}
+
+
+@settings(max_examples=2 * EXAMPLES)
+@given(
+    SHARES, st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 4)), max_size=6), st.integers(0, 9)
+)
+def test_zones_carry_what_is_nearest_to_their_weights_as_room_admits(weights, places, total):
+    made = placement(places, zoned(*weights))
+    placed = Counter(zones_of(made, total))
+    share = dict(zip("abc", weights, strict=False))
+    room = Counter()
+    for candidate in made.candidates.values():
+        room[candidate.node.zone] += candidate.room()
+    assert placed[None] == 0 or all(not room[zone] for zone in "abc" if share.get(zone))
+    for full in (zone for zone in placed if zone is not None):
+        for other in (zone for zone in "abc" if zone != full and room[zone] > 0 and share.get(zone)):
+            # Nothing is won by moving one from here to there.
+            assert (2 * placed[full] - 1) / share[full] <= (2 * placed[other] + 1) / share[other]
+
+
+@settings(max_examples=2 * EXAMPLES)
+@given(SHARES, st.lists(st.sampled_from("abc"), max_size=8), st.integers(0, 8))
+def test_who_goes_leaves_the_zones_as_near_to_their_weights_as_those_who_stay_admit(weights, homes, scale):
+    nodes = {uid(2, place): node(place, zone=zone) for place, zone in enumerate("abc")}
+    workers = [worker(n, GROUP, n, uid(2, "abc".index(zone)), RUNNING) for n, zone in enumerate(homes)]
+    gone = surplus_of_group(workers, scale, zoned(*weights), nodes) if scale < len(workers) else []
+    assert len(gone) == max(0, len(workers) - scale)
+    share = dict(zip("abc", weights, strict=False))
+    left = Counter(nodes[each.node_oid].zone for each in workers if each not in gone)
+    taken = Counter(nodes[each.node_oid].zone for each in gone)
+    for zone in taken:
+        for other in left:
+            if zone != other and share.get(zone):
+                # Whoever went came from a place that had too many rather than from here.
+                assert share.get(other), "a zone without a weight is emptied first"
+                assert (2 * (left[zone] + 1) - 1) / share[zone] >= (2 * left[other] - 1) / share[other]
+
+
+def test_the_highest_index_goes_within_a_zone_and_the_sick_ones_before():
+    nodes = {uid(2, 1): node(1, zone="a"), uid(2, 2): node(2, zone="b")}
+    here = [worker(number, GROUP, number, uid(2, 1), RUNNING) for number in range(3)]
+    there = [worker(number, GROUP, number, uid(2, 2), RUNNING) for number in range(3, 5)]
+    sick = worker(5, GROUP, 0, uid(2, 2), WorkerStatus.ERROR)
+    gone = surplus_of_group([*here, *there, sick], 2, zoned(1, 1), nodes)
+    assert [each.index for each in gone] == [0, 2, 4, 1]
+    assert gone[0] is sick
+
+
+def test_a_region_is_looked_at_before_its_zones_and_no_more_than_its_cap():
+    rules = PlacementRules(
+        regions=(Share(name="A", weight=1), Share(name="B", weight=1, cap=1)), region_policy="by_region"
+    )
+    made = placement([("a", None), ("b", None)], rules)
+    assert zones_of(made, 4) == ["a", "b", "a", "a"]
+    assert made.take(uid(2, 2), GROUP) == "policy by_region admits 1 workers in region B"
+
+
+def test_workers_that_stay_count_and_each_group_is_spread_for_itself():
+    made = placement([("a", None), ("b", None)], zoned(1, 1), staying=[1, 1])
+    assert zones_of(made, 3) == ["b", "b", "a"]
+    assert made.place(uid(3, 2)).zone == "b"
+    assert made.place(uid(3, 2)).zone == "a"
+
+
+def test_a_zone_has_no_more_than_the_policy_admits_until_one_leaves():
+    rules = PlacementRules(per_zone_max=1, affinity_policy="apart")
+    made = placement([("a", None), ("a", None), ("b", None), (None, None)], rules)
+    assert zones_of(made, 3) == ["a", "b", None]
+    assert made.why_not() == (
+        "no place: node1: policy apart admits 1 workers in zone a; node2: policy apart admits 1 workers in zone a; "
+        "node3: policy apart admits 1 workers in zone b; node4: is in no zone, and policy apart goes by zones"
+    )
+    made.release(uid(2, 3))
+    assert zones_of(made, 2) == ["b", None]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("zone", ["b", "b", "b", None]), ("node", ["b", "b", None, None])])
+def test_all_are_kept_together_where_there_is_most_room(kind, expected):
+    rules = PlacementRules(together=kind, affinity_policy="close")
+    made = placement([("a", 1), ("b", 1), ("b", 2)], rules)
+    assert zones_of(made, 4) == expected
+    assert f"is not the {kind} in which policy close keeps all workers together" in made.why_not()
+
+
+def test_who_is_kept_together_follows_those_that_stay():
+    rules = PlacementRules(together="node", affinity_policy="close")
+    made = placement([("a", None), ("b", 1), ("b", None)], rules, staying=[2])
+    assert made.place(GROUP) is None
+    assert "node2: hardlimit of 1 reached" in made.why_not()
+
+
+def test_every_refusal_names_the_policy():
+    made = placement([("a", None), ("c", None), (None, None)], zoned(0, 1))
+    assert made.place(GROUP) is None
+    assert made.why_not() == (
+        "no place: node1: is in zone a, to which policy by_zone gives no weight; "
+        "node2: is in zone c, which policy by_zone does not name; node3: is in no zone, and policy by_zone names zones"
+    )
+
+
+def test_a_node_below_its_softlimit_comes_before_the_zone_that_lacks_most():
+    first, second = node(1, zone="a"), node(2, zone="b")
+    spread = Spread(zoned(1, 5))
+    spread.begin([], [])
+    made = Placement({first.oid: Candidate(first, 1, None), second.oid: Candidate(second, 0, None)}, "router", spread)
+    assert [made.place(GROUP).zone for _ in range(3)] == ["a", "b", "b"]
+
+
+def test_a_plan_spreads_new_workers_and_says_which_policy_keeps_others_waiting():
+    members = [(node(1, zone="a"), None, 3), (node(2, zone="b"), None, 2), (node(3), None, None)]
+    begin = situation([group(1, 6)], members, placement=zoned(1, 1))
+    end = settled(begin)
+    homes = Counter(each.node_oid for each in end.workers)
+    assert homes == {uid(2, 1): 3, uid(2, 2): 2, None: 2}
+    waiting = [each.reason for each in end.workers if each.node_oid is None]
+    assert all("node3: is in no zone, and policy by_zone names zones" in reason for reason in waiting)
+
+
+def test_a_lost_zone_is_made_up_for_and_nobody_moves_back():
+    def places(online):
+        return [(node(1, zone="a"), None, None), (node(2, zone="b", online=online, since=0), None, None)]
+
+    begin = settled(situation([group(1, 4)], places(True), placement=zoned(1, 1)))
+    lost = situation([group(1, 4)], places(False), begin.workers, placement=zoned(1, 1))
+    end = settled(lost)
+    assert {each.node_oid for each in end.workers if each.want is Want.RUN} == {uid(2, 1)}
+    back = situation([group(1, 4)], places(True), [w for w in end.workers if w.want is Want.RUN], placement=zoned(1, 1))
+    assert not plan_cluster(back)
+
+
+def test_a_plan_takes_out_workers_where_there_are_too_many():
+    members = [(node(1, zone="a"), None, None), (node(2, zone="b"), None, None)]
+    workers = [worker(9, None, 0, uid(2, 1), RUNNING)]
+    workers += [worker(n, GROUP, n, uid(2, 1 if n in (1, 2, 3) else 2), RUNNING) for n in range(5)]
+    begin = situation([group(1, 3)], members, workers, placement=zoned(2, 1))
+    end = after(begin, plan_cluster(refreshed(begin, begin.workers)))
+    gone = sorted(each.index for each in end.workers if each.want is Want.REMOVE)
+    assert gone == [3, 4]
+
+
+def test_rules_are_read_from_policies():
+    zones = ZonePlacementPolicy(zones=(ZoneShare(name="a", weight=3), ZoneShare(name="b")))
+    regions = RegionPlacementPolicy(regions=(RegionShare(name="north", cap=2), RegionShare(name="south")))
+    found = rules_of([("one", zones), ("two", regions), ("three", KeepingPolicy(per_zone_max=2))])
+    assert found == PlacementRules(
+        zones=(Share(name="a", weight=3), Share(name="b", weight=100)),
+        zone_policy="one",
+        regions=(Share(name="north", cap=2), Share(name="south")),
+        region_policy="two",
+        per_zone_max=2,
+        affinity_policy="three",
+    )
+    assert rules_of([("three", AffinityPolicy(per_node_max=2)), ("four", KeepingPolicy(per_node_max=2))]) is None
+    assert rules_of([("three", KeepingPolicy(together="zone"))]).together == "zone"
