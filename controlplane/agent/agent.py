@@ -12,6 +12,7 @@ import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from controlplane.agent.meters import Meters
 from controlplane.agent.orders import Orders
 from controlplane.agent.supervisor import Supervisor
 from controlplane.clock import Chance, Clock
@@ -81,6 +82,7 @@ class Agent:
         self._facts = facts
         self._notebook = notebook
         self._supervisor = Supervisor(clock, chance, drivers, self._changed, self._attach_again)
+        self._meters = Meters(clock, self._supervisor.statistics)
         self._boot = chance.new_oid()
         self._orders = Orders(clock, self._boot, self._supervisor, lambda: self._link)
         self._sequence = 0
@@ -160,6 +162,7 @@ class Agent:
         self._link = None
         await self._loop.close()
         await self._orders.close()
+        await self._meters.close()
         await self._supervisor.close(keep)
 
     # The assignment
@@ -323,6 +326,8 @@ class Agent:
             answer = await self._supervisor.statistics(question.workers)
         elif question.look is not None:
             answer = await self._supervisor.look_at_logs(question.look)
+        elif question.watch is not None:
+            answer = await self._meters.measure(question.workers, question.watch)
         elif question.passed is not None:
             answer = await self._supervisor.pass_on(question.passed)
         if link is None or link is not self._link:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.core.scaling_checks import problems_of_steps
+from controlplane.core.schedules import problems_of_schedule
 from controlplane.errors import Problem
 from controlplane.records.policies import (
     KeepingPolicy,
@@ -11,6 +13,7 @@ from controlplane.records.policies import (
     ZonePlacementPolicy,
     ZoneShare,
 )
+from controlplane.records.scaling import MetricPolicy, SchedulePolicy
 
 
 def policy_problems(rule: Any) -> Iterator[Problem]:
@@ -22,6 +25,10 @@ def policy_problems(rule: Any) -> Iterator[Problem]:
             yield from _of_shares(regions, "$.regions")
         case KeepingPolicy() if rule == KeepingPolicy():
             yield Problem("$", "says nothing: give per_node_max, per_zone_max or together")
+        case MetricPolicy():
+            yield from problems_of_steps(rule)
+        case SchedulePolicy():
+            yield from problems_of_schedule(rule)
 
 
 def _of_shares(shares: tuple[ZoneShare | RegionShare, ...], path: str) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from controlplane.master.authenticator import Authenticator, host_of
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.monitor import Monitor
+from controlplane.master.scaler import Scaler
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.uplinks import Messenger, Uplinks
 from controlplane.records.events import EventType
@@ -40,6 +41,7 @@ from controlplane.services import (
     invitations,
     lone_workers,
     memberships,
+    metrics,
     nodes,
     operations,
     policies,
@@ -66,6 +68,7 @@ PROCEDURES = collect(
     generic_clusters,
     cluster_actions,
     bindings,
+    metrics,
     actions,
     profiles,
     policies,
@@ -141,6 +144,7 @@ class Plane:
         self.sessions = Sessions(self.store, wire.kill, chance.now)
         self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven
+        windows = metrics.Windows()
         self.pipeline = Pipeline(
             PROCEDURES,
             self.store,
@@ -152,15 +156,19 @@ class Plane:
             clock,
             events_kept=events_kept,
             limits=limits,
+            metrics=windows,
         )
+        self.scaler = Scaler(clock, self.store, chance.now, windows, self.uplinks.ask, self.pipeline.act)
 
     def start(self) -> None:
         """Begin to converge."""
         self.monitor.start()
+        self.scaler.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
         await self.edges.close()
+        await self.scaler.close()
         await self.monitor.close()
         await self.uplinks.close()
         self.store.close()
@@ -245,6 +253,11 @@ class Plane:
     def wake_cluster(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
         """Have the monitor look at a cluster, at once or after so many seconds."""
         self.monitor.wake(cluster_oid, after)
+        self.scaler.cluster_changed(cluster_oid)
+
+    def policies_changed(self, cluster_oid: Oid) -> None:
+        """Have it looked at what the policies of a cluster need from now on."""
+        self.scaler.wake(cluster_oid)
 
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers."""

@@ -125,7 +125,7 @@ class Sessions:
                 record = identify(view, caller, self._now()).record
         except NotAuthorized as problem:
             return problem.message
-        keys = (record.pubkey, getattr(record, "next_pubkey", None))
+        keys = (getattr(record, "pubkey", None), getattr(record, "next_pubkey", None))
         if found.pubkey is not None and found.pubkey not in keys:
             return "the key is not valid any more"
         return None

@@ -309,6 +309,8 @@ class Uplinks:
             asked = Question(oid=oid, kind="pass_on", passed=from_wire(question["passed"], PassedOn))
         elif "look" in question:
             asked = Question(oid=oid, kind="logs", look=from_wire(question["look"], LookAtLogs))
+        elif "watch" in question:
+            asked = Question(oid=oid, kind="metrics", workers=tuple(question["workers"]), watch=question["watch"])
         else:
             asked = Question(oid=oid, kind="statistics", workers=tuple(question["workers"]))
         self._messenger.send(QUESTION_TOPIC, session, to_wire(asked))

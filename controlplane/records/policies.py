@@ -148,6 +148,9 @@ class Binding(Record, frozen=True, kw_only=True):
     used: Instant | None = None
     """When an action that it decided on ended last."""
 
+    due: Instant | None = None
+    """When a schedule acts next."""
+
     created: Instant
     changed: Instant
 
@@ -164,6 +167,9 @@ class BindingView(Record, frozen=True, kw_only=True):
     priority: int
     enabled: bool
     used: Instant | None
+    due: Instant | None = None
+    """When a schedule acts next."""
+
     created: Instant
     changed: Instant
 

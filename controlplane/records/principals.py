@@ -201,7 +201,10 @@ class Caller(Record, frozen=True, kw_only=True):
     authid: str
     authrole: str
     through: str | None = None
-    """Name of the receiver that was triggered, when it was one."""
+    """Name of the receiver that was triggered, or of the policy that acts, when it was one."""
+
+    cause: str = "call"
+    """Why actions are begun: `call`, `receiver`, `policy`."""
 
 
 class Who(Record, frozen=True, kw_only=True):

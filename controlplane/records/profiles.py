@@ -28,6 +28,7 @@ PortName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)", max_length=1_024)]
 Scheme = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]{0,15}$(?!\n)")]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$(?!\n)")]
 UserName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$(?!\n)")]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Period = Annotated[float, msgspec.Meta(ge=0.05, le=3_600)]
@@ -208,6 +209,10 @@ class ProcessProperties(Part, frozen=True, kw_only=True):
     logs: Logs = Logs()
     """How much of its output is kept."""
 
+    metrics: FileName | None = None
+    """Name of a file in `{directory}` in which it keeps values of its own for policies: a JSON object of numbers, which
+    is replaced as a whole whenever they change."""
+
     overlap: bool = True
     """Whether a new process may run beside the old one that it replaces; else the old one is ended first."""
 
@@ -313,6 +318,10 @@ class ContainerProperties(Part, frozen=True, kw_only=True):
 
     logs: Logs = Logs()
     """How much of its output the engine keeps."""
+
+    metrics: FileName | None = None
+    """Name of a file in `{directory}` in which it keeps values of its own for policies: a JSON object of numbers, which
+    is replaced as a whole whenever they change."""
 
     overlap: bool = True
     """Whether a new container may run beside the old one that it replaces; else the old one is ended first."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from controlplane.records.definitions import Labels
+from controlplane.records.metrics import Watch
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
 
 REASON_LENGTH_MAX = 4_096
@@ -112,6 +113,9 @@ class Question(Record, frozen=True, kw_only=True):
     look: "LookAtLogs | None" = None
     command: "Command | None" = None
     """Of `operate`; the question has the oid of the order."""
+
+    watch: Watch | None = None
+    """Of `metrics`: workers are measured from now on, and the answer is what they used since it was asked for last."""
 
 
 class Command(Record, frozen=True, kw_only=True):

@@ -38,6 +38,10 @@ ACTIONS_KEPT_MAX = 100_000
 RUNNING_SEEN_MAX = 1_000
 
 
+SIZING = frozenset({ActionKind.CLUSTER_SCALE_IN, ActionKind.CLUSTER_SCALE_OUT, ActionKind.CLUSTER_RESIZE})
+"""Actions after which what was measured before is of another cluster."""
+
+
 def begin(
     ledger: Ledger,
     cluster: Cluster,
@@ -76,7 +80,7 @@ def begin(
         cluster_name=cluster.name,
         group_oid=None if group is None else group.oid,
         worker_oid=worker,
-        cause="call" if caller.through is None else "receiver",
+        cause=caller.cause,
         who=caller.through or caller.authid,
         inputs=inputs,
         before=before or {},
@@ -262,8 +266,8 @@ def _delete(ledger: Ledger, cluster: Cluster, action: Action) -> None:
 
 def _end(ledger: Ledger, cluster: Cluster, action: Action, status: ActionStatus, reason: str | None) -> Action:
     ended = _store_end(ledger, action, status, reason)
-    if action.kind in (ActionKind.CLUSTER_SCALE_IN, ActionKind.CLUSTER_SCALE_OUT):
-        note_scaling(ledger, cluster.oid)
+    if action.kind in SIZING:
+        note_scaling(ledger, cluster.oid, whole=action.kind is not ActionKind.CLUSTER_RESIZE)
     current = ledger.rows(CLUSTERS).get(cluster.oid)
     ledger.rows(CLUSTERS).put(msgspec.structs.replace(current, action_oid=None, changed=ledger.now), current)
     ledger.touch_cluster(cluster.oid)

@@ -111,6 +111,7 @@ def detach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
 def _announced(call: WritingCall, kind: events.EventType, cluster: Cluster, binding: Binding) -> BindingView:
     """Have the cluster placed as its policies say now, and tell what has changed."""
     place_as_bound(call, cluster)
+    call.ledger.reconsider_policies(cluster.oid)
     view = _view(call, cluster, binding)
     call.publish(kind, view)
     return view
@@ -139,6 +140,7 @@ def _view(call: Call, cluster: Cluster, binding: Binding) -> BindingView:
         priority=binding.priority,
         enabled=binding.enabled,
         used=binding.used,
+        due=binding.due,
         created=binding.created,
         changed=binding.changed,
     )

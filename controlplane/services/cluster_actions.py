@@ -143,7 +143,7 @@ def scale_out_cluster(
     call: WritingCall, cluster: AnyCluster, count: Count | None = None, group: str | None = None
 ) -> ActionView:
     """Have more workers in a cluster, never more than its upper bound: `count`, or what its policies say, or one."""
-    return _scale(call, cluster, group, ActionKind.CLUSTER_SCALE_OUT, count)
+    return scale(call, cluster, group, ActionKind.CLUSTER_SCALE_OUT, count)
 
 
 @procedure(
@@ -159,7 +159,7 @@ def scale_in_cluster(
 
     Sick ones go first.
     """
-    return _scale(call, cluster, group, ActionKind.CLUSTER_SCALE_IN, count)
+    return scale(call, cluster, group, ActionKind.CLUSTER_SCALE_IN, count)
 
 
 @procedure(
@@ -239,7 +239,15 @@ def bounds_problems(desired: int, low: int, high: int | None) -> list[Problem]:
     return []
 
 
-def _scale(call: WritingCall, cluster: Cluster, named: str | None, kind: ActionKind, count: int | None) -> ActionView:
+def scale(
+    call: WritingCall,
+    cluster: Cluster,
+    named: str | None,
+    kind: ActionKind,
+    count: int | None,
+    because: tuple[Decision, ...] = (),
+) -> ActionView:
+    """Begin a scaling by `count`, or by what the policies of scalings say; `because` is what others decided before."""
     group = _group(call, cluster, named)
     size = Size(group.scale, group.min_size, group.max_size)
     chosen = decide_scaling(bound_policies(call.view, cluster.oid), kind.value, size, count, call.now)
@@ -251,7 +259,7 @@ def _scale(call: WritingCall, cluster: Cluster, named: str | None, kind: ActionK
         )
     step = chosen.number if kind is ActionKind.CLUSTER_SCALE_OUT else -chosen.number
     asked = Resize(Adjustment.CHANGE_IN_CAPACITY, step)
-    return _resize(call, cluster, group, kind, asked, {"count": count}, chosen.decisions)
+    return _resize(call, cluster, group, kind, asked, {"count": count}, (*because, *chosen.decisions))
 
 
 def _resize(

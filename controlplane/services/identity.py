@@ -11,6 +11,7 @@ from controlplane.core.access import Decision, Needs, allowed, covers, decide_ne
 from controlplane.core.edge_rights import EDGE_ROLE
 from controlplane.errors import Ambiguous, NoSuchObject, NotAuthorized
 from controlplane.records.clusters import Cluster
+from controlplane.records.definitions import Definition
 from controlplane.records.nodes import Node
 from controlplane.records.principals import Caller, Invitation, Principal
 from controlplane.records.types import Instant, Oid
@@ -24,7 +25,8 @@ class Identity(NamedTuple):
     """Whom a session speaks for."""
 
     oid: Oid
-    record: Principal | Node | Invitation
+    record: Principal | Node | Invitation | Definition
+    """A definition is a policy that acts by itself."""
 
 
 Finder = Callable[[View, Caller, Instant], Identity | None]

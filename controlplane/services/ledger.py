@@ -51,6 +51,10 @@ class Outlets(Protocol):
         """Have the monitor look at a cluster, at once or after so many seconds."""
         ...
 
+    def policies_changed(self, cluster_oid: Oid) -> None:
+        """Have it looked at what the policies of a cluster need from now on."""
+        ...
+
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers in this version of its assignment."""
         ...
@@ -112,6 +116,10 @@ class Ledger:
         """Have the monitor look at clusters that may run anywhere and do not wholly run: there is room somewhere."""
         for _, key in self.rows(CLUSTERS).keys_by("generic", UNSETTLED):
             self.wake(oid_of(key))
+
+    def reconsider_policies(self, cluster_oid: Oid) -> None:
+        """Have it looked at what the policies of a cluster need from now on, after the commit."""
+        self.change.after_commit(partial(self._outlets.policies_changed, cluster_oid))
 
     def let_sleep(self, cluster_oid: Oid, look_again_after: Seconds | None) -> None:
         """Take back that the monitor is to look at a cluster, or put it off."""

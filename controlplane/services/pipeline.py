@@ -32,7 +32,7 @@ from controlplane.services.journal import AUDITED_TABLES, Room, append, done_ent
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
 from controlplane.services.procedures import Ask, Procedure
 from controlplane.services.specs import Compositions
-from controlplane.services.surroundings import Agents, Sessions, Surroundings
+from controlplane.services.surroundings import NO_METRICS, Agents, Metrics, Sessions, Surroundings
 from controlplane.store.database import Change, Store, View
 from controlplane.store.tables import Rows, Table, Written
 
@@ -59,7 +59,7 @@ class Call:
     ) -> None:
         self.caller = caller
         self.identity = identity
-        self.agents, self.sessions, self.limits = surroundings
+        self.agents, self.sessions, self.limits, self.metrics = surroundings
         self.now = now
         self.new_oid = new_oid
         self.view = view
@@ -110,12 +110,13 @@ class Pipeline:
         *,
         events_kept: int = EVENTS_KEPT_MAX,
         limits: Limits = DEFAULT_LIMITS,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self.procedures = procedures
         self._store = store
         self._chance = chance
         self._outlets = outlets
-        self._surroundings = Surroundings(agents, sessions, limits)
+        self._surroundings = Surroundings(agents, sessions, limits, metrics)
         self._compositions = compositions
         self._events_kept = events_kept
         self._limits = limits
@@ -193,6 +194,18 @@ class Pipeline:
         def run(change: Change) -> Any:
             ledger = self.ledger(change)
             result = work(ledger)
+            ledger.settle()
+            return result
+
+        return self._store.write(run)
+
+    def act(self, caller: Caller, identity: Identity, work: Callable[[WritingCall], Any]) -> Deferred[Any]:
+        """Make a change in the name of a policy, as a procedure would in that of a caller; fails as calls do."""
+
+        def run(change: Change) -> Any:
+            ledger = self.ledger(change)
+            result = work(WritingCall(caller, identity, ledger, self._surroundings))
+            converge_at_once(ledger)
             ledger.settle()
             return result
 

@@ -180,7 +180,7 @@ def signal_of(view: View, token: str, params: Mapping[str, Any]) -> Signal:
     owner = None if receiver is None else view.rows(PRINCIPALS).find(receiver.owner_oid)
     if receiver is None or not receiver.enabled or owner is None or owner.disabled:
         raise NoSuchObject("there is no such receiver", next_step="ask whoever gave you the address")
-    caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name)
+    caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name, cause="receiver")
     arguments = {**receiver.params, **params, "cluster": str(receiver.cluster_oid)}
     return Signal(caller, _procedure(receiver.action).uri, arguments)
 

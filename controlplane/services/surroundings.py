@@ -105,9 +105,26 @@ class Sessions(Protocol):
         ...
 
 
+class Metrics(Protocol):
+    """What workers used in the last measurements."""
+
+    def find(self, cluster_oid: Oid) -> Any:
+        """Return the measurements of a cluster, or None when nobody needs any."""
+        ...
+
+
+class _NoMetrics:
+    def find(self, cluster_oid: Oid) -> None:
+        """Return nothing: nobody measures."""
+
+
+NO_METRICS = _NoMetrics()
+
+
 class Surroundings(NamedTuple):
     """What a call finds beside its transaction."""
 
     agents: Agents
     sessions: Sessions
     limits: Limits = DEFAULT_LIMITS
+    metrics: Metrics = NO_METRICS

@@ -148,12 +148,19 @@ DEFINITIONS = Table(
     counted=lambda d: d.kind.value.encode(),
 )
 
+MEASURING = frozenset({"step_scaling-1.0", "target_tracking-1.0"})
+"""Types of policies for which workers are measured."""
+
 BINDINGS = Table(
     "c0a7e1d0-0000-4000-8000-000000000072",
     Binding,
     "binding",
     lambda b: key_of(b.cluster_oid, b.policy_oid),
-    indexes={"policy": lambda b: b.policy_oid.bytes},
+    indexes={
+        "policy": lambda b: b.policy_oid.bytes,
+        "measuring": lambda b: b.cluster_oid.bytes if b.type in MEASURING else None,
+        "due": lambda b: None if b.due is None else key_of(b.due),
+    },
     counted=lambda b: b.cluster_oid.bytes,
 )
 

@@ -11,7 +11,7 @@ import psutil
 
 from tests.e2e.installation import processes_of
 
-WITHIN_S = 180
+WITHIN_S = 300
 
 
 def commands_of(document: Path) -> list[str]:

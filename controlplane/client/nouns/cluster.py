@@ -6,6 +6,7 @@ from typing import Any
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
 from controlplane.records.clusters import AnyClusterView, GenericClusterInput, GenericClusterUpdate
+from controlplane.records.metrics import ClusterMetrics
 from controlplane.records.orders import OperationResult
 from controlplane.records.policies import Adjustment, BindingView
 from controlplane.records.workers import CollectedAttribute, WorkerView
@@ -113,6 +114,25 @@ class ClusterCalls(Noun):
                 "cluster": cluster,
             },
             AnyClusterView,
+        )
+
+    async def get_cluster_metrics(
+        self,
+        cluster: Key,
+        limit: int = 20,
+    ) -> ClusterMetrics:
+        """Return what a cluster's workers used in the last measurements, and what policies made of it.
+
+        Only clusters with a policy that scales by a metric are measured. The measurements are kept in memory: after
+        the master was started anew there are none, and policies wait until there are enough.
+        """
+        return await self._calls.read(
+            "controlplane.cluster.get_cluster_metrics",
+            {
+                "cluster": cluster,
+                "limit": limit,
+            },
+            ClusterMetrics,
         )
 
     async def get_cluster_policy(

@@ -27,6 +27,7 @@ from controlplane.drivers.endings import Endings, shielded
 from controlplane.drivers.files import lock_driver
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
+from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.errors import WorkerFailed
 from controlplane.records.profiles import (
@@ -125,7 +126,8 @@ class ContainerDriver:
         asked = ensureDeferred(figures(self._engine, note.container))
         with reported():
             found: dict[str, Any] = await limit(self._reactor, asked, STATISTICS_LIMIT_S, "the container engine")
-        return {"kind": "container", **found, "paused": self._running[oid].paused}
+        own = own_values(self._home(oid), note.config)
+        return {"kind": "container", **found, **own, "paused": self._running[oid].paused}
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written; see `Operates`."""

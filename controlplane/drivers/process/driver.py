@@ -24,6 +24,7 @@ from controlplane.drivers.endings import Endings
 from controlplane.drivers.files import lock_driver
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
+from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
 from controlplane.drivers.process.figures import figures
@@ -132,7 +133,8 @@ class ProcessDriver:
     async def statistics(self, oid: Oid) -> dict[str, Any]:
         """Return what the worker and its children use: processor seconds, bytes, threads, open files."""
         note = self._note(oid)
-        return {"kind": "process", **figures(note.keeper.pid), "unkept_limits": list(note.unkept)}
+        own = own_values(self._places(oid).own, note.config)
+        return {"kind": "process", **figures(note.keeper.pid), **own, "unkept_limits": list(note.unkept)}
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written; see `Operates`."""
