@@ -30,6 +30,8 @@ from controlplane.records.workers import (
 OPEN_AGAIN_AFTER_S = 5.0
 """A container engine may come up after its agent."""
 
+DIED_AT_ONCE = "it ended as soon as it served"
+
 log = Logger()
 
 
@@ -285,13 +287,14 @@ class Supervisor:
         if worker.failures is not None and worker.failures.digest == spec.digest:
             worker.restarts += 1
         begun = self._clock.seconds()
+        before = worker.failures
         driver = self._drivers.get(worker.driver)
         try:
             if driver is None:
                 raise WorkerFailed(f"this node has no driver {worker.driver!r}")
             if worker.driver in self.unavailable:
                 raise WorkerFailed(f"the driver {worker.driver} is not available: {self.unavailable[worker.driver]}")
-            worker.unit = await driver.start(spec)
+            unit = await driver.start(spec)
         except CancelledError:
             raise  # The agent ends; the worker has done nothing wrong.
         except Exception as problem:
@@ -303,7 +306,13 @@ class Supervisor:
             reason = problem.message if isinstance(problem, ControlPlaneError) else f"the driver failed: {problem}"
             self._note_failure(oid, worker, reason, 0.0)
             return
-        worker.reason = None
+        if driver.find(oid) is None:
+            # A driver returns once the former one has ended: the new one served, and died before that.
+            worker.unit = None
+            if worker.failures is before:
+                self._note_failure(oid, worker, DIED_AT_ONCE, 0.0)
+            return
+        worker.unit, worker.reason = unit, None
         log.info("worker {oid} runs, after {seconds:.3f} s", oid=str(oid), seconds=self._clock.seconds() - begun)
         self._changed(oid)
 

@@ -171,7 +171,7 @@ class Pass:
             worker = self.become[oid]
             cause = self._cause_to_leave(worker, leaving)
             if worker.node_oid is None or cause is not None:
-                self._move(worker, cause)
+                self._move(worker, cause, may_wait=worker.oid not in leaving)
             elif worker.want is Want.STOP and worker.status is WorkerStatus.STOPPED:
                 self._resume(worker)
 
@@ -188,7 +188,8 @@ class Pass:
         ]
         spread.begin(staying, standing)
 
-    def _move(self, worker: Worker, cause: str | None) -> None:
+    def _move(self, worker: Worker, cause: str | None, *, may_wait: bool = False) -> None:
+        """Give a worker another place; without one it may wait on a silent node, unless it is too many there."""
         if worker.node_oid is not None and worker.status not in NOWHERE:
             self.placement.release(worker.node_oid)
         self.placement.bind(self._site(worker))
@@ -204,11 +205,13 @@ class Pass:
                 fresh=worker.fresh or worker.want is Want.STOP,
             )
         elif (
-            worker.want is Want.RUN
+            may_wait
+            and worker.want is Want.RUN
             and self._is_silent(worker)
             and self.placement.hold(worker.node_oid, worker.workergroup_oid)
         ):
-            # Its node may come back with the worker still running; nowhere would be worse.
+            # Its node may come back with the worker still running; nowhere would be worse. Who is beyond a hard limit
+            # would have to go then: a node is never said to carry more than that, be it silent or not.
             return
         else:
             self._suspend(worker, self.placement.why_not())
@@ -252,11 +255,14 @@ class Pass:
             return set()
         here: dict[Oid | None, list[Oid]] = {}
         for oid in kept:
-            here.setdefault(self.become[oid].node_oid, []).append(oid)
+            if occupies(self.become[oid]):
+                here.setdefault(self.become[oid].node_oid, []).append(oid)
         leaving: set[Oid] = set()
         for candidate in crowded:
             of_node = here.get(candidate.node.oid, [])
-            leaving.update(of_node[len(of_node) - (candidate.of_cluster - (candidate.hardlimit or 0)) :])
+            # Those that are stopping already are among the ones that are too many.
+            too_many = candidate.of_cluster - (candidate.hardlimit or 0)
+            leaving.update(of_node[max(0, len(of_node) - too_many) :])
         return leaving
 
     def _site(self, worker: Worker) -> Site | None:

@@ -72,12 +72,13 @@ class Driver(Protocol):
 
         When the worker runs already with another digest it is replaced: where the new one can listen beside the old
         one it is started first and the old one stopped only then; when the new one fails the old one is left running.
-        Raises `WorkerFailed` with a reason that a user understands; what was begun is undone by then.
+        Raises `WorkerFailed` with a reason that a user understands; what was begun is undone by then. A new one that
+        dies while the old one is ended is reported lost; `find` says of it, afterwards, that nothing runs.
         """
         ...
 
     def find(self, oid: Oid) -> Unit | None:
-        """Return what runs of a worker now; asked after a failed start."""
+        """Return what runs of a worker now; asked after a start, whether it failed or not."""
         ...
 
     async def stop(self, oid: Oid) -> None:

@@ -1,5 +1,7 @@
 """Defects that the simulation found, each as a story of its own."""
 
+from uuid import UUID
+
 import msgspec
 import pytest
 from twisted.logger import globalLogPublisher
@@ -259,6 +261,40 @@ def test_what_an_agent_said_when_it_attached_does_not_undo_what_it_said_since(wo
     assert world.workers(cluster) == before
     assert machine.session is session
     assert session.open
+
+
+def test_who_is_beyond_a_lowered_hardlimit_does_not_wait_on_a_silent_node(world):
+    cluster = start_cluster(world, scale=3, grace_period=1)
+    silent, other = world.machines
+    carried = set(silent.units)
+    assert carried
+    world.call("add_routercluster_node", cluster, str(other.oid), {"hardlimit": len(other.units)})
+    silent.disconnect()
+    world.run(3)
+    assert {UUID(w["oid"]) for w in world.workers(cluster) if w["status"] == "UNREACHABLE"} == carried
+    world.call("add_routercluster_node", cluster, str(silent.oid), {"hardlimit": 0})
+    world.run(1)
+    waiting = [worker for worker in world.workers(cluster) if UUID(worker["oid"]) in carried]
+    assert {(worker["status"], worker["node_oid"]) for worker in waiting} == {("PENDING", None)}
+    silent.connect()
+    world.run(3)
+    assert silent.units == {}
+
+
+def test_a_worker_that_dies_while_its_predecessor_is_ended_is_started_again(world):
+    """Its death was taken for that of the predecessor, and the agent believed for ever that it runs."""
+    cluster = start_cluster(world)
+    machine = next(machine for machine in world.machines if machine.units)
+    machine.temper.stop_s = 1.0
+    before = dict(machine.units)
+    world.call("update_routercluster", cluster, {"config": config("staff")})
+    world.run_until(lambda: any(machine.units[oid].digest != unit.digest for oid, unit in before.items()), 5)
+    oid = next(oid for oid, unit in before.items() if machine.units[oid].digest != unit.digest)
+    machine.kill_worker(oid)
+    world.run(10)
+    assert oid in machine.units
+    assert world.call("get_routercluster", cluster)["status"] == "RUNNING"
+    assert next(w["pid"] for w in world.workers(cluster) if w["oid"] == str(oid)) == machine.units[oid].pid
 
 
 def test_an_agent_that_starts_anew_is_believed_though_it_counts_from_the_beginning(world):

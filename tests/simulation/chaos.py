@@ -99,7 +99,7 @@ class Chaos:
         if world.plane is None:
             self.start_master()
         world.rejoin_master()
-        _thaw(world.master_clock)
+        world.master_clock.thaw()
         for machine in world.machines:
             machine.broken.clear()
             machine.temper = Temper()
@@ -107,7 +107,7 @@ class Chaos:
             world.network.heal(machine)
             if machine.name in self.lost:
                 continue
-            _thaw(machine.clock)
+            machine.clock.thaw()
             if machine.agent is None:
                 machine.start_agent()
             machine.connect()
@@ -392,7 +392,3 @@ class Chaos:
             machine.broken[str(oid)] = "it fails whenever it is started"
             machine.kill_worker(oid)
             self._after(self._random.random() * 20, lambda: machine.broken.pop(str(oid), None) and None)
-
-
-def _thaw(clock: ProcessClock) -> None:
-    clock._frozen_until = 0.0

@@ -4,6 +4,7 @@ A clock of our own instead of Twisted's: that one sorts every timer whenever one
 a simulated second.
 """
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
@@ -107,6 +108,9 @@ class ProcessClock:
         self._clock = clock
         self._wall_ns = START_OF_TIME_NS + wall_offset_ns
         self._frozen_until = 0.0
+        self._handed: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        """What came while the process was frozen, in the order in which it came: a reactor keeps to that."""
+
         self.dead = False
 
     def seconds(self) -> float:
@@ -124,15 +128,24 @@ class ProcessClock:
 
     def hand(self, call: Callable[..., Any], *args: Any) -> None:
         """Have the process do something as soon as it is able to."""
-        if not self.dead:
-            if self._clock.now < self._frozen_until:
-                self.callLater(self._frozen_until - self._clock.now, call, *args)
-            else:
-                call(*args)
+        if self.dead:
+            return
+        if not self.lag() and not self._handed:
+            call(*args)
+            return
+        self._handed.append((call, args))
+        if len(self._handed) == 1:
+            self.callLater(self.lag(), self._take)
 
     def freeze(self, seconds: float) -> None:
         """Do nothing for a while."""
         self._frozen_until = max(self._frozen_until, self._clock.now + seconds)
+
+    def thaw(self) -> None:
+        """Go on at once, with what came meanwhile."""
+        self._frozen_until = 0.0
+        if self._handed:
+            self.callLater(0.0, self._take)
 
     def lag(self) -> float:
         """Return how many seconds the process is behind: what it says now leaves it only then."""
@@ -145,6 +158,13 @@ class ProcessClock:
         """Be killed by what the process itself is just doing."""
         self.dead = True
         raise Killed
+
+    def _take(self) -> None:
+        while self._handed and not self.lag() and not self.dead:
+            call, args = self._handed.popleft()
+            call(*args)
+        if self._handed:
+            self.callLater(self.lag(), self._take)
 
     def _run(self, planned: Planned, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if self.dead:

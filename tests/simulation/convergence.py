@@ -17,7 +17,7 @@ def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator
         return
     runs: dict[str, str] = {}
     for machine in world.machines:
-        node = mirror.nodes.get(str(machine.oid))
+        node = mirror.paired_with(machine)
         if node is None:
             continue  # Unpaired: it is not the plane's any more.
         if machine.name in lost:
@@ -36,7 +36,8 @@ def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator
 
 def _of_machine(machine: Machine, node: Row, mirror: Mirror) -> Iterator[str]:
     agent = machine.agent
-    if agent is None or machine.session is None or not machine.session.open or not node["online"]:
+    joined = machine.session is not None and machine.session.open and str(machine.oid) == node["oid"]
+    if agent is None or not joined or not node["online"]:
         yield f"{machine.name} is not connected"
         return
     if str(agent._epoch) != mirror.epoch(node["oid"]) and node["assignment"]:

@@ -12,7 +12,7 @@ from controlplane.master.uplinks import SETTLE_S
 from tests.simulation.chaos import Chaos
 from tests.simulation.handling import HEALTHY_AFTER_S
 from tests.simulation.lines import DOWN, UP
-from tests.simulation.machine import Machine
+from tests.simulation.machine import Machine, Temper
 from tests.simulation.mirror import occupies
 from tests.simulation.network import JOIN_WITHIN_S, NOTICED_AFTER_MAX_S
 from tests.simulation.witness import Witness
@@ -23,6 +23,9 @@ ALONE_S = 3.0
 """Within which a machine that starts without a master runs what it ran."""
 
 FLAP_S = 2.0
+REPLACED_S = 0.3
+"""Within which a worker is replaced by another one that serves; the former one is ended in twice that time."""
+
 LONG_GRACE_S, SHORT_GRACE_S = 60, 3
 
 
@@ -46,6 +49,7 @@ class Epilogue:
         self._start_alone()
         self._refuse_a_configuration()
         self._configure_all()
+        self._kill_replacements()
         self._lose_assignments()
         self._return_late()
         self._lose_one_more()
@@ -147,6 +151,22 @@ class Epilogue:
         self._chaos.commit_fails_in = 0
         self._require("after all clusters were given another configuration")
         self._witness.check_configurations()
+
+    def _kill_replacements(self) -> None:
+        """Workers die while those that they replace are still being ended: they are started again."""
+        world, machines = self._world, self._machines()
+        before = {machine.name: dict(machine.units) for machine in machines}
+        for machine in machines:
+            machine.temper.stop_s = 2 * REPLACED_S
+        self._update(self._last, "last", "replaced")
+        world.run(REPLACED_S)
+        for machine in machines:
+            machine.temper.stop_s = Temper().stop_s
+            for oid, unit in before[machine.name].items():
+                if machine.units.get(oid, unit) is not unit:
+                    machine.kill_worker(oid)
+        world.run(CONVERGED_WITHIN_S)
+        self._require("after workers had died that had just replaced others")
 
     def _update(self, cluster: str, realm: str, role: str) -> None:
         roles = [{"name": name, "permissions": []} for name in ("anonymous", role)]

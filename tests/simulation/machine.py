@@ -240,17 +240,24 @@ class PlayedDriver:
             if temper.outlives and machine.agent is None and random.random() < temper.outlives:
                 machine.units[spec.oid] = self._unit(spec)
             await Deferred()  # The process that waited for this is gone.
-        machine.busy[spec.oid] -= 1
         machine.starts.append(spec.oid)
-        for word, reason in machine.broken.items():
-            if word in str(spec.config) or word == str(spec.oid):
-                self._fail(spec, reason)
-        if fails:
+        known = f"{spec.oid} {spec.config}"
+        reason = next((why for word, why in machine.broken.items() if word in known), None)
+        if reason is None and fails:
             world.observer.injected("start failed")
-            self._fail(spec, "it did not come up")
+            reason = "it did not come up"
+        if reason is not None:
+            await self._noticed()
+            machine.busy[spec.oid] -= 1
+            self._fail(spec, reason)
+        replaced = spec.oid in machine.units
         unit = machine.units[spec.oid] = self._unit(spec)
         world.note(f"{machine.name} runs worker {spec.oid} {spec.digest[:6]}")
         self._observer.started(machine, spec)
+        if replaced:
+            await _pause(world.clock, temper.stop_s)  # The former one ends only now; the new one may die meanwhile.
+        await self._noticed()
+        machine.busy[spec.oid] -= 1
         self._observer.start_ended(machine, spec.oid)
         if temper.dies and random.random() < temper.dies:
             world.observer.injected("worker died young")
@@ -267,9 +274,10 @@ class PlayedDriver:
         await _pause(machine.world.clock, machine.temper.stop_s)
         if self._clock.dead:
             await Deferred()
-        machine.busy[oid] -= 1
         if machine.units.pop(oid, None) is not None:
             machine.world.note(f"{machine.name} stopped worker {oid}")
+        await self._noticed()
+        machine.busy[oid] -= 1
         self._observer.stop_ended(machine, oid)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
@@ -279,6 +287,17 @@ class PlayedDriver:
     async def close(self, keep: bool) -> None:
         if not keep:
             self._machine.units.clear()
+
+    async def _noticed(self) -> None:
+        """Return when the agent sees what has happened: after a stall, and after what happened before that.
+
+        A driver that told an agent of a start while that stalled, and of the death of the former worker afterwards,
+        though it came before, made it take the new one for dead.
+        """
+        if self._clock.dead or self._clock.lag():
+            seen: Deferred[None] = Deferred()
+            self._clock.hand(seen.callback, None)
+            await seen
 
     def _unit(self, spec: WorkerSpec) -> Unit:
         machine = self._machine

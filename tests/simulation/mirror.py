@@ -4,7 +4,7 @@ It reads the bytes itself and knows nothing of the product's own indexes and cou
 """
 
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import cbor2
@@ -23,6 +23,9 @@ from controlplane.store.catalog import (
 )
 from controlplane.store.engine import Space
 from tests.simulation.disk import Image, Step
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Machine
 
 Row = dict[str, Any]
 KEPT = (MARKS, NODES, LOADS, CLUSTERS, GROUPS, MEMBERSHIPS, TALLIES, WORKERS, EVENTS)
@@ -85,6 +88,14 @@ class Mirror:
     def agrees(self, image: Image) -> bool:
         """Say whether this is what is stored."""
         return all(self.bytes[space] == values for space, values in image.items())
+
+    def paired_with(self, machine: "Machine") -> Row | None:
+        """Return the node that a machine is: the one with its key.
+
+        Not the one that it joined as last: where a backup was restored from before it was paired anew, its key is
+        that of the former node again, and a machine that is lost never learns of it.
+        """
+        return next((node for node in self.nodes.values() if node["pubkey"] == machine.pubkey), None)
 
     def epoch(self, node: str) -> str:
         """Return what the versions of a node's assignment belong to."""

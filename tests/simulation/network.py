@@ -201,7 +201,7 @@ class Network:
         """End a session at the agent's side; the router is told over the line."""
         if session.open:
             session.open = False
-            session.break_off("the line was lost")
+            session._clock.hand(session.break_off, "the line was lost")
             session._clock.hand(self._left, session)
         self._over(session.machine.line, UP, lambda: self.world.clock.callLater(notice_after, self._forget, session))
 
@@ -218,7 +218,7 @@ class Network:
     def _dropped(self, session: Session) -> None:
         if session.open:
             session.open = False
-            session.break_off("the router ended the session")
+            session._clock.hand(session.break_off, "the router ended the session")
             session._clock.hand(self._left, session)
         if session is session.machine.session:
             session.machine.lost(session)

@@ -202,7 +202,7 @@ class _Run:
         world.run(CALM_S)
         after = witness.changes, witness.starts_seen, len(world.events)
         for machine in world.machines:
-            if machine.units and str(machine.oid) not in witness.mirror.nodes and machine.name not in self.chaos.lost:
+            if machine.units and not witness.mirror.paired_with(machine) and machine.name not in self.chaos.lost:
                 world.broken.append(f"{machine.name} was taken out and still runs workers")
         if before != after:
             world.broken.append(f"something went on in the calm: changes, starts and events {before}, then {after}")

@@ -110,6 +110,31 @@ def _stop_when_alone(left: Any) -> Any:
     return other
 
 
+class _Believed:
+    """A driver of which is believed what it said of a start, whatever happened before it could say so."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._said: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    async def start(self, spec: Any) -> Any:
+        unit = self._said[spec.oid] = await self._driver.start(spec)
+        return unit
+
+    def find(self, oid: Any) -> Any:
+        return self._said.pop(oid, None) or self._driver.find(oid)
+
+
+def _believe_drivers(begin: Any) -> Any:
+    def other(self: Supervisor, clock: Any, chance: Any, drivers: Any, *callbacks: Any) -> None:
+        begin(self, clock, chance, {name: _Believed(driver) for name, driver in drivers.items()}, *callbacks)
+
+    return other
+
+
 def _give_up_talking(talk: Any) -> Any:
     async def other(self: Agent, key: str) -> Any:
         pause = await talk(self, key)
@@ -153,6 +178,11 @@ DEFECTS = (
         replaced((Agent, "dismiss", _keep_all)),
     ),
     Defect("loss-dropped", "that a worker died is forgotten", replaced((Supervisor, "_lost", _lose_silently))),
+    Defect(
+        "dead-on-arrival",
+        "a worker that dies while the one before it is ended counts as running",
+        around(Supervisor, "__init__", _believe_drivers),
+    ),
     Defect(
         "no-back-off",
         "a worker that fails is started again at once for ever",

@@ -303,6 +303,22 @@ def test_a_lowered_hardlimit_moves_the_last_ones_and_routers_last():
     assert leave(0) == dict.fromkeys([uid(4, number) for number in (1, 2, 3, 4)], reason)
 
 
+def test_a_lowered_hardlimit_moves_all_when_it_is_zero_and_another_one_stops_there_already():
+    workers = [running(1, None, 0, ONE), *(running(number, WEB, number - 2, ONE) for number in (2, 3, 4))]
+    plan = planned([group(1, 2)], [(node(1), None, 0), here(2)], workers)
+    assert {old.oid for old, new in plan.changed if new.node_oid == TWO} == {uid(4, 1), uid(4, 2), uid(4, 3)}
+
+
+def test_who_is_beyond_a_hardlimit_does_not_wait_on_a_silent_node():
+    workers = [running(1, None, 0, ONE), *(running(number, WEB, number - 2, TWO) for number in (2, 3, 4))]
+    for seconds in (1, 60):  # Before it is lost, and after.
+        plan = planned([group(1, 3)], [(node(1), None, 1), silent(2, seconds, hard=1)], workers)
+        assert {old.oid: (new.status, new.node_oid) for old, new in plan.changed} == dict.fromkeys(
+            [uid(4, 3), uid(4, 4)], (PENDING, None)
+        )
+        assert becomes(plan, workers[3]).reason == "no place: node1: hardlimit of 1 reached; node2: offline"
+
+
 def test_a_place_that_is_left_is_free_for_another():
     router, leaver, waiter = running(1, None, 0, ONE), running(2, WEB, 0, THREE), worker(3, WEB, 1)
     members = [(node(1), None, 1), (node(2), None, 1), silent(3, 60, None, None)]
