@@ -208,6 +208,8 @@ RECEIVER_DELETED = _guarded("receiver", "deleted", ReceiverView, "A receiver is 
 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.", EventLevel.DEBUG)
 WORKER_UPDATED = _own("worker", "updated", WorkerView, "A worker has another name or other metadata.")
+WORKER_JOINED = _own("worker", "joined", WorkerView, "A worker that was in no cluster is in this one.")
+WORKER_LEFT = _own("worker", "left", WorkerView, "A worker is in no cluster any more, and runs on.")
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")
 WORKER_FAILED = _own(
     "worker", "failed", WorkerView, "A worker died or did not start; the reason says why.", EventLevel.ERROR

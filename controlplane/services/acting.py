@@ -26,6 +26,7 @@ from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.members import leave
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
@@ -229,6 +230,25 @@ def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
     return dismiss(ledger, taken)
 
 
+def _undo_creation(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
+    """Take a worker back that a cluster did not get; one in no cluster stays, and is tried again."""
+    return None if cluster.alone else _undo_growth(ledger, cluster, action)
+
+
+def _undo_join(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
+    """Have those leave again that are there still."""
+    group = None if action.group_oid is None else ledger.rows(GROUPS).find(action.group_oid)
+    found = (ledger.rows(WORKERS).find(oid) for oid in action.workers)
+    joined = [each for each in found if each and each.cluster_oid == cluster.oid and each.want is not Want.REMOVE]
+    if group is None or not joined:
+        return None
+    for worker in joined:
+        leave(ledger, ledger.rows, worker, cluster)
+    scale = max(group.min_size, group.scale - len(joined))
+    ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
+    return tuple(worker.oid for worker in joined)
+
+
 def _undo_update(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
     """Return to the configuration from before; workers that have it still are not touched."""
     if "revision" not in action.before:
@@ -253,6 +273,8 @@ UNDO: dict[ActionKind, Callable[[Ledger, Cluster, Action], tuple[Oid, ...] | Non
     ActionKind.CLUSTER_SCALE_OUT: _undo_growth,
     ActionKind.CLUSTER_UPDATE: _undo_update,
     ActionKind.WORKER_UPDATE: _undo_update,
+    ActionKind.WORKER_CREATE: _undo_creation,
+    ActionKind.CLUSTER_ADD_WORKERS: _undo_join,
 }
 """How what an action changed is taken back; None from one of them says that there is nothing to take back."""
 

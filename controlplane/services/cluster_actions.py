@@ -19,16 +19,18 @@ from controlplane.errors import (
 )
 from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
-from controlplane.records.clusters import AnyClusterView, Cluster, Group, SizeMax
+from controlplane.records.clusters import AnyClusterView, Cluster, ClusterType, Group, SizeMax
 from controlplane.records.clusters import Size as SizeInput
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerView
-from controlplane.services.acting import begin, dismiss
+from controlplane.services.acting import begin, dismiss, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
+from controlplane.services.joining import WorkerKeys, find_candidates
 from controlplane.services.ledger import counts_of, groups_of
 from controlplane.services.lists import Limit, select, unfit
+from controlplane.services.members import join, leave
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
@@ -168,15 +170,21 @@ def scale_in_cluster(
     writes=True,
     raises=(NoSuchObject, Ambiguous, ActionConflict),
 )
-def remove_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
-    """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise."""
-    return remove_workers(call, cluster, _workers(call, cluster, workers), ActionKind.CLUSTER_REMOVE_WORKERS)
+def remove_cluster_workers(
+    call: WritingCall, cluster: AnyCluster, workers: Workers, destroy: bool = True
+) -> ActionView:
+    """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise.
+
+    Without `destroy` they run on where they are, in no cluster from now on.
+    """
+    return remove_workers(call, cluster, _workers(call, cluster, workers), ActionKind.CLUSTER_REMOVE_WORKERS, destroy)
 
 
 def remove_workers(
-    call: WritingCall, cluster: Cluster, chosen: list[Worker], kind: ActionKind, **more: Any
+    call: WritingCall, cluster: Cluster, chosen: list[Worker], kind: ActionKind, destroy: bool = True, **more: Any
 ) -> ActionView:
-    """Stop workers of a cluster for good, by an action of this kind."""
+    """Take workers out of a cluster by an action of this kind, and unless they are to run on, stop them for good."""
+    require_free(call.view, cluster)
     rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
     reduced = all(rule.reduce_desired_capacity for rule in rules if isinstance(rule, DeletionPolicy))
     sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
@@ -189,8 +197,9 @@ def remove_workers(
             few = f"would leave {left} in group {group.name}; its min_size is {group.min_size}"
             raise unfit("$.workers", few, "name fewer, or lower min_size")
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
-    dismiss(call.ledger, chosen)
-    return _begin(call, cluster, kind, {"workers": [str(each.oid) for each in chosen]}, **more)
+    leaving = _see_off(call, cluster, chosen, destroy)
+    inputs = {"workers": [str(each.oid) for each in chosen], "destroy": destroy}
+    return _begin(call, cluster, kind, inputs, leaving=leaving, **more)
 
 
 @procedure(
@@ -199,13 +208,31 @@ def remove_workers(
     writes=True,
     raises=(NoSuchObject, Ambiguous, ActionConflict),
 )
-def replace_cluster_workers(call: WritingCall, cluster: AnyCluster, workers: Workers) -> ActionView:
-    """Stop these workers of a cluster for good and have new ones in their places."""
+def replace_cluster_workers(
+    call: WritingCall,
+    cluster: AnyCluster,
+    workers: Workers,
+    candidates: WorkerKeys | None = None,
+    destroy: bool = True,
+) -> ActionView:
+    """Stop these workers of a cluster for good and have new ones in their places, or as many `candidates`.
+
+    A candidate is a worker in no cluster, see `add_cluster_workers`. Without `destroy` the replaced ones run on, in no
+    cluster from now on.
+    """
+    require_free(call.view, cluster)
     chosen = _workers(call, cluster, workers)
     if any(worker.workergroup_oid is None for worker in chosen):
         raise unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
-    dismiss(call.ledger, chosen)
-    return _begin(call, cluster, ActionKind.CLUSTER_REPLACE_WORKERS, {"workers": [str(each.oid) for each in chosen]})
+    found = [] if candidates is None else find_candidates(call, cluster, candidates, "$.candidates", len(chosen))
+    leaving = _see_off(call, cluster, chosen, destroy)
+    joined = [join(call.ledger, call.rows, each, cluster, _group(call, cluster, None)).oid for each in found]
+    inputs = {
+        "workers": [str(each.oid) for each in chosen],
+        "candidates": [str(oid) for oid in joined],
+        "destroy": destroy,
+    }
+    return _begin(call, cluster, ActionKind.CLUSTER_REPLACE_WORKERS, inputs, workers=joined, leaving=leaving)
 
 
 @procedure(
@@ -306,6 +333,15 @@ def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> 
         return ()
     dismiss(call.ledger, found[0])
     return found[1]
+
+
+def _see_off(call: WritingCall, cluster: Cluster, chosen: list[Worker], destroy: bool) -> tuple[Oid, ...]:
+    """Have workers go for good, or leave the cluster; return which."""
+    if destroy:
+        return dismiss(call.ledger, chosen)
+    if cluster.type is not ClusterType.GENERIC:
+        raise unfit("$.destroy", "cannot be false: workers of a router cluster are nothing alone", "leave it out")
+    return tuple(leave(call.ledger, call.rows, worker, cluster).oid for worker in chosen)
 
 
 def _begin(call: WritingCall, cluster: Cluster, kind: ActionKind, inputs: dict[str, Any], **more: Any) -> ActionView:

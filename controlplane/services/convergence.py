@@ -93,7 +93,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
     workers = tuple(view.rows(WORKERS).all(cluster.oid))
     nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
     revision = compositions.of(view, cluster, cluster.revision)
-    candidates = {candidate.node.oid: candidate for candidate in _candidates(view, cluster, nodes)}
+    candidates = {candidate.node.oid: candidate for candidate in candidates_of(view, cluster, nodes)}
     for candidate in candidates.values():
         candidate.exposed = revision.exposed
     for worker in workers:
@@ -116,8 +116,11 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
     )
 
 
-def _candidates(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iterator[Candidate]:
-    """Yield the nodes that may carry a cluster: its members, or all nodes when a generic one has none."""
+def candidates_of(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iterator[Candidate]:
+    """Yield the nodes that may carry a cluster: its members, or all nodes when a generic one has none.
+
+    Workers of the cluster itself are still to be counted.
+    """
     if cluster.node_oid is not None:
         only = known.get(cluster.node_oid) or _node(view, cluster.node_oid)
         if only is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.worker_types import worker_type
 from controlplane.errors import (
     ActionConflict,
     Ambiguous,
@@ -15,16 +16,20 @@ from controlplane.errors import (
 )
 from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
-from controlplane.records.clusters import Cluster
+from controlplane.records.clusters import Cluster, ClusterType
+from controlplane.records.definitions import Definition
 from controlplane.records.lone_workers import WorkerInput
 from controlplane.records.types import mentioned, to_wire
 from controlplane.records.workers import AnyWorkerView, Worker
-from controlplane.services.acting import begin
+from controlplane.services.acting import begin, require_free
 from controlplane.services.all_workers import WORKER, view_any_worker
-from controlplane.services.arguments import AnyWorker, WorkerChanges, WorkerDefinition
+from controlplane.services.arguments import AnyCluster, AnyWorker, WorkerChanges, WorkerDefinition
 from controlplane.services.cluster_actions import remove_workers
 from controlplane.services.generic_clusters import change_profile, find_profile
+from controlplane.services.joining import grown, type_of
 from controlplane.services.ledger import groups_of
+from controlplane.services.lists import unfit
+from controlplane.services.members import free_index, spec_beside
 from controlplane.services.pipeline import WritingCall
 from controlplane.services.places import make_place
 from controlplane.services.procedures import procedure
@@ -40,12 +45,17 @@ NAME_DIGITS = 8
     WORKER + "create_worker",
     needs="manage",
     writes=True,
-    raises=(InvalidConfiguration, LimitReached, NoSuchObject, Ambiguous),
+    raises=(InvalidConfiguration, LimitReached, NoSuchObject, Ambiguous, ActionConflict),
 )
-def create_worker(call: WritingCall, definition: WorkerDefinition) -> ActionView:
-    """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is."""
+def create_worker(call: WritingCall, definition: WorkerDefinition, cluster: AnyCluster | None = None) -> ActionView:
+    """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is.
+
+    In a `cluster`, which wants one more then, it keeps a profile of its own until the cluster is given another one.
+    """
     given: WorkerInput = definition
     profile = find_profile(call, given.profile)
+    if cluster is not None:
+        return _create_member(call, given, profile, cluster)
     node = None if given.node is None else find_node(call, given.node)
     require_room(call.limits, "workers_alone_max", call.rows(CLUSTERS).count(ALONE) + 1, "workers in no cluster")
     oid = call.new_oid()
@@ -129,6 +139,36 @@ def delete_worker(call: WritingCall, worker: AnyWorker) -> ActionView:
     for group in groups_of(call.view, cluster.oid):
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=0, changed=call.now), group)
     return action
+
+
+def _create_member(call: WritingCall, given: WorkerInput, profile: Definition, cluster: Cluster) -> ActionView:
+    require_free(call.view, cluster)
+    if given.node is not None:
+        raise unfit("$.definition.node", "is for workers in no cluster: a cluster places its own", "leave it out")
+    if cluster.type is not ClusterType.GENERIC:
+        raise unfit("$.cluster", "is a router cluster, which makes its workers itself", "scale one of its groups")
+    own, theirs = worker_type(profile.spec).full_name, type_of(call, cluster)
+    if own != theirs:
+        raise unfit(
+            "$.definition.profile", f"is of type {own}, and the cluster's workers are of type {theirs}", "name another"
+        )
+    group = groups_of(call.view, cluster.oid)[0]
+    call.rows(GROUPS).put(grown(call, cluster, group, 1, "$.cluster"), group)
+    worker = Worker(
+        oid=call.new_oid(),
+        cluster_oid=cluster.oid,
+        workergroup_oid=group.oid,
+        index=free_index(call.ledger, group),
+        created=call.now,
+        changed=call.now,
+        name=given.name,
+        metadata=given.metadata,
+    )
+    kept = spec_beside(call.ledger, cluster, worker, profile.spec, profile.oid)
+    worker = call.ledger.add_worker(msgspec.structs.replace(worker, kept=kept))
+    inputs = {"name": given.name, "profile": str(profile.oid), "cluster": str(cluster.oid)}
+    before = {"desired": group.scale}
+    return _begin(call, cluster, worker, ActionKind.WORKER_CREATE, inputs, group=group, before=before)
 
 
 def _begin(

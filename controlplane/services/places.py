@@ -17,8 +17,13 @@ GROUP = "default"
 """Name of the one group that a place has, as a cluster of one profile."""
 
 
-def make_place(ledger: Ledger, rows: RowsOf, name: str, spec: dict[str, Any], **settings: Any) -> tuple[Cluster, Group]:
-    """Make a place for a worker of this name, and no worker in it yet; `rows` says on whose account."""
+def make_place(
+    ledger: Ledger, rows: RowsOf, name: str, spec: dict[str, Any], *, called: str | None = None, **settings: Any
+) -> tuple[Cluster, Group]:
+    """Make a place for a worker of this name, and no worker in it yet; `rows` says on whose account.
+
+    What runs there may have been `called` otherwise when it was started.
+    """
     made = Cluster(
         oid=ledger.new_oid(),
         name=name,
@@ -36,6 +41,6 @@ def make_place(ledger: Ledger, rows: RowsOf, name: str, spec: dict[str, Any], **
     rows(CLUSTERS).add(made)
     rows(GROUPS).add(group)
     rows(REVISIONS).add(
-        ClusterRevision(cluster_oid=made.oid, revision=made.revision, config=spec, homes={}, called=name)
+        ClusterRevision(cluster_oid=made.oid, revision=made.revision, config=spec, homes={}, called=called or name)
     )
     return made, group

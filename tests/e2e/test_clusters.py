@@ -122,6 +122,31 @@ async def test_workers_stand_apart_when_a_policy_says_so(shop):
     await delete(shop, "apart")
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_process_alone_joins_and_leaves_with_its_pid_also_when_the_master_is_killed_meanwhile(shop):
+    await create(shop, "guild", 1)
+    begun = await call(shop, "worker.create_worker", {"name": "guest", "profile": "sleeper"})
+    shop.kill("master")
+    shop.respawn("master")
+    assert (await ended(shop, begun["oid"]))["status"] == "SUCCEEDED"
+    alone = await call(shop, "worker.get_worker", "guest")
+    assert (alone["alone"], psutil.pid_exists(alone["pid"])) == (True, True)
+    joining = await call(shop, "cluster.add_cluster_workers", "guild", ["guest"])
+    shop.kill("master")
+    shop.respawn("master")
+    assert (await ended(shop, joining["oid"]))["status"] == "SUCCEEDED"
+    joined = await call(shop, "worker.get_worker", "guest")
+    assert (joined["cluster_name"], joined["index"], joined["pid"]) == ("guild", 1, alone["pid"])
+    leaving = await call(shop, "cluster.remove_cluster_workers", "guild", [joined["oid"]], destroy=False)
+    assert (await ended(shop, leaving["oid"]))["status"] == "SUCCEEDED"
+    left = await call(shop, "worker.get_worker", "guest")
+    assert (left["alone"], left["oid"], left["pid"]) == (True, alone["oid"], alone["pid"])
+    deleting = await call(shop, "worker.delete_worker", "guest")
+    assert (await ended(shop, deleting["oid"]))["status"] == "SUCCEEDED"
+    assert not psutil.pid_exists(alone["pid"])
+    await delete(shop, "guild")
+
+
 def test_every_command_of_the_page_about_clusters_works(tmp_path):
     commands = commands_of(ROOT / "docs" / "clusters.rst")
     assert len(commands) > 20

@@ -115,9 +115,37 @@ def test_nodes_are_removed_replaced_and_deleted(proxy, shop):
     assert proxy.delete_node(third) is None
     with pytest.raises(ResourceNotFound):
         proxy.delete_node(third, ignore_missing=False)
-    assert [each.action for each in proxy.actions(action="CLUSTER_DEL_NODES", status="SUCCEEDED")] == [
-        "CLUSTER_DEL_NODES"
-    ] * 2
+    assert len(list(proxy.actions(action="CLUSTER_DEL_NODES", status="SUCCEEDED"))) == 1
+    assert [each.target for each in proxy.actions(action="NODE_DELETE", status="SUCCEEDED")] == [third]
+
+
+def test_a_node_is_made_alone_joins_is_replaced_and_leaves_with_the_same_process(proxy, shop):
+    made = proxy.create_node(name="clock", profile_id="sleeper", metadata={"a": 1}, machine_id="node1")
+    over(proxy, {"action": made.action_id})
+    node = proxy.wait_for_status(made, "ACTIVE")
+    assert (node.name, node.cluster_id, node.index, node.metadata) == ("clock", "", -1, {"a": 1})
+    assert node.data["placement"]["machine"] == "node1"
+    over(proxy, proxy.add_nodes_to_cluster(shop, [node]))
+    joined = proxy.get_node(node)
+    assert (joined.cluster_id, joined.index, joined.physical_id) == (shop.id, 3, node.physical_id)
+    over(proxy, proxy.remove_nodes_from_cluster(shop, "clock"))
+    assert (proxy.get_node("clock").cluster_id, proxy.get_cluster(shop).desired_capacity) == ("", 3)
+    old = proxy.get_node(shop.node_ids[0])
+    over(proxy, proxy.replace_nodes_in_cluster(shop, {old.id: "clock"}))
+    assert proxy.get_node(old).cluster_id == ""
+    assert {proxy.get_node(each).physical_id for each in (old, "clock")} == {old.physical_id, node.physical_id}
+    with pytest.raises(InvalidArgument, match="replaces some of them only"):
+        proxy.replace_nodes_in_cluster(shop, {joined.id: old, shop.node_ids[1]: None})
+    renamed = proxy.update_node(old, name="timer", metadata={"b": 2})
+    assert (renamed.name, renamed.metadata) == ("timer", {"b": 2})
+    other = proxy.create_profile(name="other", spec={**SPEC, "properties": {"command": ["sleep", "7"]}})
+    assert proxy.update_node("timer", profile_id=other).profile_id == other.id
+    member = proxy.create_node(profile_id=other, cluster_id=shop)
+    assert (member.cluster_id, member.profile_name) == (shop.id, "other")
+    over(proxy, {"action": member.action_id})
+    gone = proxy.delete_node("timer")
+    proxy.wait_for_delete(gone)
+    assert proxy.find_node("timer") is None
 
 
 def test_another_profile_reaches_the_nodes_and_one_that_does_not_run_is_taken_back(world, proxy, shop):

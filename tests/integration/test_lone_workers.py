@@ -203,9 +203,9 @@ def test_a_worker_of_a_cluster_can_be_renamed_and_deleted_and_has_its_profile_fr
         world.call("update_worker", "best", {"profile": "other"})
     action = world.call("delete_worker", "best")
     assert (action["action"], str(action["target"])) == ("WORKER_DELETE", before["oid"])
+    assert ended(world, action["oid"])["outputs"]["removed"] == [before["oid"]]
     with pytest.raises(InvalidArgument, match="its min_size is 1"):
         world.call("delete_worker", "shop-0")
-    assert ended(world, action["oid"])["outputs"]["removed"] == [before["oid"]]
     assert world.call("get_cluster", "shop")["desired"] == 1
 
 

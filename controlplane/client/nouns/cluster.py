@@ -15,6 +15,28 @@ from controlplane.records.workers import CollectedAttribute, WorkerView
 class ClusterCalls(Noun):
     """Procedures of `controlplane.cluster`."""
 
+    async def add_cluster_workers(
+        self,
+        cluster: Key,
+        workers: Sequence[str],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have workers that are in no cluster be in this one, which wants so many more; what runs of them is not touched.
+
+        They have to run, to be of the cluster's type, and to stand on nodes where its own could. Each keeps its
+        profile until the cluster is given another one. Whoever calls needs the right on the workers, too.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.add_cluster_workers",
+            {
+                "cluster": cluster,
+                "workers": workers,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
     async def attach_policy(
         self,
         cluster: Key,
@@ -362,15 +384,20 @@ class ClusterCalls(Noun):
         self,
         cluster: Key,
         workers: Sequence[Key],
+        destroy: bool = True,
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise."""
+        """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise.
+
+        Without `destroy` they run on where they are, in no cluster from now on.
+        """
         return await self._calls.write(
             "controlplane.cluster.remove_cluster_workers",
             {
                 "cluster": cluster,
                 "workers": workers,
+                "destroy": destroy,
             },
             ActionView,
             idempotency_key,
@@ -380,15 +407,23 @@ class ClusterCalls(Noun):
         self,
         cluster: Key,
         workers: Sequence[Key],
+        candidates: Sequence[str] | None = None,
+        destroy: bool = True,
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Stop these workers of a cluster for good and have new ones in their places."""
+        """Stop these workers of a cluster for good and have new ones in their places, or as many `candidates`.
+
+        A candidate is a worker in no cluster, see `add_cluster_workers`. Without `destroy` the replaced ones run
+        on, in no cluster from now on.
+        """
         return await self._calls.write(
             "controlplane.cluster.replace_cluster_workers",
             {
                 "cluster": cluster,
                 "workers": workers,
+                "candidates": candidates,
+                "destroy": destroy,
             },
             ActionView,
             idempotency_key,

@@ -15,14 +15,20 @@ class WorkerCalls(Noun):
     async def create_worker(
         self,
         definition: WorkerInput | Mapping[str, Any],
+        cluster: Key | None = None,
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is."""
+        """Create a worker in no cluster and start it; its action tells how it goes on, and which worker it is.
+
+        In a `cluster`, which wants one more then, it keeps a profile of its own until the cluster is given another
+        one.
+        """
         return await self._calls.write(
             "controlplane.worker.create_worker",
             {
                 "definition": definition,
+                "cluster": cluster,
             },
             ActionView,
             idempotency_key,

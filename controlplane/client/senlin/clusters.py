@@ -140,32 +140,41 @@ class Clusters(Methods):
             )
         )
 
-    def add_nodes_to_cluster(self, cluster: Any, nodes: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered: there are no nodes outside of clusters."""
-        not_offered("add_nodes_to_cluster", "use scale_out_cluster, which makes them")
+    def add_nodes_to_cluster(self, cluster: Any, nodes: Any) -> dict[str, Any]:
+        """Have nodes that are in no cluster be in this one, which wants so many more; what runs of them goes on.
+
+        They have to be active, of the type of the cluster's profile, and on machines where the cluster may have them.
+        """
+        keys = [key(node) for node in _listed(nodes)]
+        return _begun(self._do(lambda: self._client.cluster.add_cluster_workers(key(cluster), keys)))
 
     def remove_nodes_from_cluster(self, cluster: Any, nodes: Any, **params: Any) -> dict[str, Any]:
-        """Stop nodes of a cluster for good; it wants so many less from now on.
+        """Take nodes out of a cluster, which wants so many less from now on.
 
-        `destroy_after_deletion=True` has to be said: Senlin keeps the nodes without it, and there are none outside of
-        clusters here.
+        They run on, in no cluster, unless `destroy_after_deletion` is true; what was said here goes before a deletion
+        policy, where in Senlin the policy has the last word.
         """
         words.refuse_unknown(params, frozenset({"destroy_after_deletion"}), "remove_nodes_from_cluster")
-        if params.get("destroy_after_deletion") is not True:
-            not_offered("keeping nodes outside of clusters", "say destroy_after_deletion=True, or scale in")
+        destroy = params.get("destroy_after_deletion", False)
+        _require_bool("destroy_after_deletion", destroy)
         oids = self._oids(nodes)
-        return _begun(self._do(lambda: self._client.cluster.remove_cluster_workers(key(cluster), oids)))
+        return _begun(self._do(lambda: self._client.cluster.remove_cluster_workers(key(cluster), oids, destroy)))
 
     def replace_nodes_in_cluster(self, cluster: Any, nodes: Any) -> dict[str, Any]:
-        """Stop nodes of a cluster for good and have new ones in their places.
+        """Have other nodes in the places of some; `nodes` is a dict of those to be replaced, with what replaces each.
 
-        `nodes` is a list of those to be replaced, or a dict of them with None for what takes their place: new nodes are
-        made, where Senlin takes ones that exist outside of clusters.
+        That is a node that is in no cluster, as for `add_nodes_to_cluster`; those that are replaced run on, in no
+        cluster. A list of those to be replaced, or None for each, has new nodes made, and then they go for good.
         """
-        if isinstance(nodes, Mapping) and any(new is not None for new in nodes.values()):
-            not_offered("replacing nodes by existing ones", "give a list of those to be replaced: new ones are made")
         oids = self._oids(nodes)
-        return _begun(self._do(lambda: self._client.cluster.replace_cluster_workers(key(cluster), oids)))
+        candidates = [each for each in nodes.values() if each is not None] if isinstance(nodes, Mapping) else []
+        if candidates and len(candidates) != len(oids):
+            raise refused("nodes", "names what replaces some of them only", "name one for each, or for none")
+        keys = [key(each) for each in candidates] or None
+        action = self._do(
+            lambda: self._client.cluster.replace_cluster_workers(key(cluster), oids, keys, destroy=keys is None)
+        )
+        return _begun(action)
 
     def attach_policy_to_cluster(self, cluster: Any, policy: Any, **params: Any) -> dict[str, Any]:
         """Have a cluster obey a policy, with `enabled=False` not yet; done when this returns, so `action` is None."""
@@ -244,11 +253,14 @@ class Clusters(Methods):
 
     def _oids(self, nodes: Any) -> list[str]:
         """Return the ids of nodes that are given by id, name or the beginning of an id."""
-        given = [nodes] if isinstance(nodes, str | Resource) else list(nodes)
-        return [self._oid(key(each)) for each in given]
+        return [self._oid(key(each)) for each in _listed(nodes)]
 
     def _oid(self, node: str) -> str:
         return str(self._do(lambda: self._client.worker.get_worker(node)).oid)
+
+
+def _listed(nodes: Any) -> list[Any]:
+    return [nodes] if isinstance(nodes, str | Resource) else list(nodes)
 
 
 def words_of(status: Any) -> frozenset[str] | None:

@@ -1,34 +1,54 @@
-"""Methods for nodes: workers, in our words. There are none outside of clusters."""
+"""Methods for nodes: workers, in our words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.clusters import words_of
-from controlplane.client.senlin.methods import Methods, key, not_offered, read_query
+from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, without_none
 from controlplane.client.senlin.resources import Node
+from controlplane.records.actions import ActionView
 from controlplane.records.workers import AnyWorkerView
 
 ASKED = frozenset({"cluster_id", "name", "status"})
+MADE_FROM = frozenset({"name", "profile_id", "cluster_id", "metadata", "machine_id"})
+CHANGED = frozenset({"name", "profile_id", "metadata"})
+OURS = {"profile_id": "profile", "machine_id": "node"}
 INSTEAD = "use replace_nodes_in_cluster with this node: a new one takes its place"
 
 
 class Nodes(Methods):
     """Nodes. A node here is a worker of ours; what we call a node is a machine."""
 
-    def create_node(self, **attrs: Any) -> Node:  # noqa: ARG002
-        """Not offered: nodes are made by their clusters."""
-        not_offered("create_node", "use create_cluster with desired_capacity=1, or scale_out_cluster")
+    def create_node(self, **attrs: Any) -> Node:
+        """Create a node from `profile_id`, which may be a name, and start it; its `action_id` tells how it goes on.
 
-    def update_node(self, node: Any, **attrs: Any) -> Node:  # noqa: ARG002
-        """Not offered: a node has its name from its cluster's pattern, and its profile from its cluster."""
-        not_offered("update_node", "use update_cluster, which changes all nodes of the cluster")
+        More: `name`, `metadata`, and `cluster_id` of the cluster that it is to be in, which wants one more then. Senlin
+        has the cluster name it; here it has its `name`. A node without a cluster can be given a `machine_id`, the id or
+        name of the one machine that it stands on. There is no `role`.
+        """
+        words.refuse_unknown(attrs, MADE_FROM, "create_node")
+        cluster = attrs.get("cluster_id")
+        named = None if cluster in (None, "") else key(cluster)
+        action = self._do(lambda: self._client.worker.create_worker(_settings(attrs), named))
+        return self._acted_on(str(action.target), action)
+
+    def update_node(self, node: Any, **attrs: Any) -> Node:
+        """Change `name`, `metadata` (as a whole) or `profile_id` of a node.
+
+        A name is nothing to what runs. Another profile is for a node that is in no cluster; it replaces what runs
+        unless the profile's type can change it in place, and when it does not run with it, it is taken back: Senlin
+        leaves it in error. There are no `role` and no `tainted`.
+        """
+        words.refuse_unknown(attrs, CHANGED, "update_node")
+        return self._node(self._do(lambda: self._client.worker.update_worker(key(node), _settings(attrs))))
 
     def delete_node(self, node: Any, ignore_missing: bool = True, force_delete: bool = False) -> Node | None:  # noqa: ARG002
-        """Stop a node for good and return it as it is on its way out; its cluster wants one less from now on.
+        """Stop a node for good and return it as it is on its way out; a cluster that it is in wants one less then.
 
-        None when there is none. Refused under the lower bound of the cluster, and while another action changes it,
+        None when there is none. Refused under the lower bound of its cluster, and while another action changes that,
         with and without `force_delete`: a node that hangs is killed by its agent after its grace period in any case.
+        Of a node in no cluster it goes first, and cancels what else is done about it.
         """
         return self._find(self._delete_node, key(node), ignore_missing)
 
@@ -81,9 +101,14 @@ class Nodes(Methods):
 
     def _delete_node(self, named: str) -> Node:
         found = self._do(lambda: self._client.worker.get_worker(named))
-        action = self._do(lambda: self._client.cluster.remove_cluster_workers(found.cluster_oid, [found.oid]))
+        action = self._do(lambda: self._client.worker.delete_worker(found.oid))
         node = self._node(found)
         node.set("status", words.LEAVING)
+        node.set("action_id", str(action.oid))
+        return node
+
+    def _acted_on(self, named: str, action: ActionView) -> Node:
+        node = self.get_node(named)
         node.set("action_id", str(action.oid))
         return node
 
@@ -95,3 +120,11 @@ class Nodes(Methods):
             return None
         oid = view.profile_oid
         return self._do(lambda: self._client.profile.get_profile(oid)).name
+
+
+def _settings(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a node is to be, in our words; what is None was not said."""
+    given = {OURS.get(name, name): value for name, value in attrs.items() if name != "cluster_id"}
+    if given.get("profile") is not None:
+        given["profile"] = key(given["profile"])
+    return without_none(**given)

@@ -95,7 +95,7 @@ class Cluster(Resource):
 
 
 class Node(Resource):
-    """One worker of a cluster."""
+    """One worker; `cluster_id` is empty and `index` -1 of one that is in no cluster."""
 
 
 class ClusterPolicy(Resource):
@@ -191,12 +191,12 @@ def node(view: AnyWorkerView, later: dict[str, Later]) -> Node:
         id=str(view.oid),
         name=view.name,
         profile_id=None if view.profile_oid is None else str(view.profile_oid),
-        cluster_id=str(view.cluster_oid),
+        cluster_id="" if view.alone else str(view.cluster_oid),
         physical_id=None if view.pid is None else str(view.pid),
-        index=view.index,
+        index=-1 if view.alone else view.index,
         role=None,
         tainted=False,
-        metadata={},
+        metadata=view.metadata,
         status=words.LEAVING if view.leaving else words.NODE_STATUS[_status(view)],
         status_reason=view.reason,
         details=view.details,
