@@ -99,8 +99,8 @@ class Uplinks:
         self._change = change
         self._uplinks: dict[Oid, _Uplink] = {}
         self._nodes: dict[int, Oid] = {}
-        self._newest: dict[Oid, tuple[Oid, int]] = {}
-        """Run of the agent and number of the newest report that was taken, by node; it outlives sessions."""
+        self._newest: dict[Oid, tuple[Oid, int, bool]] = {}
+        """Run of the agent, number of the newest report and whether it is stored, by node; it outlives sessions."""
 
         self._questions: dict[Oid, tuple[Oid, Deferred[Mapping[str, Any]]]] = {}
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
@@ -155,6 +155,7 @@ class Uplinks:
 
     def attach(self, node_oid: Oid, session: int, report: Report, assignment: int) -> None:
         """Take a session for the one that a node is reached by, when its assignment had this version."""
+        self._note_stored(node_oid, report)
         old = self._uplinks.get(node_oid)
         if old is not None and old.session != session:
             self._nodes.pop(old.session, None)
@@ -171,8 +172,7 @@ class Uplinks:
 
     def session_of(self, node_oid: Oid) -> int | None:
         """Return the session that a node is reached by."""
-        uplink = self._uplinks.get(node_oid)
-        return uplink.session if uplink else None
+        return uplink.session if (uplink := self._uplinks.get(node_oid)) else None
 
     def admit(self, node_oid: Oid, report: Report) -> None:
         """Count the report of an agent that attaches; raises `NotAttached` when a newer one was heard before.
@@ -192,6 +192,7 @@ class Uplinks:
 
     def acknowledge(self, node_oid: Oid, report: Report) -> None:
         """Take note of a report that is stored, and of the assignment that the agent holds."""
+        self._note_stored(node_oid, report)
         uplink = self._uplinks.get(node_oid)
         if uplink is None or uplink.boot != report.boot:
             return
@@ -288,16 +289,17 @@ class Uplinks:
     # Inside
 
     def _is_news(self, node_oid: Oid, report: Report) -> bool:
-        """Say whether a report is newer than all before, and count it.
-
-        It counts at once: two reports may be written in one commit. One that cannot be written is said again by its
-        agent, with a number of its own.
-        """
-        boot, newest = self._newest.get(node_oid, (None, 0))
-        if boot == report.boot and report.sequence <= newest:
+        """Say whether a report is newer than all that were taken, and count it."""
+        # At once, as two may be written in one commit; until it is stored it is news when it arrives again.
+        boot, newest, stored = self._newest.get(node_oid, (None, 0, False))
+        if boot == report.boot and (report.sequence < newest or (report.sequence == newest and stored)):
             return False
-        self._newest[node_oid] = report.boot, report.sequence
+        self._newest[node_oid] = report.boot, report.sequence, False
         return True
+
+    def _note_stored(self, node_oid: Oid, report: Report) -> None:
+        if self._newest.get(node_oid) == (report.boot, report.sequence, False):
+            self._newest[node_oid] = report.boot, report.sequence, True
 
     def _put_question(
         self, session: int, node: Oid, question: Mapping[str, Any], within: Seconds

@@ -241,6 +241,25 @@ def test_of_two_reports_in_one_commit_the_newer_one_counts(world):
     assert 1 not in {worker["pid"] for worker in world.workers(cluster)}
 
 
+def test_a_report_that_could_not_be_stored_is_taken_when_it_arrives_once_more(world):
+    """Seed 8338: it counted as heard already, so that its agent took it for stored and did not say it again."""
+    cluster = start_cluster(world)
+    machine = next(machine for machine in world.machines if machine.units)
+    report = machine.agent._build(True, {})
+    report = msgspec.structs.replace(
+        report,
+        sequence=report.sequence + 1,
+        workers=tuple(msgspec.structs.replace(said, pid=1) for said in report.workers),
+    )
+    caller = Caller(session=machine.session.id, authid=str(machine.oid), authrole="agent")
+    world.disk.bytes_max = 0
+    with pytest.raises(StoreFull):
+        world.call(REPORT_WORKERS, caller=caller, report=to_wire(report))
+    world.disk.bytes_max = None
+    world.call(REPORT_WORKERS, caller=caller, report=to_wire(report))
+    assert 1 in {worker["pid"] for worker in world.workers(cluster)}
+
+
 @pytest.mark.parametrize("former", [0, 1])
 def test_what_an_agent_said_when_it_attached_does_not_undo_what_it_said_since(world, former):
     """A line had held it back: workers seemed to run an older configuration, and nobody said otherwise again."""
