@@ -7,6 +7,8 @@ of its own, and a master that was killed goes on watching where it was.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from controlplane.core.generic_clusters import steady_at
 from controlplane.records.actions import Action, ActionKind, Failed, Phase
 from controlplane.records.clusters import Cluster
@@ -80,6 +82,13 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     return Progress(
         tuple(done), tuple(failed), waiting + max(0, wanted - present), tuple(leaving), min(instants, default=None)
     )
+
+
+def paced(cluster: Cluster, action: Action | None) -> Cluster:
+    """Return a cluster with the pace at which an action changes it over, which is the action's alone."""
+    if action is None or action.pace is None:
+        return cluster
+    return msgspec.structs.replace(cluster, batch=action.pace.batch, steady=action.pace.steady)
 
 
 def _serves(worker: Worker, cluster: Cluster) -> bool:

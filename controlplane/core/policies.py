@@ -28,7 +28,7 @@ from controlplane.records.policies import (
     ZonePlacementPolicy,
 )
 from controlplane.records.profiles import Part
-from controlplane.records.scaling import StepScalingPolicy, TargetTrackingPolicy
+from controlplane.records.scaling import SchedulePolicy, StepScalingPolicy, TargetTrackingPolicy
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 
@@ -62,6 +62,7 @@ POLICY_TYPES: Mapping[str, PolicyType] = {
         PolicyType("scaling", "1.0", ScalingPolicy, 100, False, "How much and how often a cluster is scaled.", "0.1"),
         PolicyType("step_scaling", "1.0", StepScalingPolicy, 110, False, "Scales in steps by a metric.", "0.1"),
         PolicyType("target_tracking", "1.0", TargetTrackingPolicy, 120, False, "Keeps a metric at a target.", "0.1"),
+        PolicyType("schedule", "1.0", SchedulePolicy, 130, False, "Scales at times that are said before.", "0.1"),
         PolicyType("batch", "1.0", BatchPolicy, 200, True, "How many workers are changed over at a time.", "0.1"),
         PolicyType("region_placement", "1.0", RegionPlacementPolicy, 200, True, "Which regions carry how much.", "0.1"),
         PolicyType("zone_placement", "1.0", ZonePlacementPolicy, 300, True, "Which zones carry how much.", "0.1"),

@@ -17,6 +17,7 @@ from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.monitor import Monitor
 from controlplane.master.scaler import Scaler
 from controlplane.master.sessions import Joined, Sessions
+from controlplane.master.timetable import Timetable
 from controlplane.master.uplinks import Messenger, Uplinks
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
@@ -161,15 +162,18 @@ class Plane:
             metrics=windows,
         )
         self.scaler = Scaler(clock, self.store, chance.now, windows, self.uplinks.ask, self.pipeline.act)
+        self.timetable = Timetable(clock, self.store, chance.now, self.pipeline.act)
 
     def start(self) -> None:
         """Begin to converge."""
         self.monitor.start()
         self.scaler.start()
+        self.timetable.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
         await self.edges.close()
+        await self.timetable.close()
         await self.scaler.close()
         await self.monitor.close()
         await self.uplinks.close()
@@ -260,6 +264,7 @@ class Plane:
     def policies_changed(self, cluster_oid: Oid) -> None:
         """Have it looked at what the policies of a cluster need from now on."""
         self.scaler.wake(cluster_oid)
+        self.timetable.wake()
 
     def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
         """Tell the agent of a node what has become of these workers."""

@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from controlplane.clock import Clock
-from controlplane.core.policies import Bound
 from controlplane.errors import ControlPlaneError
 from controlplane.loop import Loop
 from controlplane.records.metrics import Usage
@@ -23,14 +22,13 @@ from controlplane.services.identity import Identity
 from controlplane.services.metrics import Survey, Window, Windows, survey, take_in
 from controlplane.services.pipeline import WritingCall
 from controlplane.services.procedures import Ask
+from controlplane.services.surroundings import policy_caller
 from controlplane.store.catalog import BINDINGS, CLUSTERS, DEFINITIONS, oid_of
 from controlplane.store.database import Store
 
 ANSWER_WITHIN_S = 2.5
 ANSWER_PERIODS = 0.5
 """Part of a period that agents have for an answer, if that is shorter."""
-
-POLICY_ROLE = "policy"
 
 log = Logger()
 
@@ -128,7 +126,7 @@ class Scaler:
             return
         try:
             action = await self._act(
-                policy_caller(leading(wanted)),
+                policy_caller(policy.name),
                 Identity(policy.oid, policy),
                 lambda call: scale_by_policies(call, cluster_oid, window),
             )
@@ -137,11 +135,6 @@ class Scaler:
             return
         if action is not None:
             _tell(wanted)
-
-
-def policy_caller(policy: Bound) -> Caller:
-    """Return in whose name a policy acts: in its own."""
-    return Caller(session=0, authid=policy.name, authrole=POLICY_ROLE, through=policy.name, cause="policy")
 
 
 def _tell(wanted: Wanted) -> None:

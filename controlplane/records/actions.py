@@ -26,6 +26,9 @@ class ActionKind(enum.Enum):
     CLUSTER_REPLACE_WORKERS = "CLUSTER_REPLACE_WORKERS"
     CLUSTER_ADD_WORKERS = "CLUSTER_ADD_WORKERS"
     CLUSTER_DELETE = "CLUSTER_DELETE"
+    CLUSTER_ATTACH_POLICY = "CLUSTER_ATTACH_POLICY"
+    CLUSTER_UPDATE_POLICY = "CLUSTER_UPDATE_POLICY"
+    CLUSTER_DETACH_POLICY = "CLUSTER_DETACH_POLICY"
     WORKER_CREATE = "WORKER_CREATE"
     WORKER_UPDATE = "WORKER_UPDATE"
     WORKER_DELETE = "WORKER_DELETE"
@@ -78,6 +81,16 @@ class Outputs(Record, frozen=True, kw_only=True):
     """Workers that were told to do something, and of which nobody can say whether they did: it is not tried again."""
 
 
+class Pace(Record, frozen=True, kw_only=True):
+    """How fast workers are changed over."""
+
+    batch: int
+    """So many at a time."""
+
+    steady: Seconds
+    """So long each has to run before the next ones are changed."""
+
+
 class Action(Record, frozen=True, kw_only=True):
     """An intention with a result. While it runs it holds the lock of its cluster."""
 
@@ -119,6 +132,9 @@ class Action(Record, frozen=True, kw_only=True):
 
     command: dict[str, Any] = msgspec.field(default_factory=dict)
     """Of an operation, what workers are told: parameters with secrets in them, which `inputs` do not show."""
+
+    pace: Pace | None = None
+    """How fast it goes, when a policy decided that; None for the cluster's own pace."""
 
     ending: ActionStatus | None = None
     """What it will have been when everything is taken back; None while it goes forward."""

@@ -19,7 +19,7 @@ from controlplane.records.clusters import (
 )
 from controlplane.records.definitions import DefinitionView
 from controlplane.records.nodes import NodeChange, NodeView
-from controlplane.records.policies import BindingView
+from controlplane.records.policies import BindingView, PolicySkipped
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
 from controlplane.records.receivers import ReceiverView
 from controlplane.records.types import Instant, Record
@@ -201,6 +201,7 @@ POLICY_DELETED = _guarded("policy", "deleted", DefinitionView, "A policy is no m
 POLICY_ATTACHED = _own("cluster", "policy_attached", BindingView, "A cluster obeys a policy from now on.")
 POLICY_CHANGED = _own("cluster", "policy_changed", BindingView, "A policy of a cluster was enabled or disabled.")
 POLICY_DETACHED = _own("cluster", "policy_detached", BindingView, "A cluster obeys a policy no longer.")
+POLICY_SKIPPED = _own("cluster", "policy_skipped", PolicySkipped, "A schedule left out a time.", EventLevel.WARNING)
 
 RECEIVER_CREATED = _guarded("receiver", "created", ReceiverView, "A receiver was created.")
 RECEIVER_UPDATED = _guarded("receiver", "updated", ReceiverView, "A receiver was changed, or has another address.")

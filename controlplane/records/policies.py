@@ -172,6 +172,19 @@ class BindingView(Record, frozen=True, kw_only=True):
 
     created: Instant
     changed: Instant
+    action_oid: Oid | None = None
+    """The action that attached, changed or detached it, where that is what the answer is about."""
+
+
+class PolicySkipped(Record, frozen=True, kw_only=True):
+    """That a schedule did not act when it should have, and why."""
+
+    cluster_oid: Oid
+    cluster_name: str
+    policy_oid: Oid
+    policy_name: str
+    due: Instant
+    reason: str
 
 
 class Decision(Record, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.acting import DELETING, UPDATING, Progress, progress
+from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
 from controlplane.core.placement import leaving
 from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
@@ -16,6 +16,7 @@ from controlplane.records.actions import (
     Action,
     ActionKind,
     ActionStatus,
+    Pace,
     Phase,
 )
 from controlplane.records.clusters import Cluster, Group
@@ -58,6 +59,7 @@ def begin(
     decisions: Iterable[Decision] = (),
     command: dict[str, Any] | None = None,
     total: int = 0,
+    pace: Pace | None = None,
     rows: Callable[[Table[Any]], Rows[Any]] | None = None,
     **changes: Any,
 ) -> Action:
@@ -90,6 +92,7 @@ def begin(
         decisions=tuple(decisions),
         command=command or {},
         total=total,
+        pace=pace,
         timeout=cluster.timeout,
         created=ledger.now,
     )
@@ -101,6 +104,34 @@ def begin(
     ledger.wake(cluster.oid)
     ledger.publish(events.ACTION_STARTED, action_view(action))
     return action
+
+
+def note_done(
+    ledger: Ledger,
+    cluster: Cluster,
+    kind: ActionKind,
+    caller: Caller,
+    inputs: dict[str, Any],
+    reason: str | None = None,
+) -> Action:
+    """Keep an action that is over as soon as it begins: it locks nothing, and waits for nothing."""
+    oid = ledger.new_oid()
+    action = Action(
+        oid=oid,
+        name=f"{kind.value.lower()}_{str(oid)[:8]}",
+        kind=kind,
+        cluster_oid=cluster.oid,
+        cluster_name=cluster.name,
+        cause=caller.cause,
+        who=caller.through or caller.authid,
+        inputs=inputs,
+        timeout=cluster.timeout,
+        created=ledger.now,
+    )
+    ledger.rows(ACTIONS).add(action)
+    _forget_old(ledger)
+    ledger.publish(events.ACTION_STARTED, action_view(action))
+    return _store_end(ledger, action, ActionStatus.SUCCEEDED, reason)
 
 
 def require_free(view: View, cluster: Cluster) -> None:
@@ -138,7 +169,7 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
     if action.kind in OPERATIONS:
         return _advance_operation(ledger, cluster, action)
-    seen = progress(action, cluster, workers, wanted, ledger.now)
+    seen = progress(action, paced(cluster, action), workers, wanted, ledger.now)
     action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)

@@ -8,9 +8,11 @@ from controlplane.core.policies import POLICY_TYPES
 from controlplane.core.specs import type_name
 from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject
 from controlplane.records import events
+from controlplane.records.actions import ActionKind
 from controlplane.records.clusters import Cluster
 from controlplane.records.definitions import Definition
 from controlplane.records.policies import Binding, BindingView
+from controlplane.services.acting import note_done
 from controlplane.services.arguments import AnyCluster, ExistingPolicy
 from controlplane.services.cluster_actions import CLUSTER
 from controlplane.services.lists import Limit, select
@@ -18,8 +20,14 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.placing import place_as_bound
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
+from controlplane.services.schedules import due_of
 from controlplane.store.catalog import BINDINGS, DEFINITIONS
 
+ANNOUNCED = {
+    ActionKind.CLUSTER_ATTACH_POLICY: events.POLICY_ATTACHED,
+    ActionKind.CLUSTER_UPDATE_POLICY: events.POLICY_CHANGED,
+    ActionKind.CLUSTER_DETACH_POLICY: events.POLICY_DETACHED,
+}
 FIELDS = {
     "oid": lambda b: b.oid,
     "policy_oid": lambda b: b.policy_oid,
@@ -27,6 +35,7 @@ FIELDS = {
     "policy_type": lambda b: b.policy_type,
     "priority": lambda b: b.priority,
     "enabled": lambda b: b.enabled,
+    "due": lambda b: b.due,
     "created": lambda b: b.created,
     "changed": lambda b: b.changed,
 }
@@ -85,19 +94,23 @@ def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
         type=kind.full_name,
         priority=kind.priority,
         enabled=enabled,
+        due=due_of(policy, enabled, call.now),
         created=call.now,
         changed=call.now,
     )
     rows.add(made)
-    return _announced(call, events.POLICY_ATTACHED, cluster, made)
+    return _announced(call, ActionKind.CLUSTER_ATTACH_POLICY, cluster, made)
 
 
 @procedure(CLUSTER + "update_cluster_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
 def update_cluster_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool) -> BindingView:
     """Have a cluster obey a policy again, or not for the time being."""
     binding = _binding(call, cluster, policy)
-    changed = call.rows(BINDINGS).put(msgspec.structs.replace(binding, enabled=enabled, changed=call.now), binding)
-    return _announced(call, events.POLICY_CHANGED, cluster, changed)
+    due = due_of(policy, enabled, call.now) if enabled != binding.enabled else binding.due
+    changed = call.rows(BINDINGS).put(
+        msgspec.structs.replace(binding, enabled=enabled, due=due, changed=call.now), binding
+    )
+    return _announced(call, ActionKind.CLUSTER_UPDATE_POLICY, cluster, changed)
 
 
 @procedure(CLUSTER + "detach_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
@@ -105,15 +118,17 @@ def detach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
     """Have a cluster obey a policy no longer."""
     binding = _binding(call, cluster, policy)
     call.rows(BINDINGS).remove(binding)
-    return _announced(call, events.POLICY_DETACHED, cluster, binding)
+    return _announced(call, ActionKind.CLUSTER_DETACH_POLICY, cluster, binding)
 
 
-def _announced(call: WritingCall, kind: events.EventType, cluster: Cluster, binding: Binding) -> BindingView:
-    """Have the cluster placed as its policies say now, and tell what has changed."""
+def _announced(call: WritingCall, kind: ActionKind, cluster: Cluster, binding: Binding) -> BindingView:
+    """Have the cluster placed as its policies say now, and tell what has changed: in an action that is over at once."""
     place_as_bound(call, cluster)
     call.ledger.reconsider_policies(cluster.oid)
-    view = _view(call, cluster, binding)
-    call.publish(kind, view)
+    inputs = {"policy": str(binding.policy_oid), "enabled": binding.enabled}
+    action = note_done(call.ledger, cluster, kind, call.caller, inputs)
+    view = msgspec.structs.replace(_view(call, cluster, binding), action_oid=action.oid)
+    call.publish(ANNOUNCED[kind], view)
     return view
 
 

@@ -289,6 +289,18 @@ def scale(
     return _resize(call, cluster, group, kind, asked, {"count": count}, (*because, *chosen.decisions))
 
 
+def resize(
+    call: WritingCall,
+    cluster: Cluster,
+    named: str | None,
+    asked: Resize,
+    inputs: dict[str, Any],
+    because: tuple[Decision, ...],
+) -> ActionView:
+    """Begin a resize of a group; `because` is what policies decided before."""
+    return _resize(call, cluster, _group(call, cluster, named), ActionKind.CLUSTER_RESIZE, asked, inputs, because)
+
+
 def _resize(
     call: WritingCall,
     cluster: Cluster,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from twisted.logger import Logger
 
+from controlplane.core.acting import paced
 from controlplane.core.generic_clusters import plan_generic_cluster
 from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import plan_cluster
@@ -18,7 +19,7 @@ from controlplane.services.acting import advance, sooner
 from controlplane.services.ledger import Ledger, count_workers, groups_of
 from controlplane.services.specs import Compositions
 from controlplane.services.views import worker_view
-from controlplane.store.catalog import CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+from controlplane.store.catalog import ACTIONS, CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
 from controlplane.store.database import View
 
 AT_ONCE_WORKERS_MAX = 64
@@ -99,8 +100,9 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
     for worker in workers:
         if occupies(worker) and worker.node_oid in candidates:
             candidates[worker.node_oid].of_cluster += 1
+    action = None if cluster.action_oid is None else view.rows(ACTIONS).find(cluster.action_oid)
     return Situation(
-        cluster=cluster,
+        cluster=paced(cluster, action),
         groups=tuple(groups_of(view, cluster.oid)),
         workers=workers,
         driver=revision.driver,

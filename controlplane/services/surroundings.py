@@ -128,3 +128,8 @@ class Surroundings(NamedTuple):
     sessions: Sessions
     limits: Limits = DEFAULT_LIMITS
     metrics: Metrics = NO_METRICS
+
+
+def policy_caller(name: str) -> Caller:
+    """Return in whose name a policy acts: in its own."""
+    return Caller(session=0, authid=name, authrole="policy", through=name, cause="policy")

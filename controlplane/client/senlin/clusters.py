@@ -177,26 +177,26 @@ class Clusters(Methods):
         return _begun(action)
 
     def attach_policy_to_cluster(self, cluster: Any, policy: Any, **params: Any) -> dict[str, Any]:
-        """Have a cluster obey a policy, with `enabled=False` not yet; done when this returns, so `action` is None."""
+        """Have a cluster obey a policy, with `enabled=False` not yet; the action is over when this returns."""
         words.refuse_unknown(params, frozenset({"enabled"}), "attach_policy_to_cluster")
         enabled = params.get("enabled", True)
         bound = self._do(lambda: self._client.cluster.attach_policy(key(cluster), key(policy), enabled))
-        return {"action": None, "cluster_policy": str(bound.oid)}
+        return _bound(bound)
 
     def update_cluster_policy(self, cluster: Any, policy: Any, **params: Any) -> dict[str, Any]:
-        """Have a cluster obey a policy that is attached, or not, as `enabled` says; done when this returns."""
+        """Have a cluster obey an attached policy, or not, as `enabled` says; the action is over when this returns."""
         words.refuse_unknown(params, frozenset({"enabled"}), "update_cluster_policy")
         if "enabled" not in params:
             raise refused("enabled", "is missing", "say enabled=True or enabled=False")
         bound = self._do(
             lambda: self._client.cluster.update_cluster_policy(key(cluster), key(policy), params["enabled"])
         )
-        return {"action": None, "cluster_policy": str(bound.oid)}
+        return _bound(bound)
 
     def detach_policy_from_cluster(self, cluster: Any, policy: Any) -> dict[str, Any]:
-        """Have a cluster obey a policy no longer; done when this returns, so `action` is None."""
+        """Have a cluster obey a policy no longer; the action is over when this returns."""
         bound = self._do(lambda: self._client.cluster.detach_policy(key(cluster), key(policy)))
-        return {"action": None, "cluster_policy": str(bound.oid)}
+        return _bound(bound)
 
     def get_cluster_policy(self, cluster_policy: Any, cluster: Any) -> ClusterPolicy:
         """Return how a cluster obeys a policy, by the policy and the cluster; raises `ResourceNotFound`."""
@@ -319,3 +319,7 @@ def _node_filters(filters: Any) -> dict[str, Any]:
 def _require_bool(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise refused(name, "is neither True nor False", "say which")
+
+
+def _bound(made: Any) -> dict[str, Any]:
+    return {"action": str(made.action_oid), "cluster_policy": str(made.oid)}

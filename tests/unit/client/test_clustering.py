@@ -218,7 +218,7 @@ def test_policies_are_attached_and_detached_at_once(proxy):
     proxy.create_cluster(name="shop", profile_id="sleeper")
     policy = proxy.create_policy(name="grow", spec=SCALING)
     attached = proxy.attach_policy_to_cluster("shop", policy, enabled=False)
-    assert attached["action"] is None
+    assert proxy.get_action(attached["action"]).action == "CLUSTER_ATTACH_POLICY"
     bound = proxy.get_cluster_policy(policy, "shop")
     assert (bound.is_enabled, bound.policy_name, bound.cluster_name) == (False, "grow", "shop")
     assert proxy.update_cluster_policy("shop", "grow", enabled=True)["cluster_policy"] == bound.id
