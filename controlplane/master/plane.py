@@ -15,6 +15,7 @@ from controlplane.master.authenticator import Authenticator, host_of
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.monitor import Monitor
+from controlplane.master.retention import Retention
 from controlplane.master.scaler import Scaler
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.timetable import Timetable
@@ -162,6 +163,9 @@ class Plane:
             metrics=windows,
         )
         self.scaler = Scaler(clock, self.store, chance.now, windows, self.uplinks.ask, self.pipeline.act)
+        self.retention = Retention(
+            clock, self.store, chance.now, self.pipeline.change, events_kept, limits.events_kept_s
+        )
         self.timetable = Timetable(clock, self.store, chance.now, self.pipeline.act)
 
     def start(self) -> None:
@@ -169,10 +173,12 @@ class Plane:
         self.monitor.start()
         self.scaler.start()
         self.timetable.start()
+        self.retention.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
         await self.edges.close()
+        await self.retention.close()
         await self.timetable.close()
         await self.scaler.close()
         await self.monitor.close()

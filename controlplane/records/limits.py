@@ -89,6 +89,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audit_entries_max: Count = 200_000
     """Audit entries that are kept; the oldest is forgotten first, and the chain of the others stays whole."""
 
+    events_kept_s: Annotated[int, msgspec.Meta(ge=0, le=10 * 31_536_000)] = 0
+    """Seconds for which events are kept, 0 for as long as there are not too many."""
+
     calls_running_max: Count = 2_000
     """Calls of one session that are not answered yet."""
 

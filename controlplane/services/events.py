@@ -35,8 +35,8 @@ FIELDS: Mapping[str, Callable[[EventView], Any]] = {
     "action": lambda e: e.action,
     "status": lambda e: e.status,
 }
-OLDEST_FIRST = frozenset({"seq", "seq:asc", "time", "time:asc"})
-NEWEST_FIRST = frozenset({"seq:desc", "time:desc"})
+IN_ORDER = ("seq", "time")
+"""Fields that order events as they are stored."""
 
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 PageLength = Annotated[int, msgspec.Meta(ge=1, le=EVENTS_PER_PAGE_MAX)]
@@ -65,11 +65,13 @@ def list_events(
     last = last_event(call.view)
     oldest = next((int.from_bytes(key, "big") for key in call.rows(EVENTS).scan_keys()), last + 1)
     wanted = _wanted(call, topic_prefix, filters)
-    if sort is None or sort in OLDEST_FIRST:
+    backwards = _is_backwards(sort)
+    if backwards is False:
         found, following = _go(call, wanted, max(after, marker or 0), last, limit)
-    elif sort in NEWEST_FIRST:
+    elif backwards:
         found, following = _go_back(call, wanted, last + 1 if marker is None else marker, after, limit)
     else:
+        assert sort is not None  # Without an order it is that of the store.
         found, following = _sort(call, wanted, after, sort, marker, limit)
     return EventPage(events=tuple(found), last=last, oldest=oldest, next=following, gap=after + 1 < oldest <= last)
 
@@ -156,6 +158,20 @@ def _page(
         if len(found) >= limit or size >= PAGE_BYTES_MAX or looked >= LOOKED_AT_MAX:
             break
     return found, seen
+
+
+def _is_backwards(sort: str | None) -> bool | None:
+    """Say whether an order is that of the store backwards; None when it is another one.
+
+    No two events have the same number, so whatever is behind `seq` orders nothing.
+    """
+    keys = [part.strip().partition(":") for part in (sort or "seq").split(",")]
+    for name, _, direction in keys:
+        if name not in IN_ORDER or (direction == "desc") is not (keys[0][2] == "desc"):
+            return None
+        if name == "seq":
+            break
+    return keys[0][2] == "desc"
 
 
 def _require_fields(filters: Mapping[str, Any] | None, sort: str | None) -> None:

@@ -164,9 +164,9 @@ class Rows(Generic[R]):
         for _, data in self._transaction.scan(self._table.space, start, after(start), reverse=reverse):
             yield self._table.decode(data)
 
-    def all_by(self, index: str, *prefix: UUID | int | str | bytes | None) -> Iterator[R]:
+    def all_by(self, index: str, *prefix: UUID | int | str | bytes | None, reverse: bool = False) -> Iterator[R]:
         """Yield the records whose index key begins with these parts, in order of that key."""
-        for _, primary in self.keys_by(index, *prefix):
+        for _, primary in self.keys_by(index, *prefix, reverse=reverse):
             data = self._transaction.get(self._table.space, primary)
             if data is not None:
                 yield self._table.decode(data)
@@ -176,11 +176,16 @@ class Rows(Generic[R]):
         return self._transaction.keys(self._table.space, start, stop, reverse=reverse)
 
     def keys_by(
-        self, index: str, *prefix: UUID | int | str | bytes | None, start: bytes | None = None
+        self,
+        index: str,
+        *prefix: UUID | int | str | bytes | None,
+        start: bytes | None = None,
+        reverse: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield (index key, record key) whose index key begins with these parts, from `start` on if it is given."""
         low = key_of(*prefix)
-        return self._transaction.scan(self._table.index_spaces[index], low if start is None else start, after(low))
+        space = self._table.index_spaces[index]
+        return self._transaction.scan(space, low if start is None else start, after(low), reverse=reverse)
 
     def add(self, record: R) -> R:
         """Insert a new record; raises `AlreadyExists` when its key or one of its unique keys is taken."""

@@ -48,7 +48,11 @@ class ActionCalls(Noun):
         limit: int | None = None,
         marker: str | None = None,
     ) -> list[ActionView]:
-        """Return actions, the oldest first unless `sort` says otherwise; those that ended long ago are forgotten."""
+        """Return actions, the oldest first unless `sort` says otherwise; those that ended long ago are forgotten.
+
+        Those of one cluster, `cluster_oid` in `filters`, and the newest ones, `created:desc`, are found without
+        reading the others.
+        """
         return await self._calls.read(
             "controlplane.action.list_actions",
             {

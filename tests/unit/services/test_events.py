@@ -81,6 +81,34 @@ def test_every_order_is_paged_without_a_gap_and_without_twins(busy, monkeypatch,
     assert walk(busy, limit, sort="seq:desc", after=whole[2]) == whole[:2:-1]
 
 
+@pytest.mark.parametrize(
+    ("sort", "backwards"),
+    [
+        ("seq:desc,level", True),
+        ("time:desc, seq:desc", True),
+        ("time,seq", False),
+        ("time:asc", False),
+        ("time:desc,seq", None),
+        ("time:desc,level", None),
+        ("level", None),
+    ],
+)
+def test_orders_that_are_that_of_the_store_read_no_more_than_they_return(busy, sort, backwards):
+    def read() -> int:
+        calls = []
+        original = service.event_view
+        service.event_view = lambda event: calls.append(event) or original(event)
+        try:
+            found = seqs(busy.call(LIST, sort=sort, limit=2))
+        finally:
+            service.event_view = original
+        if backwards is not None:
+            assert found == sorted(found, reverse=backwards)
+        return len(calls)
+
+    assert read() == (7 if backwards is None else 2)
+
+
 def test_what_is_no_order_no_field_and_no_page_is_refused(busy):
     for wrong in ({"sort": "size"}, {"sort": "time:up"}, {"sort": " "}, {"filters": {"oid": 1}}):
         with pytest.raises(InvalidArgument):
