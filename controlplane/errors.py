@@ -174,6 +174,10 @@ class ActionCooldown(ControlPlaneError, uri="controlplane.error.action_cooldown"
     """A scaling policy of the cluster rests, and refuses."""
 
 
+class WorkerProtected(ControlPlaneError, uri="controlplane.error.worker_protected"):
+    """A worker is protected from being taken out, and the call would do so."""
+
+
 class ActionEnded(ControlPlaneError, uri="controlplane.error.action_ended"):
     """The action has ended already."""
 

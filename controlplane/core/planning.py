@@ -115,7 +115,10 @@ class Pass:
         """Have the surplus of a group stopped, and return the others."""
         if len(workers) <= scale:
             return workers
-        if group is None:
+        going: list[Worker]
+        if self.s.cluster.deleting:
+            going = workers
+        elif group is None:
             going = surplus_routers(workers, scale)
         else:
             going = surplus_of_group(workers, scale, self.s.cluster.placement, self.s.nodes)

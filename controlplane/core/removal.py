@@ -4,7 +4,7 @@ The sick ones first. Then, when policies spread the cluster over regions and zon
 weight; within such an area, and without such policies, those that a deletion policy names, else the highest index.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from controlplane.core.spreading import NEVER, Area, area_of
@@ -19,10 +19,12 @@ SICK = frozenset({WorkerStatus.PENDING, WorkerStatus.ERROR, WorkerStatus.UNREACH
 def surplus_of_group(
     workers: list[Worker], scale: int, rules: PlacementRules | None, nodes: Mapping[Oid, Node]
 ) -> list[Worker]:
-    """Return who goes of a group that wants so many workers."""
+    """Return who goes of a group that wants so many workers: nobody who is protected."""
+    able = [worker for worker in workers if not worker.protected]
+    count = min(len(workers) - scale, len(able))
     if rules is not None:
-        return surplus(workers, len(workers) - scale, rules, nodes, _last, is_sick)
-    return sorted(workers, key=_by_worth)[scale:]
+        return surplus(workers, count, rules, nodes, _last, is_sick)
+    return sorted(able, key=_by_worth)[len(able) - count :]
 
 
 def surplus_routers(routers: list[Worker], scale: int) -> list[Worker]:
@@ -31,7 +33,7 @@ def surplus_routers(routers: list[Worker], scale: int) -> list[Worker]:
 
 
 def surplus(
-    workers: Iterable[Worker],
+    workers: Collection[Worker],
     count: int,
     rules: PlacementRules,
     nodes: Mapping[Oid, Node],
@@ -40,16 +42,23 @@ def surplus(
 ) -> list[Worker]:
     """Return which workers of one group go, so that those that stay are spread as the rules say.
 
-    Sick ones go first. Within an area, and among those that have no place, they go in the order of `first`.
+    Sick ones go first. Within an area, and among those that have no place, they go in the order of `first`. Protected
+    ones stay, and count where they are.
     """
-    ranked = sorted(workers, key=lambda worker: (not sick(worker), first(worker)))
+    protected = [worker for worker in workers if worker.protected]
+    able = (worker for worker in workers if not worker.protected)
+    ranked = sorted(able, key=lambda worker: (not sick(worker), first(worker)))
     ill = [worker for worker in ranked if sick(worker)]
     if count <= len(ill):
         return ill[:count]
+
+    def home(worker: Worker) -> Area:
+        node = None if worker.node_oid is None else nodes.get(worker.node_oid)
+        return Area(None, None) if node is None else area_of(node)
+
     areas: dict[Area, list[Worker]] = {}
     for worker in ranked[len(ill) :]:
-        node = None if worker.node_oid is None else nodes.get(worker.node_oid)
-        areas.setdefault(Area(None, None) if node is None else area_of(node), []).append(worker)
+        areas.setdefault(home(worker), []).append(worker)
     queues = {area: queue[::-1] for area, queue in areas.items()}
     regions = {share.name: share for share in rules.regions}
     zones = {share.name: share for share in rules.zones}
@@ -58,6 +67,11 @@ def surplus(
     for area, queue in queues.items():
         in_regions[area.region] = in_regions.get(area.region, 0) + len(queue)
         in_zones[area.zone] = in_zones.get(area.zone, 0) + len(queue)
+
+    for worker in protected:
+        area = home(worker)
+        in_regions[area.region] = in_regions.get(area.region, 0) + 1
+        in_zones[area.zone] = in_zones.get(area.zone, 0) + 1
 
     def excess(area: Area) -> tuple[float, float]:
         of_region = _excess(in_regions[area.region], area.region, regions)

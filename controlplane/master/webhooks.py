@@ -26,6 +26,7 @@ from controlplane.errors import (
     Overloaded,
     StoreFull,
     TooManyCalls,
+    WorkerProtected,
 )
 from controlplane.master.plane import Plane
 from controlplane.records.receivers import WEBHOOK_PATH
@@ -41,6 +42,7 @@ STATUS: tuple[tuple[type[ControlPlaneError], int], ...] = (
     (NoSuchObject, 404),
     (ActionConflict, 409),
     (ActionCooldown, 409),
+    (WorkerProtected, 409),
     (LimitReached, 409),
     (TooManyCalls, 429),
     (InternalError, 500),

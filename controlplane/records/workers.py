@@ -252,6 +252,8 @@ class Worker(Record, frozen=True, kw_only=True):
 
     metadata: Labels = msgspec.field(default_factory=dict)
     kept: Kept | None = None
+    protected: bool = False
+    """Whether it is never taken out of its cluster or replaced."""
 
 
 class WorkerView(Record, frozen=True, kw_only=True):
@@ -269,6 +271,8 @@ class WorkerView(Record, frozen=True, kw_only=True):
     pid: int | None
     realms: tuple[str, ...]
     addresses: tuple[Address, ...]
+    protected: bool = False
+    """Whether it is never taken out of its cluster or replaced."""
 
 
 class AnyWorkerView(Record, frozen=True, kw_only=True):
@@ -313,6 +317,9 @@ class AnyWorkerView(Record, frozen=True, kw_only=True):
     metadata: Labels = msgspec.field(default_factory=dict)
     paused: bool = False
     """Whether it is held until somebody has it resumed; nothing is wrong with it."""
+
+    protected: bool = False
+    """Whether it is never taken out of its cluster or replaced."""
 
     details: dict[str, Any] | None = None
     """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""

@@ -255,7 +255,7 @@ def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
         for worker in ledger.rows(WORKERS).all(cluster.oid, group.oid)
         if worker.created >= action.created and worker.want is not Want.REMOVE
     ]
-    taken = [worker for worker in own if worker.oid not in action.outputs.done]
+    taken = [worker for worker in own if worker.oid not in action.outputs.done and not worker.protected]
     scale = max(action.before["desired"], group.scale - len(taken))
     ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
     return dismiss(ledger, taken)

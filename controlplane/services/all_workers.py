@@ -148,6 +148,7 @@ class _Views:
             alone=cluster.alone,
             metadata=worker.metadata,
             paused=worker.paused,
+            protected=worker.protected,
         )
 
     def _cluster(self, oid: Oid) -> tuple[Cluster, dict[Oid, str]]:

@@ -14,6 +14,7 @@ from controlplane.services.cluster_actions import scale
 from controlplane.services.ledger import groups_of
 from controlplane.services.metrics import Window, metric_policies
 from controlplane.services.pipeline import WritingCall
+from controlplane.services.protected import count_protected
 from controlplane.store.catalog import CLUSTERS
 from controlplane.store.database import View
 
@@ -40,7 +41,8 @@ def judge(view: View, cluster_oid: Oid, window: Window, now: Instant) -> list[Wa
     groups = groups_of(view, cluster_oid)
     wanted = []
     for group in groups:
-        size = Size(group.scale, group.min_size, group.max_size)
+        low = max(group.min_size, count_protected(view, group))
+        size = Size(group.scale, low, group.max_size)
         said = []
         for each in policies:
             if each.rule.group == group.name or (each.rule.group is None and len(groups) == 1):

@@ -16,6 +16,7 @@ from controlplane.errors import (
     LimitReached,
     NoSuchObject,
     Problem,
+    WorkerProtected,
 )
 from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
@@ -33,6 +34,7 @@ from controlplane.services.lists import Limit, select, unfit
 from controlplane.services.members import join, leave
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
+from controlplane.services.protected import count_protected, require_so_few, require_unprotected
 from controlplane.services.quotas import require_room
 from controlplane.services.views import action_view, any_cluster_view, worker_view
 from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
@@ -112,7 +114,7 @@ def list_cluster_workers(
     CLUSTER + "resize_cluster",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, LimitReached, WorkerProtected),
 )
 def resize_cluster(
     call: WritingCall,
@@ -152,7 +154,7 @@ def scale_out_cluster(
     CLUSTER + "scale_in_cluster",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict, ActionCooldown, LimitReached),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, ActionCooldown, LimitReached, WorkerProtected),
 )
 def scale_in_cluster(
     call: WritingCall, cluster: AnyCluster, count: Count | None = None, group: str | None = None
@@ -168,7 +170,7 @@ def scale_in_cluster(
     CLUSTER + "remove_cluster_workers",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, WorkerProtected),
 )
 def remove_cluster_workers(
     call: WritingCall, cluster: AnyCluster, workers: Workers, destroy: bool = True
@@ -185,6 +187,7 @@ def remove_workers(
 ) -> ActionView:
     """Take workers out of a cluster by an action of this kind, and unless they are to run on, stop them for good."""
     require_free(call.view, cluster)
+    require_unprotected(cluster, chosen)
     rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
     reduced = all(rule.reduce_desired_capacity for rule in rules if isinstance(rule, DeletionPolicy))
     sizes = {group.oid: group for group in groups_of(call.view, cluster.oid)}
@@ -206,7 +209,7 @@ def remove_workers(
     CLUSTER + "replace_cluster_workers",
     needs="operate",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, WorkerProtected),
 )
 def replace_cluster_workers(
     call: WritingCall,
@@ -224,6 +227,7 @@ def replace_cluster_workers(
     chosen = _workers(call, cluster, workers)
     if any(worker.workergroup_oid is None for worker in chosen):
         raise unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
+    require_unprotected(cluster, chosen)
     found = [] if candidates is None else find_candidates(call, cluster, candidates, "$.candidates", len(chosen))
     leaving = _see_off(call, cluster, chosen, destroy)
     joined = [join(call.ledger, call.rows, each, cluster, _group(call, cluster, None)).oid for each in found]
@@ -242,11 +246,14 @@ def replace_cluster_workers(
     raises=(NoSuchObject, Ambiguous, ActionConflict),
 )
 def recover_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
-    """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay."""
+    """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay.
+
+    Protected ones are not replaced: they are tried again where they are.
+    """
     sick = [
         worker
         for worker in call.rows(WORKERS).all(cluster.oid)
-        if worker.status in SICK and worker.workergroup_oid is not None
+        if worker.status in SICK and worker.workergroup_oid is not None and not worker.protected
     ]
     dismiss(call.ledger, sick)
     return _begin(call, cluster, ActionKind.CLUSTER_RECOVER, {"workers": [str(worker.oid) for worker in sick]})
@@ -276,7 +283,7 @@ def scale(
 ) -> ActionView:
     """Begin a scaling by `count`, or by what the policies of scalings say; `because` is what others decided before."""
     group = _group(call, cluster, named)
-    size = Size(group.scale, group.min_size, group.max_size)
+    size = Size(group.scale, max(group.min_size, count_protected(call.view, group)), group.max_size)
     chosen = decide_scaling(bound_policies(call.view, cluster.oid), kind.value, size, count, call.now)
     if chosen.wait_s is not None:
         raise ActionCooldown(
@@ -318,6 +325,10 @@ def _resize(
             problems=size,
             next_step="mend what is listed and call again",
         )
+    if size.desired < group.scale:
+        if asked.strict:
+            require_so_few(call, cluster, group, size.desired)
+        size = size._replace(desired=max(size.desired, min(group.scale, count_protected(call.view, group))))
     others = sum(other.scale for other in groups_of(call.view, cluster.oid) if other.oid != group.oid)
     owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
     require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
@@ -338,9 +349,10 @@ def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> 
     """Have the workers go that policies choose; without any a pass chooses them."""
     policies = bound_policies(call.view, cluster.oid)
     workers = [each for each in call.rows(WORKERS).all(cluster.oid, group.oid) if each.want is not Want.REMOVE]
+    count = min(count, sum(not each.protected for each in workers))
     places = {worker.node_oid for worker in workers if worker.node_oid is not None}
     nodes = {oid: node for oid in places if (node := call.rows(NODES).find(oid)) is not None}
-    found = choose_victims(policies, workers, min(count, len(workers)), lambda: call.new_oid().int, nodes)
+    found = choose_victims(policies, workers, count, lambda: call.new_oid().int, nodes)
     if found is None:
         return ()
     dismiss(call.ledger, found[0])

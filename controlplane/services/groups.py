@@ -4,7 +4,14 @@ from typing import Any
 
 import msgspec
 
-from controlplane.errors import AlreadyExists, InvalidConfiguration, LimitReached, NoSuchObject, Problem
+from controlplane.errors import (
+    AlreadyExists,
+    InvalidConfiguration,
+    LimitReached,
+    NoSuchObject,
+    Problem,
+    WorkerProtected,
+)
 from controlplane.records import events
 from controlplane.records.clusters import Cluster, ClusterStatus, Group, GroupView
 from controlplane.records.workers import Scale
@@ -15,6 +22,7 @@ from controlplane.services.lists import Limit, after_name, page
 from controlplane.services.names import ROUTERCLUSTER, crossbar_names
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
+from controlplane.services.protected import require_so_few
 from controlplane.services.quotas import require_room
 from controlplane.services.views import group_view
 from controlplane.store.catalog import GROUPS, TALLIES
@@ -108,7 +116,7 @@ def add_routercluster_workergroup(
     needs="operate",
     writes=True,
     aliases=crossbar_names(SCALE),
-    raises=(NoSuchObject, LimitReached),
+    raises=(NoSuchObject, LimitReached, WorkerProtected),
 )
 def scale_routercluster_workergroup(
     call: WritingCall, routercluster_oid: ExistingCluster, workergroup_oid: ExistingGroup, scale: Scale
@@ -119,6 +127,8 @@ def scale_routercluster_workergroup(
         return view_group(call, group, routercluster_oid)
     if scale > group.scale:
         _require_workers(call, routercluster_oid, group, scale)
+    else:
+        require_so_few(call, routercluster_oid, group, scale)
     scaled = call.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=call.now), group)
     return _announce(call, events.GROUP_SCALED, scaled, routercluster_oid)
 

@@ -13,6 +13,7 @@ from controlplane.errors import (
     LimitReached,
     NoSuchObject,
     NotOffered,
+    WorkerProtected,
 )
 from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
@@ -33,6 +34,7 @@ from controlplane.services.members import free_index, spec_beside
 from controlplane.services.pipeline import WritingCall
 from controlplane.services.places import make_place
 from controlplane.services.procedures import procedure
+from controlplane.services.protected import require_unprotected
 from controlplane.services.quotas import require_room
 from controlplane.services.remote import find_node
 from controlplane.services.views import action_view, worker_view
@@ -125,7 +127,7 @@ def update_worker(call: WritingCall, worker: AnyWorker, changes: WorkerChanges) 
     WORKER + "delete_worker",
     needs="manage",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict, InvalidArgument),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, InvalidArgument, WorkerProtected),
 )
 def delete_worker(call: WritingCall, worker: AnyWorker) -> ActionView:
     """Stop a worker for good and forget it; a cluster that it is in wants one less from now on.
@@ -133,6 +135,7 @@ def delete_worker(call: WritingCall, worker: AnyWorker) -> ActionView:
     Of a worker in no cluster this goes before any other action, which is cancelled.
     """
     cluster: Cluster = call.rows(CLUSTERS).get(worker.cluster_oid)
+    require_unprotected(cluster, [worker])
     if not cluster.alone:
         return remove_workers(call, cluster, [worker], ActionKind.WORKER_DELETE, worker=worker.oid)
     action = _begin(call, cluster, worker, ActionKind.WORKER_DELETE, {}, run=False, deleting=True)

@@ -171,6 +171,7 @@ def worker_view(worker: Worker) -> WorkerView:
         pid=worker.pid,
         realms=worker.realms,
         addresses=worker.addresses,
+        protected=worker.protected,
     )
 
 

@@ -370,7 +370,10 @@ class ClusterCalls(Noun):
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay."""
+        """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay.
+
+        Protected ones are not replaced: they are tried again where they are.
+        """
         return await self._calls.write(
             "controlplane.cluster.recover_cluster",
             {

@@ -145,6 +145,42 @@ class WorkerCalls(Noun):
             idempotency_key,
         )
 
+    async def protect_worker(
+        self,
+        worker: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> AnyWorkerView:
+        """Have a worker stay: it is never chosen when its cluster shrinks, and calls that would replace it are refused.
+
+        It is still placed elsewhere when its node is lost, restarted when it fails, given another profile with the
+        others, and stopped with its cluster.
+        """
+        return await self._calls.write(
+            "controlplane.worker.protect_worker",
+            {
+                "worker": worker,
+            },
+            AnyWorkerView,
+            idempotency_key,
+        )
+
+    async def unprotect_worker(
+        self,
+        worker: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> AnyWorkerView:
+        """Have a worker be one like all others again."""
+        return await self._calls.write(
+            "controlplane.worker.unprotect_worker",
+            {
+                "worker": worker,
+            },
+            AnyWorkerView,
+            idempotency_key,
+        )
+
     async def update_worker(
         self,
         worker: Key,

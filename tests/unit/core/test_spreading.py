@@ -229,3 +229,20 @@ def test_rules_are_read_from_policies():
     )
     assert rules_of([("three", AffinityPolicy(per_node_max=2)), ("four", KeepingPolicy(per_node_max=2))]) is None
     assert rules_of([("three", KeepingPolicy(together="zone"))]).together == "zone"
+
+
+@given(SHARES, st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=8), st.integers(0, 8), st.booleans())
+def test_protected_workers_stay_and_as_many_go_as_there_are_others(weights, homes, scale, spread):
+    nodes = {uid(2, place): node(place, zone=zone) for place, zone in enumerate("abc")}
+    workers = [
+        worker(n, GROUP, n, uid(2, "abc".index(zone)), RUNNING, protected=kept) for n, (zone, kept) in enumerate(homes)
+    ]
+    gone = surplus_of_group(workers, scale, zoned(*weights) if spread else None, nodes) if scale < len(workers) else []
+    assert not any(each.protected for each in gone)
+    assert len(gone) == max(0, min(len(workers) - scale, sum(not kept for _, kept in homes)))
+
+
+def test_protected_workers_count_where_they_are():
+    nodes = {uid(2, 1): node(1, zone="a"), uid(2, 2): node(2, zone="b")}
+    workers = [worker(n, GROUP, n, uid(2, 1 if n < 2 else 2), RUNNING, protected=n < 1) for n in range(4)]
+    assert {each.index for each in surplus_of_group(workers, 2, zoned(1, 1), nodes)} == {1, 3}
