@@ -110,24 +110,30 @@ class _GenericPass(Pass):
 
     def _configure(self, kept: list[Oid]) -> None:
         targets = {oid: self.s.digest(self.become[oid], {}) for oid in kept if self.become[oid].node_oid}
-        unproven = sum(self._is_unproven(self.become[oid], target) for oid, target in targets.items())
+        serving, given = [], set()
         for oid, target in targets.items():
             worker = self.become[oid]
             if worker.want is not Want.RUN:
                 continue
-            if worker.digest != target:
+            if worker.digest != target and _serves(worker):
                 if worker.status is WorkerStatus.RUNNING:
-                    # It serves: so many at a time, and only while those before proved themselves.
-                    if unproven >= self.s.cluster.batch:
-                        continue
-                    unproven += 1
-                self._set(oid, digest=target, revision=self.s.cluster.revision)
-            elif worker.revision != self.s.cluster.revision:
+                    serving.append(oid)
+            elif worker.digest != target or worker.revision != self.s.cluster.revision:
+                if worker.digest != target and worker.status not in (WorkerStatus.PENDING, WorkerStatus.UNREACHABLE):
+                    given.add(oid)
                 # The revision that it was given is forgotten once all workers have the newest.
-                self._set(oid, revision=self.s.cluster.revision)
+                self._set(oid, digest=target, revision=self.s.cluster.revision)
             elif worker.kept is not None and self.s.cluster.action_oid is None and self._is_as_others(worker, target):
                 # What it had kept was given up for good: no action is left that might return to it.
                 self._set(oid, kept=None)
+        unproven = sum(oid in given or self._is_unproven(self.become[oid], target) for oid, target in targets.items())
+        if serving and given:
+            self._look_again_at(self.s.now + int(self.s.cluster.steady * NANOSECONDS))
+        serving.sort(key=lambda oid: self.s.now >= steady_at(self.s.cluster, self.become[oid]))
+        for oid in serving[: max(0, self.s.cluster.batch - unproven)]:
+            # So many at a time, and only while those before, and those that serve nobody, proved themselves. Those that
+            # have not done so are first: when an update is taken back, they were changed last.
+            self._set(oid, digest=targets[oid], revision=self.s.cluster.revision)
         self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
@@ -145,3 +151,13 @@ class _GenericPass(Pass):
             return False
         self._look_again_at(until)
         return True
+
+
+def _serves(worker: Worker) -> bool:
+    """Say whether a worker runs with what it was given, as far as is known.
+
+    One that cannot be reached may serve: all those of a node would be changed over together when it is back. One that
+    is being changed over does not, so that another configuration costs nothing more.
+    """
+    reachable_or_not = (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)
+    return worker.status in reachable_or_not and worker.digest is not None and worker.seen_digest == worker.digest

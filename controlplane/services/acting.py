@@ -26,7 +26,7 @@ from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
-from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.ledger import Ledger, counts_of, groups_of
 from controlplane.services.members import leave
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.views import action_view, any_cluster_view
@@ -74,6 +74,12 @@ def begin(
     if running is not None:
         what = "it" if cluster.alone else "its cluster"
         _store_end(ledger, running, ActionStatus.CANCELLED, f"{what} is being deleted")
+    elif cluster.deleting and not goes_first:
+        raise ActionConflict(
+            f"cluster {cluster.name} is to be deleted, which did not come to its end",
+            subject={"type": "cluster", "oid": str(cluster.oid), "name": cluster.name},
+            next_step="delete it again",
+        )
     oid = ledger.new_oid()
     action = Action(
         oid=oid,
@@ -157,6 +163,14 @@ def dismiss(ledger: Ledger, workers: Iterable[Worker]) -> tuple[Oid, ...]:
             ledger.update_worker(worker, **leaving(worker, Want.REMOVE))
         gone.append(worker.oid)
     return tuple(gone)
+
+
+def announce_size(ledger: Ledger, cluster: Cluster) -> None:
+    """Tell that a cluster wants another number of workers; one that is but the place of a worker is no news."""
+    if cluster.alone:
+        return
+    view = any_cluster_view(cluster, groups_of(ledger, cluster.oid), counts_of(ledger, cluster.oid))
+    ledger.publish(events.ANY_CLUSTER_RESIZED, view)
 
 
 def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
@@ -257,8 +271,20 @@ def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
     ]
     taken = [worker for worker in own if worker.oid not in action.outputs.done and not worker.protected]
     scale = max(action.before["desired"], group.scale - len(taken))
-    ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
-    return dismiss(ledger, taken)
+    ledger.rows(GROUPS).put(
+        msgspec.structs.replace(_bounds_before(group, action, scale), scale=scale, changed=ledger.now), group
+    )
+    gone = dismiss(ledger, taken)
+    announce_size(ledger, cluster)
+    return gone
+
+
+def _bounds_before(group: Group, action: Action, scale: int) -> Group:
+    """Return a group with the bounds that it had before an action; the upper one stays when more than that run."""
+    low, high = action.before.get("min_size", group.min_size), action.before.get("max_size", group.max_size)
+    if high is not None and scale > high:
+        high = group.max_size
+    return msgspec.structs.replace(group, min_size=low, max_size=high)
 
 
 def _undo_creation(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:

@@ -18,14 +18,13 @@ from controlplane.errors import (
     Problem,
     WorkerProtected,
 )
-from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
 from controlplane.records.clusters import AnyClusterView, Cluster, ClusterType, Group, SizeMax
 from controlplane.records.clusters import Size as SizeInput
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerView
-from controlplane.services.acting import begin, dismiss, require_free
+from controlplane.services.acting import announce_size, begin, dismiss, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
 from controlplane.services.joining import WorkerKeys, find_candidates
@@ -202,7 +201,10 @@ def remove_workers(
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
     leaving = _see_off(call, cluster, chosen, destroy)
     inputs = {"workers": [str(each.oid) for each in chosen], "destroy": destroy}
-    return _begin(call, cluster, kind, inputs, leaving=leaving, **more)
+    view = _begin(call, cluster, kind, inputs, leaving=leaving, **more)
+    if reduced:
+        announce_size(call.ledger, call.rows(CLUSTERS).get(cluster.oid))
+    return view
 
 
 @procedure(
@@ -336,12 +338,13 @@ def _resize(
         decisions = (*decisions, *_take_out(call, cluster, group, group.scale - size.desired))
     elif size.desired > group.scale:
         decisions = (*decisions, *plan_growth(bound_policies(call.view, cluster.oid), size.desired))
-    view = _begin(call, cluster, kind, inputs, group=group, before={"desired": group.scale}, decisions=decisions)
+    before = {"desired": group.scale, "min_size": group.min_size, "max_size": group.max_size}
+    view = _begin(call, cluster, kind, inputs, group=group, before=before, decisions=decisions)
     resized_group = msgspec.structs.replace(
         group, scale=size.desired, min_size=size.min_size, max_size=size.max_size, changed=call.now
     )
     call.rows(GROUPS).put(resized_group, group)
-    call.publish(events.ANY_CLUSTER_RESIZED, view_any_cluster(call, call.rows(CLUSTERS).get(cluster.oid)))
+    announce_size(call.ledger, call.rows(CLUSTERS).get(cluster.oid))
     return view
 
 

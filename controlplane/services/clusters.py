@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.router_configs import check_config, exposures, with_defaults
+from controlplane.core.router_configs import check_config, exposures
 from controlplane.errors import (
     AlreadyExists,
     CannotStart,
@@ -37,7 +37,7 @@ from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
-from controlplane.services.specs import keep_revision, new_revision, revision_of
+from controlplane.services.specs import effective_config, keep_revision, new_revision, revision_of
 from controlplane.services.views import cluster_view
 from controlplane.store.catalog import CLUSTERS, MEMBERSHIPS, NODES, POSSESSIONS, REVISIONS
 
@@ -97,7 +97,7 @@ def get_routercluster_config(call: Call, routercluster_oid: ExistingCluster) -> 
         cluster_oid=cluster.oid,
         revision=revision.revision,
         config=revision.config,
-        effective=with_defaults(revision.config, cluster.name),
+        effective=effective_config(cluster, revision),
         homes=revision.homes,
     )
 
@@ -159,7 +159,8 @@ def update_routercluster(
     if config != current.config or changed.routers != cluster.routers:
         changed = msgspec.structs.replace(changed, revision=cluster.revision + 1)
         require_protected(call, changed.oid, config)
-        keep_revision(call.rows(REVISIONS), new_revision(changed, changed.revision, config, current.homes))
+        revision = new_revision(changed, changed.revision, config, current.homes, current.called)
+        keep_revision(call.rows(REVISIONS), revision)
     call.rows(CLUSTERS).put(changed, cluster)
     call.ledger.touch_cluster(cluster.oid)
     call.ledger.wake(cluster.oid)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid5
 
-from controlplane.core.router_configs import with_defaults
 from controlplane.errors import CannotStart, CannotStop, InvalidConfiguration, NoSuchObject, NotOffered
 from controlplane.records.clusters import Cluster, ClusterChange, ClusterStatus, ClusterType, ClusterView
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
@@ -28,7 +27,7 @@ from controlplane.services.clusters import (
 from controlplane.services.memberships import list_routercluster_nodes
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Procedure, procedure
-from controlplane.services.specs import revision_of
+from controlplane.services.specs import effective_config, revision_of
 from controlplane.store.catalog import CLUSTERS
 
 MREALM = "crossbarfabriccenter.mrealm."
@@ -316,7 +315,7 @@ def _realms(call: Call) -> Iterator[ApplicationRealm]:
 
 
 def _effective(call: Call, cluster: Cluster) -> dict[str, Any]:
-    return with_defaults(revision_of(call.view, cluster).config, cluster.name)
+    return effective_config(cluster, revision_of(call.view, cluster))
 
 
 def _only(found: Iterable[F], field: str, value: Any, noun: str) -> F:

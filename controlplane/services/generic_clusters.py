@@ -45,6 +45,7 @@ from controlplane.services.ownership import require_own_room
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
+from controlplane.services.specs import keep_name
 from controlplane.services.views import action_view
 from controlplane.store.catalog import CLUSTERS, DEFINITIONS, GROUPS, POSSESSIONS, REVISIONS
 
@@ -112,6 +113,8 @@ def update_cluster(call: WritingCall, cluster: AnyCluster, changes: GenericClust
     if cluster.type is not ClusterType.GENERIC and (named is not None or given.keys() & {"batch", "steady"}):
         raise _unfit("$.profile" if named else "$.batch", "is for clusters of processes or containers only")
     changed = msgspec.structs.replace(cluster, **given, changed=call.now)
+    if changed.name != cluster.name:
+        keep_name(call, cluster)
     call.rows(CLUSTERS).put(changed, cluster)
     profile = None if named is None else find_profile(call, named)
     if profile is not None and profile.oid != cluster.profile_oid:

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from controlplane.core.generic_clusters import worker_config
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
 from controlplane.core.router_configs import exposures, keeps_sessions, with_defaults
@@ -31,16 +33,36 @@ def revision_of(view: Any, cluster: Cluster, number: int | None = None) -> Clust
 
 
 def new_revision(
-    cluster: Cluster, number: int, config: dict[str, Any] | None, homes: Mapping[str, int]
+    cluster: Cluster, number: int, config: dict[str, Any] | None, homes: Mapping[str, int], called: str | None = None
 ) -> ClusterRevision:
     """Return a configuration whose realms stay on the routers that they were on."""
-    realms = [realm["name"] for realm in with_defaults(config, cluster.name)["realms"]]
+    realms = [realm["name"] for realm in with_defaults(config, called or cluster.name)["realms"]]
     return ClusterRevision(
         cluster_oid=cluster.oid,
         revision=number,
         config=config,
         homes=assign_homes(realms, cluster.routers, homes),
+        called=called,
     )
+
+
+def effective_config(cluster: Cluster, revision: ClusterRevision) -> dict[str, Any]:
+    """Return the configuration of a router cluster with the defaults for what was not given."""
+    return with_defaults(revision.config, revision.called or cluster.name)
+
+
+def keep_name(change: Any, cluster: Cluster) -> None:
+    """Have workers go by the name that their cluster has now, although it is about to be given another one.
+
+    What they run follows from it. They would be started anew, all of them, as soon as somebody looked.
+    """
+    rows = change.rows(REVISIONS)
+    stored = list(rows.all(cluster.oid))
+    for revision in stored:
+        if revision.called is None:
+            rows.put(msgspec.structs.replace(revision, called=cluster.name), revision)
+    if not stored:
+        rows.add(msgspec.structs.replace(revision_of(change, cluster), called=cluster.name))
 
 
 def keep_revision(rows: Any, revision: ClusterRevision) -> None:
@@ -79,7 +101,7 @@ class RouterRevision:
     def __init__(self, cluster: Cluster, revision: ClusterRevision) -> None:
         self._cluster = cluster
         self._homes = revision.homes
-        self._effective = with_defaults(revision.config, cluster.name)
+        self._effective = effective_config(cluster, revision)
         self.lean = keeps_sessions(self._effective)
         self.exposed = bool(exposures(self._effective, ""))
         """Whether workers must not listen with it beyond loopback."""

@@ -90,6 +90,7 @@ class Chaos:
         world = self._world
         world.note("the faults are over")
         self._over = True
+        world.ailing = False
         self._at_point, self._stall_s, self.commit_fails_in = None, 0.0, 0
         self._disk.bytes_max = None
         world.faults = Faults()
@@ -241,7 +242,7 @@ class Chaos:
             if self._wall_offset_ns != self._world.wall_offset_ns:
                 # How long nodes were silent is told by the wall clock, from one run of the master to the next.
                 self._wall_offset_ns = self._world.wall_offset_ns
-                self._witness.wall_jumped = self._world.clock.now
+                self._witness.note_wall_jump()
             self._world.start_master()
 
     def _kill_master(self) -> None:

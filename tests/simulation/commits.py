@@ -1,4 +1,4 @@
-"""What every commit has to keep to: one event for every change and none beside, limits, causes, derived status.
+"""What every commit has to keep to: limits, causes, derived status.
 
 Each function looks at one commit, with the mirror as it is afterwards, and yields what is wrong in words.
 """
@@ -6,129 +6,8 @@ Each function looks at one commit, with the mirror as it is afterwards, and yiel
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from controlplane.records import events as kinds
-from controlplane.store.catalog import CLUSTERS, EVENTS, GROUPS, MEMBERSHIPS, NODES, WORKERS
-from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies
-
-ALIVE = ("RUNNING", "UNREACHABLE")
-Told = Counter[tuple[str, str]]
-"""How many events of which topic about which object."""
-
-
-def check_events(mirror: Mirror, changes: list[Changed], last: int) -> Iterator[str]:
-    """Events are numbered without gaps, and there is exactly one for each thing that changed."""
-    told: Told = Counter()
-    for change in changes:
-        if change.noun == EVENTS.noun and change.after is not None:
-            event = change.after
-            if change.before is not None:
-                yield f"event {event['seq']} was written over: {change.before} by {event}"
-            if event["seq"] != last + 1:
-                yield f"event {event['seq']} follows {last}"
-            last = event["seq"]
-            told[event["topic"], _subject(event["payload"])] += 1
-    expected, optional = _expected(changes)
-    missing = expected - told
-    surplus = told - expected - optional
-    if missing:
-        yield f"changes without an event: {dict(missing)}"
-    if surplus:
-        yield f"events without a change: {dict(surplus)}"
-
-
-def _subject(payload: Row) -> str:
-    return str(payload["oid"] if "oid" in payload else payload["node_oid"])
-
-
-def _expected(changes: list[Changed]) -> tuple[Told, Told]:
-    """Return the events that there must be, and those that there may be."""
-    must: Told = Counter()
-    may: Told = Counter()
-    deleted = {
-        change.before["oid"]
-        for change in changes
-        if change.noun == CLUSTERS.noun and change.before is not None and change.after is None
-    }
-    for change in changes:
-        row = change.after or change.before
-        if row is None:
-            continue
-        if change.noun in (GROUPS.noun, MEMBERSHIPS.noun) and change.after is None and row["cluster_oid"] in deleted:
-            kind = kinds.GROUP_REMOVED if change.noun == GROUPS.noun else kinds.CLUSTER_NODE_REMOVED
-            may[kind.topic, _subject(row)] += 1
-            continue
-        for kind in _kinds(change):
-            must[kind.topic, _subject(row)] += 1
-    return must, may
-
-
-def _kinds(change: Changed) -> Iterator[kinds.EventType]:
-    match change.noun:
-        case CLUSTERS.noun:
-            yield from _of_cluster(change)
-        case GROUPS.noun:
-            yield from _of_life(change, kinds.GROUP_ADDED, kinds.GROUP_REMOVED)
-            if change.before and change.after and change.before["scale"] != change.after["scale"]:
-                yield kinds.GROUP_SCALED
-        case MEMBERSHIPS.noun:
-            yield from _of_life(change, kinds.CLUSTER_NODE_ADDED, kinds.CLUSTER_NODE_REMOVED)
-            if change.before and change.after and change.before != change.after:
-                yield kinds.CLUSTER_NODE_ADDED
-        case NODES.noun:
-            yield from _of_life(change, kinds.NODE_PAIRED, kinds.NODE_UNPAIRED)
-            before, after = change.value("online")
-            if change.before and change.after and before != after:
-                yield kinds.NODE_ONLINE if after else kinds.NODE_OFFLINE
-        case WORKERS.noun:
-            yield from _of_worker(change)
-        case _:
-            pass
-
-
-def _of_life(change: Changed, born: kinds.EventType, gone: kinds.EventType) -> Iterator[kinds.EventType]:
-    if change.before is None and change.after is not None:
-        yield born
-    if change.before is not None and change.after is None:
-        yield gone
-
-
-def _of_cluster(change: Changed) -> Iterator[kinds.EventType]:
-    before, after = change.before, change.after
-    if before is None or after is None:
-        yield from _of_life(change, kinds.CLUSTER_CREATED, kinds.CLUSTER_DELETED)
-    elif before["run"] != after["run"]:
-        yield kinds.CLUSTER_STARTING if after["run"] else kinds.CLUSTER_STOPPING
-    elif before["status"] == after["status"]:
-        yield kinds.CLUSTER_UPDATED
-    elif after["status"] == "RUNNING":
-        yield kinds.CLUSTER_STARTED if before["ready"] is None else kinds.CLUSTER_RECOVERED
-    elif after["status"] == "DEGRADED":
-        yield kinds.CLUSTER_DEGRADED
-    elif after["status"] == "ERROR":
-        yield kinds.CLUSTER_FAILED
-    elif after["status"] == "STOPPED":
-        yield kinds.CLUSTER_STOPPED
-
-
-def _of_worker(change: Changed) -> Iterator[kinds.EventType]:
-    before, after = change.before, change.after
-    yield from _of_life(change, kinds.WORKER_CREATED, kinds.WORKER_DELETED)
-    if before is None:
-        return
-    if before["status"] == "STOPPING" and (after is None or after["status"] == "STOPPED"):
-        yield kinds.WORKER_STOPPED
-    if after is None:
-        return
-    if before["node_oid"] and after["node_oid"] and before["node_oid"] != after["node_oid"]:
-        yield kinds.WORKER_MOVED
-    again = after["restarts"] != before["restarts"]
-    if after["status"] == "RUNNING":
-        if before["status"] == "RUNNING" and again:
-            yield kinds.WORKER_FAILED
-        if before["status"] not in ALIVE or again or before["started"] != after["started"]:
-            yield kinds.WORKER_STARTED
-    elif after["status"] == "ERROR" and (again or before["status"] != "ERROR"):
-        yield kinds.WORKER_FAILED
+from controlplane.store.catalog import BINDINGS, CLUSTERS, GROUPS, MEMBERSHIPS, NODES, WORKERS
+from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies, routers_of
 
 
 def check_numbers(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
@@ -150,9 +29,14 @@ def check_numbers(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
         for change in changes
         if change.noun == MEMBERSHIPS.noun and change.after
     }
+    bound = {change.after["cluster_oid"] for change in changes if change.noun == BINDINGS.noun and change.after}
     for cluster, node in placed:
-        if (cluster, node) not in lowered and any(
-            worker["node_oid"] == node and worker["want"] == "RUN" for worker in mirror.workers_of[cluster].values()
+        if (
+            (cluster, node) not in lowered
+            and cluster not in bound
+            and any(
+                worker["node_oid"] == node and worker["want"] == "RUN" for worker in mirror.workers_of[cluster].values()
+            )
         ):
             yield from _check_limits(mirror, cluster, node)
 
@@ -166,7 +50,7 @@ def _check_cluster_numbers(mirror: Mirror, oid: str) -> Iterator[str]:
         if worker["want"] == "RUN":
             groups[worker["workergroup_oid"]].append(worker["index"])
     wanted: dict[str | None, int] = {group["oid"]: group["scale"] for group in mirror.groups_in(oid)}
-    wanted[None] = cluster["routers"] if any(wanted.values()) else 0
+    wanted[None] = routers_of(cluster, sum(wanted.values()))
     for group, indexes in groups.items():
         if len(indexes) > wanted.get(group, 0):
             yield f"group {group} of {cluster['name']} has {len(indexes)} workers; it wants {wanted.get(group, 0)}"
@@ -175,13 +59,14 @@ def _check_cluster_numbers(mirror: Mirror, oid: str) -> Iterator[str]:
 
 
 def _check_limits(mirror: Mirror, cluster: str, node: str) -> Iterator[str]:
-    member, host = mirror.members.get((cluster, node)), mirror.nodes.get(node)
-    if member is None or host is None:
+    host = mirror.nodes.get(node)
+    if host is None or not mirror.carries(cluster, node):
         yield f"a worker was placed on node {node}, which does not carry cluster {cluster}"
         return
     here = sum(worker["node_oid"] == node and occupies(worker) for worker in mirror.workers_of[cluster].values())
-    if member["hardlimit"] is not None and here > member["hardlimit"]:
-        yield f"{here} workers of a cluster on {host['authid']}; its hardlimit is {member['hardlimit']}"
+    limit = mirror.most_on_a_node(cluster, node)
+    if limit is not None and here > limit:
+        yield f"{here} workers of a cluster on {host['authid']}; at most {limit} may stand there"
     capacity = host["facts"] and host["facts"]["capacity"]
     in_all = sum(worker["node_oid"] == node and occupies(worker) for worker in mirror.workers.values())
     if capacity is not None and in_all > capacity:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from tests.simulation.machine import Machine
-from tests.simulation.mirror import Mirror, Row, occupies
+from tests.simulation.mirror import Mirror, Row, is_generic, occupies, routers_of
 from tests.simulation.world import World
 
 WAITS_FOR_ROUTER = "waits for the router"
@@ -65,20 +65,23 @@ def _of_units(machine: Machine, mirror: Mirror) -> Iterator[str]:
 def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
     name = cluster["name"]
     workers = list(mirror.workers_of[cluster["oid"]].values())
+    if cluster["action_oid"] is not None:
+        yield f"{name} is being changed by action {cluster['action_oid']}"
     if not cluster["run"]:
         if cluster["status"] != "STOPPED" or any(worker["status"] != "STOPPED" for worker in workers):
             yield f"{name} is {cluster['status']}, and shall be stopped"
         return
     groups: Counter[str | None] = Counter(w["workergroup_oid"] for w in workers if w["want"] == "RUN")
     wanted: Counter[str | None] = Counter({group["oid"]: group["scale"] for group in mirror.groups_in(cluster["oid"])})
-    wanted[None] = cluster["routers"] if +wanted else 0
+    wanted[None] = routers_of(cluster, sum(wanted.values()))
     if +groups != +wanted:
         yield f"{name} has {dict(groups)} workers, and wants {dict(wanted)}"
-    for (of, oid), member in mirror.members.items():
-        if of == cluster["oid"] and member["hardlimit"] is not None:
+    for oid in mirror.nodes:
+        limit = mirror.most_on_a_node(cluster["oid"], oid)
+        if limit is not None:
             here = sum(worker["node_oid"] == oid and occupies(worker) for worker in workers)
-            if here > member["hardlimit"]:
-                yield f"{name} has {here} workers on node {oid}; its hardlimit is {member['hardlimit']}"
+            if here > limit:
+                yield f"{name} has {here} workers on node {oid}; at most {limit} may stand there"
     homeless = False
     for worker in workers:
         shown = f"worker {worker['oid']} of {name} is {worker['status']}"
@@ -88,6 +91,8 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
         elif worker["status"] == "RUNNING":
             if worker["seen_digest"] != worker["digest"]:
                 yield f"{shown} with an older configuration"
+            elif is_generic(cluster) and worker["revision"] != cluster["revision"]:
+                yield f"{shown} with revision {worker['revision']}; the newest is {cluster['revision']}"
         elif worker["status"] == "PENDING" or (worker["status"] == "UNREACHABLE" and node and not node["online"]):
             homeless = True
             waits = (worker["reason"] or "").startswith(WAITS_FOR_ROUTER)
@@ -103,13 +108,12 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
 
 def _room(cluster: str, mirror: Mirror) -> str | None:
     """Return a node that can take one more worker of a cluster."""
-    for (of, oid), member in mirror.members.items():
-        node = mirror.nodes.get(oid)
-        if of != cluster or node is None or not node["online"] or not node["facts"]:
+    for oid, node in mirror.nodes.items():
+        if not node["online"] or not node["facts"] or not mirror.carries(cluster, oid):
             continue
         here = sum(w["node_oid"] == oid and occupies(w) for w in mirror.workers_of[cluster].values())
         in_all = sum(w["node_oid"] == oid and occupies(w) for w in mirror.workers.values())
-        capacity = node["facts"]["capacity"]
-        if (member["hardlimit"] is None or here < member["hardlimit"]) and (capacity is None or in_all < capacity):
+        limit, capacity = mirror.most_on_a_node(cluster, oid), node["facts"]["capacity"]
+        if (limit is None or here < limit) and (capacity is None or in_all < capacity):
             return str(node["authid"])
     return None

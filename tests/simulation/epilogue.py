@@ -13,7 +13,7 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.handling import HEALTHY_AFTER_S
 from tests.simulation.lines import DOWN, UP
 from tests.simulation.machine import Machine, Temper
-from tests.simulation.mirror import occupies
+from tests.simulation.mirror import Row, is_generic, occupies
 from tests.simulation.network import JOIN_WITHIN_S, NOTICED_AFTER_MAX_S
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
@@ -55,6 +55,9 @@ class Epilogue:
         self._lose_one_more()
         self._stop_all()
         self._delete_all()
+
+    def _router_clusters(self) -> list[Row]:
+        return [cluster for cluster in self._mirror.clusters.values() if not is_generic(cluster)]
 
     def _machines(self) -> list[Machine]:
         """Return the machines that work."""
@@ -134,7 +137,7 @@ class Epilogue:
 
     def _refuse_a_configuration(self) -> None:
         """A configuration cannot be stored: the next one takes its number, and must not be taken for it."""
-        for cluster in list(self._mirror.clusters.values()):
+        for cluster in self._router_clusters():
             self._chaos.commit_fails_in = 1
             try:
                 self._update(cluster["oid"], cluster["name"], "refused")
@@ -144,7 +147,7 @@ class Epilogue:
 
     def _configure_all(self) -> None:
         """Every cluster gets another configuration; on the way the disk fails, and what that interrupts is repeated."""
-        for cluster in list(self._mirror.clusters.values()):
+        for cluster in self._router_clusters():
             self._update(cluster["oid"], cluster["name"], "epilogue")
         self._chaos.commit_fails_in = self._world.random.randrange(1, 7)
         self._world.run(CONVERGED_WITHIN_S)
@@ -265,7 +268,7 @@ class Epilogue:
         machine = self._one_that_runs_something()
         if machine is not None:
             machine.directory.writes_left = 0
-        for cluster in list(self._mirror.clusters.values()):
+        for cluster in self._router_clusters():
             if cluster["run"]:
                 world.call("stop_routercluster", cluster["oid"])
         world.run(0.5)
@@ -278,10 +281,19 @@ class Epilogue:
 
     def _delete_all(self) -> None:
         world = self._world
-        for oid in list(self._mirror.clusters):
-            world.call("delete_routercluster", oid)
+        for oid, cluster in list(self._mirror.clusters.items()):
+            world.call("delete_cluster" if is_generic(cluster) else "delete_routercluster", oid)
         world.run(1.0)
-        for noun in ("router cluster", "worker group", "membership", "worker", "tally"):
+        for noun in (
+            "cluster",
+            "worker group",
+            "membership",
+            "worker",
+            "tally",
+            "binding",
+            "receiver",
+            "configuration",
+        ):
             if self._mirror.rows[noun]:
                 raise Broken(f"a {noun} is left of clusters that were deleted")
         seqs = [event["seq"] for event in world.call("list_events", after=0, limit=10_000)["events"]]

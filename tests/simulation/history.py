@@ -78,7 +78,7 @@ class History:
 def _is_there(mirror: Mirror, key: Key) -> bool:
     """Say whether what a register belongs to still exists, which is a register of its own."""
     kind = key[0]
-    if kind in ("run", "label", "scale", "member") and key[1] not in mirror.clusters:
+    if kind in ("run", "label", "scale", "member", "bound") and key[1] not in mirror.clusters:
         return False
     return kind != "member" or key[2] in mirror.nodes
 
@@ -91,6 +91,15 @@ def _found(mirror: Mirror, key: Key) -> Any:
             return oid in mirror.nodes
         case ("run" | "label" as field, oid):
             return mirror.clusters[oid][field] if oid in mirror.clusters else None
+        case ("deleting", oid):
+            return oid not in mirror.clusters or mirror.clusters[oid]["deleting"]
+        case ("action", oid):
+            return oid in mirror.actions
+        case ("definition", oid):
+            return oid in mirror.definitions
+        case ("bound", cluster, policy):
+            found = [each["enabled"] for each in mirror.bindings[cluster].values() if each["policy_oid"] == policy]
+            return found[0] if found else None
         case ("scale", _, oid):
             return mirror.groups[oid]["scale"] if oid in mirror.groups else None
         case ("member", cluster, node):

@@ -25,6 +25,11 @@ RECONNECT_PAUSE_MIN_S, RECONNECT_PAUSE_MAX_S = 0.1, 1.0
 """How soon an agent connects again. `controlplane.connection` does that with sockets, which are not simulated: its own
 pauses are measured against real ones."""
 
+BROKEN, MORTAL, SLOW = "--broken", "--mortal", "--slow"
+"""In the command of a process: how it behaves while its world is ailing."""
+
+SLOW_S = 6.0
+
 
 class Temper(msgspec.Struct):
     """How workers behave; probabilities are per start."""
@@ -58,6 +63,9 @@ class Machine:
         self.units: dict[Oid, Unit] = {}
         self.figures: Callable[[Oid], dict[str, Any]] = lambda _oid: {}
         """What a driver says that a worker uses."""
+
+        self.kinds: dict[Oid, str] = {}
+        """Which driver started a worker."""
 
         self.starts: list[Oid] = []
         self.broken: dict[str, str] = {}
@@ -100,7 +108,7 @@ class Machine:
             self.clock,
             self.world.chance(self.clock),
             self.facts,
-            {"router": self.driver, "process": SecondDriver(self, self.clock)},
+            {"router": self.driver, "process": ProcessDriver(self, self.clock)},
             self.directory,
         )
         self.world.note(f"{self.name} starts its agent")
@@ -224,7 +232,8 @@ class PlayedDriver:
 
     async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
         self.lost = lost
-        return dict(self._machine.units)
+        kinds = self._machine.kinds
+        return {oid: unit for oid, unit in self._machine.units.items() if kinds[oid] == self.name}
 
     async def start(self, spec: WorkerSpec) -> Unit:
         machine, world = self._machine, self._machine.world
@@ -235,14 +244,17 @@ class PlayedDriver:
         if takes is None:
             takes = random.uniform(temper.start_min_s, temper.start_max_s)
         fails = temper.fails > 0 and random.random() < temper.fails
+        takes += self._ails(spec, SLOW) * SLOW_S
         await _pause(world.clock, takes)
         if self._clock.dead:
             if temper.outlives and machine.agent is None and random.random() < temper.outlives:
                 machine.units[spec.oid] = self._unit(spec)
             await Deferred()  # The process that waited for this is gone.
         machine.starts.append(spec.oid)
-        known = f"{spec.oid} {spec.config}"
+        known = f"{spec.oid} {spec.config}" if machine.broken else ""
         reason = next((why for word, why in machine.broken.items() if word in known), None)
+        if self._ails(spec, BROKEN):
+            reason = "its profile is broken"
         if reason is None and fails:
             world.observer.injected("start failed")
             reason = "it did not come up"
@@ -259,7 +271,7 @@ class PlayedDriver:
         await self._noticed()
         machine.busy[spec.oid] -= 1
         self._observer.start_ended(machine, spec.oid)
-        if temper.dies and random.random() < temper.dies:
+        if self._ails(spec, MORTAL) or (temper.dies and random.random() < temper.dies):
             world.observer.injected("worker died young")
             world.clock.callLater(random.random() * 2, self._die, spec.oid, unit)
         return unit
@@ -301,6 +313,7 @@ class PlayedDriver:
 
     def _unit(self, spec: WorkerSpec) -> Unit:
         machine = self._machine
+        machine.kinds[spec.oid] = self.name
         return Unit(
             oid=spec.oid,
             digest=spec.digest,
@@ -310,6 +323,10 @@ class PlayedDriver:
             addresses=(Address(type="websocket", url=f"ws://{machine.name}/"),),
         )
 
+    def _ails(self, spec: WorkerSpec, how: str) -> bool:
+        """Say whether a worker's profile makes it behave in a bad way."""
+        return False
+
     def _fail(self, spec: WorkerSpec, reason: str) -> None:
         self._machine.world.note(f"{self._machine.name} cannot start worker {spec.oid}: {reason}")
         self._observer.failed(self._machine, spec.oid, spec.digest, 0.0)
@@ -317,17 +334,17 @@ class PlayedDriver:
         raise WorkerFailed(reason)
 
     def _die(self, oid: Oid, unit: Unit) -> None:
-        if self._machine.units.get(oid) is unit:
+        if self._machine.units.get(oid) is unit and self._machine.world.ailing:
             self._machine.kill_worker(oid, "it died young")
 
 
-class SecondDriver(PlayedDriver):
-    """Plays workers of another kind; what runs already is adopted by the first driver, once."""
+class ProcessDriver(PlayedDriver):
+    """Plays processes; those of bad profiles do not come up, come up late or die young while their world is ailing."""
 
     name = "process"
 
-    async def open(self, lost: Callable[[Oid, str], None]) -> Mapping[Oid, Unit]:
-        return {}
+    def _ails(self, spec: WorkerSpec, how: str) -> bool:
+        return self._machine.world.ailing and how in spec.config["properties"]["command"]
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         said = [f"started {self._machine.starts.count(oid)} times", *self._machine.operated[oid]]

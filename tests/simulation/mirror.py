@@ -11,13 +11,18 @@ import cbor2
 
 from controlplane.services.agents import assignment_epoch
 from controlplane.store.catalog import (
+    ACTIONS,
+    BINDINGS,
     CLUSTERS,
+    DEFINITIONS,
     EVENTS,
     GROUPS,
     LOADS,
     MARKS,
     MEMBERSHIPS,
     NODES,
+    RECEIVERS,
+    REVISIONS,
     TALLIES,
     WORKERS,
 )
@@ -28,7 +33,22 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Machine
 
 Row = dict[str, Any]
-KEPT = (MARKS, NODES, LOADS, CLUSTERS, GROUPS, MEMBERSHIPS, TALLIES, WORKERS, EVENTS)
+KEPT = (
+    MARKS,
+    NODES,
+    LOADS,
+    CLUSTERS,
+    GROUPS,
+    MEMBERSHIPS,
+    TALLIES,
+    WORKERS,
+    EVENTS,
+    ACTIONS,
+    BINDINGS,
+    DEFINITIONS,
+    RECEIVERS,
+    REVISIONS,
+)
 NOUNS = {table.space: table.noun for table in KEPT}
 
 
@@ -58,6 +78,13 @@ class Mirror:
         self.workers_of: dict[str, dict[str, Row]] = defaultdict(dict)
         self.events: dict[int, Row] = {}
         self.last_event = 0
+        self.actions: dict[str, Row] = {}
+        self.bindings: dict[str, dict[str, Row]] = defaultdict(dict)
+        """By cluster and oid."""
+
+        self.definitions: dict[str, Row] = {}
+        self.receivers: dict[str, Row] = {}
+        self.revisions: dict[tuple[str, int], Row] = {}
 
     def load(self, image: Image) -> None:
         """Begin anew with everything that is stored."""
@@ -109,7 +136,31 @@ class Mirror:
     def desired(self, cluster: Row) -> int:
         """Return how many workers a cluster shall have when it runs: frontends, and routers if there are any."""
         frontends = sum(group["scale"] for group in self.groups_in(cluster["oid"]))
-        return frontends + (cluster["routers"] if frontends else 0)
+        return frontends + routers_of(cluster, frontends)
+
+    def rules(self, cluster: str, kind: str) -> list[tuple[Row, Row]]:
+        """Return the enabled policies of one kind that a cluster obeys: how it is bound, and what it says."""
+        found = []
+        for binding in self.bindings[cluster].values():
+            policy = self.definitions.get(binding["policy_oid"])
+            if binding["enabled"] and policy is not None and policy["spec"]["type"] == kind:
+                found.append((binding, policy["spec"]["properties"]))
+        return found
+
+    def most_on_a_node(self, cluster: str, node: str) -> int | None:
+        """Return how many workers of a cluster may stand on a node; None for any number."""
+        said = [rule["per_node_max"] for _, rule in self.rules(cluster, "affinity")]
+        limits = [limit for limit in said if limit is not None]
+        member = self.members.get((cluster, node))
+        if member is not None and member["hardlimit"] is not None:
+            limits.append(member["hardlimit"])
+        return min(limits, default=None)
+
+    def carries(self, cluster: str, node: str) -> bool:
+        """Say whether a node may carry workers of a cluster: a member, or any one of a generic cluster without."""
+        if node not in self.nodes or (cluster, node) in self.members:
+            return node in self.nodes
+        return is_generic(self.clusters[cluster]) and not any(of == cluster for of, _ in self.members)
 
     def assigned(self, node: str) -> dict[str, str]:
         """Return the digest of every worker that a node shall run."""
@@ -134,6 +185,26 @@ class Mirror:
             _set(self.groups, row["oid"], after)
         elif noun == MEMBERSHIPS.noun:
             _set(self.members, (row["cluster_oid"], row["node_oid"]), after)
+        elif noun == ACTIONS.noun:
+            _set(self.actions, row["oid"], after)
+        elif noun == BINDINGS.noun:
+            _set(self.bindings[row["cluster_oid"]], row["oid"], after)
+        elif noun == DEFINITIONS.noun:
+            _set(self.definitions, row["oid"], after)
+        elif noun == RECEIVERS.noun:
+            _set(self.receivers, row["oid"], after)
+        elif noun == REVISIONS.noun:
+            _set(self.revisions, (row["cluster_oid"], row["revision"]), after)
+
+
+def is_generic(cluster: Row) -> bool:
+    """Say whether a cluster is one of processes or containers."""
+    return bool(cluster["type"] == "generic")
+
+
+def routers_of(cluster: Row, frontends: int) -> int:
+    """Return how many routers a cluster wants behind so many frontends."""
+    return cluster["routers"] if frontends and not is_generic(cluster) else 0
 
 
 def assigned_to(worker: Row | None) -> tuple[str, str] | None:

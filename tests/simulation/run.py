@@ -10,12 +10,16 @@ The parts of a run, in simulated time:
    only. Calls that were made before and arrive now change what is wanted: the five seconds count from the last of them.
 3. Calm: nothing at all may happen.
 4. Epilogue: stories that have to come to a good end, told in `tests/simulation/epilogue.py`.
+
+Two seeds of five, those that `has_processes` names, have clusters of processes beside router clusters, and operators
+who use everything that there is for them. What operators do comes from another source of chance than all the rest.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 import msgspec
@@ -24,10 +28,12 @@ from twisted.logger import globalLogPublisher
 from controlplane.agent.agent import ANSWER_WITHIN_S
 from controlplane.errors import ControlPlaneError
 from controlplane.master.uplinks import SETTLE_S
+from tests.simulation.callers import Callers
 from tests.simulation.chaos import Chaos
 from tests.simulation.convergence import unconverged
 from tests.simulation.epilogue import CONVERGED_WITHIN_S, Epilogue
 from tests.simulation.network import NOTICED_AFTER_MAX_S
+from tests.simulation.operators import Operators
 from tests.simulation.users import Users
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
@@ -40,6 +46,8 @@ SETTLED_S = SETTLE_S + 1.0
 
 AUDIT_PERIOD_S = 15.0
 LOOK_S = 0.1
+PROCESSES_IN = 5
+"""In how many seeds there are two with clusters of processes."""
 
 
 class Outcome(msgspec.Struct):
@@ -56,6 +64,11 @@ class Outcome(msgspec.Struct):
     calls: int
     commits: int
     starts: int
+
+
+def has_processes(seed: int) -> bool:
+    """Say whether a seed has clusters of processes; the others are what they were before there were any."""
+    return seed % PROCESSES_IN >= PROCESSES_IN - 2
 
 
 def run_seed(seed: int, agents: int | None = None) -> Outcome:
@@ -87,7 +100,7 @@ def run_seed(seed: int, agents: int | None = None) -> Outcome:
         cpu_s=time.process_time() - begun,
         converged_after_s=run.converged_after_s,
         faults=witness.faults,
-        calls=run.users.calls if run.users else 0,
+        calls=sum(each.calls for each in run.callers),
         commits=witness.commits,
         starts=witness.starts_seen,
     )
@@ -109,7 +122,7 @@ class _Run:
         self.seed = seed
         self.agents = agents
         self.witness = witness
-        self.users: Users | None = None
+        self.callers: list[Callers] = []
         self.converged_after_s = 0.0
 
     def play(self) -> None:
@@ -122,8 +135,11 @@ class _Run:
             world.add_machine(**({"capacity": random.randrange(2, 7)} if random.random() < 0.3 else {}))
         world.run(0.5)
         witness.told({("node", str(machine.oid)): True for machine in world.machines})
-        users = self.users = Users(world, witness, random.randrange(1, 4), random.choice([0.5, 1.5, 3.0]))
+        users = Users(world, witness, random.randrange(1, 4), random.choice([0.5, 1.5, 3.0]))
+        self.callers.append(users)
         self._prepare(users)
+        if has_processes(self.seed):
+            self.callers.append(Operators(world, witness, Random(f"processes of {self.seed}")))
         self.chaos = Chaos(world, witness, random.choice([0.7, 1.5, 4.0]))
         lasts = random.uniform(40, 90)
         while lasts > 0:
@@ -131,7 +147,8 @@ class _Run:
             lasts -= AUDIT_PERIOD_S
             if world.plane is not None:
                 witness.audit()
-        users.stop()
+        for each in self.callers:
+            each.stop()
         lossy = bool(witness.faults["message lost"]) and world.faults.drop > 0
         self.chaos.end()
         self._converge(world.clock.now + (ANSWER_WITHIN_S if lossy else 0.0))
@@ -162,7 +179,7 @@ class _Run:
         while look:
             world.run(LOOK_S)
             problems = list(unconverged(world, mirror, self.chaos.lost))
-            if self.users is not None and self.users.under_way:
+            if any(each.under_way for each in self.callers):
                 since, problems = world.clock.now, [*problems, "users still wait for answers"]
             if problems and world.clock.now > self._deadline(since):
                 text = f"not converged {world.clock.now - healed:.1f} s after the faults were over: {problems[0]}"
@@ -178,7 +195,7 @@ class _Run:
     def _deadline(self, since: float) -> float:
         """Return until when the plane has to have converged."""
         world, lost = self.world, self.chaos.lost
-        until = since
+        until = self.witness.promises.until(self.witness.mirror, since)
         for machine in world.machines:
             if machine.agent is not None and any(machine.busy.values()):
                 until = max(until, min(world.clock.now, since + 3.0))

@@ -1,24 +1,20 @@
 """Users: each makes one call after the other, all of them at once, and remembers what it was told."""
 
-from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import ensureDeferred
 
-from controlplane.clock import limit, sleep
-from controlplane.errors import ControlPlaneError, InternalError, NoAnswer
+from controlplane.clock import sleep
 from controlplane.records.principals import Caller
+from tests.simulation.callers import Callers
 from tests.simulation.history import Key
-from tests.simulation.lines import decode, encode
 from tests.simulation.machine import Machine
-from tests.simulation.world import World, full_name
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from tests.simulation.witness import Witness
 
-ANSWER_WITHIN_S = 10.0
 CLUSTERS_MAX = 3
 GROUPS_MAX = 3
 SCALE_MAX = 5
@@ -35,15 +31,13 @@ def config(name: str, number: int) -> dict[str, Any] | None:
     return {"realms": realms}
 
 
-class Users:
-    """Everybody who administers the plane, and what they know."""
+class Users(Callers):
+    """Everybody who administers router clusters, and what they know."""
 
     def __init__(self, world: World, witness: "Witness", number: int, pause_s: float) -> None:
-        self._world = world
-        self._witness = witness
+        super().__init__(world, witness)
         self._random: Random = world.random
         self._pause_s = pause_s
-        self._active = True
         self._names = 0
         self.clusters: dict[str, str] = {}
         """Names by oid, as far as somebody was told of them."""
@@ -51,14 +45,8 @@ class Users:
         self.groups: dict[str, str] = {}
         """Clusters by oid of the group."""
 
-        self.calls = 0
-        self.under_way = 0
         for who in range(number):
             ensureDeferred(self._live(who))
-
-    def stop(self) -> None:
-        """Make no more calls; those under way come to their ends."""
-        self._active = False
 
     # Life
 
@@ -189,69 +177,3 @@ class Users:
                 await self._call(caller, "list_events", after=0)
             case _:
                 await self._call(caller, "get_routercluster", cluster)
-
-    # Calls
-
-    async def _call(
-        self, caller: Caller, verb: str, *args: Any, writes: Mapping[Key, Any] | None = None, **kwargs: Any
-    ) -> Any:
-        """Return the answer, or None when there is none or the call was refused."""
-        self.calls += 1
-        self.under_way += 1
-        try:
-            return await self._try(caller, verb, args, kwargs, writes)
-        finally:
-            self.under_way -= 1
-
-    async def _try(
-        self,
-        caller: Caller,
-        verb: str,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        writes: Mapping[Key, Any] | None,
-    ) -> Any:
-        attempt = self._witness.attempt(writes or {})
-        shown = f"user{caller.session} {verb} {' '.join(map(str, args))}"
-        try:
-            answer = await self._send(caller, full_name(verb), args, kwargs, lambda: self._witness.replied(attempt))
-        except NoAnswer:
-            self._world.note(f"{shown}: no answer")
-            return None
-        except InternalError as problem:
-            self._world.broken.append(f"{shown}: {problem}")
-            return None
-        except ControlPlaneError as problem:
-            self._witness.refused(attempt)
-            self._world.note(f"{shown}: {problem}")
-            return None
-        self._witness.acknowledged(attempt)
-        self._world.note(f"{shown}: done")
-        return answer
-
-    def _send(
-        self, caller: Caller, uri: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], replied: Callable[[], None]
-    ) -> Deferred[Any]:
-        network = self._world.network
-        answer: Deferred[Any] = Deferred(lambda _: None)
-        wire = encode([args, kwargs])
-
-        def arrive() -> None:
-            given, named = decode(wire)
-            network.invoke(caller, uri, tuple(given), named, reply)
-
-        def reply(value: Any) -> None:
-            if not isinstance(value, Failure):
-                replied()
-            sent = value if isinstance(value, Failure) else encode(value)
-            network.later(lambda: settle(sent))
-
-        def settle(sent: Any) -> None:
-            if not answer.called:
-                if isinstance(sent, Failure):
-                    answer.errback(sent.value)
-                else:
-                    answer.callback(decode(sent))
-
-        network.later(arrive)
-        return limit(self._world.clock, answer, ANSWER_WITHIN_S, uri)

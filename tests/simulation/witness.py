@@ -14,8 +14,9 @@ from controlplane.records.workers import WorkerSpec
 from controlplane.services.specs import Compositions
 from controlplane.store.catalog import AUDIT, CLUSTERS, MEMBERSHIPS, NODES, WORKERS
 from controlplane.store.database import View
+from tests.simulation.announced import check_events
 from tests.simulation.clock import Killed
-from tests.simulation.commits import check_events, check_numbers, check_silence, check_statuses, check_versions
+from tests.simulation.commits import check_numbers, check_silence, check_statuses, check_versions
 from tests.simulation.disk import Disk, Step
 from tests.simulation.handling import Handling
 from tests.simulation.history import History, Key, Write
@@ -23,6 +24,7 @@ from tests.simulation.lines import encode
 from tests.simulation.machine import Machine
 from tests.simulation.mirror import Changed, Mirror, occupies
 from tests.simulation.observer import Observer
+from tests.simulation.promises import Promises
 from tests.simulation.world import World
 
 EARLY_S = 0.001
@@ -39,6 +41,7 @@ class Witness(Observer):
         self.mirror = Mirror()
         self.handling = Handling()
         self.history = History()
+        self.promises = Promises()
         self.commits = 0
         self.changes = 0
         """Commits that did more than to write down a refusal, as of an agent that was taken out and keeps trying."""
@@ -71,6 +74,7 @@ class Witness(Observer):
             change = self.mirror.take(step)
             if change is not None:
                 changes.append(change)
+                self._say(self.promises.changed(change, self.mirror, self._now()))
                 if change.noun == WORKERS.noun:
                     self._say(self._check_move(change))
                     self._say(self._check_gone(change))
@@ -79,6 +83,7 @@ class Witness(Observer):
         self.handling.assigned(changes, self.mirror)
         for check in (check_numbers, check_versions, check_statuses, check_silence):
             self._say(check(self.mirror, changes))
+        self._say(self.promises.committed(changes, self.mirror, self._now()))
         self._say(check_events(self.mirror, changes, last))
 
     def published(self, topic: str, payload: Mapping[str, Any]) -> None:
@@ -108,6 +113,9 @@ class Witness(Observer):
         problem = self.handling.starts(machine, spec, self._now())
         self._say([problem] if problem else [])
 
+    def started(self, machine: Machine, spec: WorkerSpec) -> None:
+        self.promises.ran.add((str(spec.oid), spec.digest))
+
     def failed(self, machine: Machine, oid: Oid, digest: str, ran: float) -> None:
         self.handling.failed_again(machine, oid, digest, ran, self._now())
 
@@ -125,6 +133,10 @@ class Witness(Observer):
         if not expected and not failure.check(Killed):
             text = str(event.get("log_format"))
             self._say([f"{text}: {failure.type.__name__}: {failure.value}"])
+
+    def note_wall_jump(self) -> None:
+        """Take note that the master starts with a wall clock that has jumped."""
+        self.wall_jumped = self.promises.wall_jumped = self._now()
 
     # What users were told
 
@@ -174,6 +186,7 @@ class Witness(Observer):
         self.mirror.load(self.world.disk.image())
         self.handling.begin_anew(self.mirror)
         self.history.begin_anew(self.mirror, self._now())
+        self.promises.begin_anew(self.mirror, self._now())
         self._published, self._gap = 0, True
         self._offline_since = {oid: -1e9 for oid, node in self.mirror.nodes.items() if not node["online"]}
 
@@ -181,6 +194,7 @@ class Witness(Observer):
         """Check what is derived against what it is derived from, and what agents hold against what they shall."""
         self._say(self._check_counts())
         self._say(self._check_assignments())
+        self._say(self.promises.check(self.mirror, self._now()))
         self._say(self.history.check(self.mirror))
 
     def check_configurations(self) -> None:
@@ -220,12 +234,13 @@ class Witness(Observer):
         place, digest = before["node_oid"], before["digest"]
         if place is None or place == after["node_oid"] or digest is None:
             return
-        member, node = self.mirror.members.get((after["cluster_oid"], place)), self.mirror.nodes.get(place)
-        if member is None or node is None:
+        node = self.mirror.nodes.get(place)
+        if node is None or not self.mirror.carries(after["cluster_oid"], place):
             return
         others = self.mirror.workers_of[after["cluster_oid"]].values()
         here = sum(other["node_oid"] == place and occupies(other) for other in others) + 1
-        if member["hardlimit"] is not None and here > member["hardlimit"]:
+        limit = self.mirror.most_on_a_node(after["cluster_oid"], place)
+        if limit is not None and here > limit:
             return
         cluster = self.mirror.clusters[after["cluster_oid"]]
         silent_since = self._offline_since.get(place, -1e9)

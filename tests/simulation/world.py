@@ -53,6 +53,9 @@ class World:
         self.plane: Plane | None = None
         self.machines: list[Machine] = []
         self.wall_offset_ns = 0
+        self.ailing = True
+        """Whether workers die young, and processes of bad profiles behave as bad as these say."""
+
         self._steps = 0
         self.start_master()
         for _ in range(nodes):

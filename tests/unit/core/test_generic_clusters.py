@@ -166,10 +166,32 @@ def test_a_worker_that_just_runs_with_the_old_configuration_delays_nothing():
     assert (told(plan), plan.look_again_after) == ([0], None)
 
 
-@pytest.mark.parametrize("status", [WorkerStatus.ERROR, WorkerStatus.STARTING, WorkerStatus.UNREACHABLE])
-def test_one_that_does_not_serve_is_changed_at_once(status):
+@pytest.mark.parametrize("status", [WorkerStatus.ERROR, WorkerStatus.STARTING])
+def test_one_that_does_not_serve_is_changed_at_once_and_counts(status):
     workers = [serving(0), serving(1), msgspec.structs.replace(serving(2), status=status)]
-    assert told(planned(workers)) == [0, 2]
+    plan = planned(workers)
+    assert (told(plan), plan.look_again_after) == ([2], 5.0)
+    assert told(planned(workers, batch=2)) == [0, 2]
+
+
+def test_one_that_is_being_changed_is_given_what_is_wanted_now():
+    workers = [serving(0), serving(1), serving(2, "other", 1, seen_digest="old")]
+    assert told(planned(workers)) == [2]
+
+
+def test_one_that_cannot_be_reached_and_may_serve_waits_until_it_is_back():
+    away = msgspec.structs.replace(serving(0), status=WorkerStatus.UNREACHABLE)
+    assert told(planned([away, serving(1), serving(2)])) == [1]
+    assert planned([away]).rolled is False
+
+
+def test_one_that_cannot_be_reached_and_is_being_changed_is_given_what_is_wanted_now_and_delays_nothing():
+    away = msgspec.structs.replace(serving(0, "other", 1, seen_digest="old"), status=WorkerStatus.UNREACHABLE)
+    assert told(planned([away, serving(1), serving(2)])) == [0, 1]
+
+
+def test_those_that_have_run_for_too_short_a_time_are_changed_first():
+    assert told(planned([serving(0), serving(1, ran_s=1), serving(2)])) == [1]
 
 
 def test_a_revision_that_changes_nothing_of_a_worker_is_noted():
