@@ -49,6 +49,10 @@ class MasterSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     webhook_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     """Port on loopback for the webhooks of receivers; 0 for none."""
 
+    outgoing: str = ""
+    """Addresses that the master may call for hooks and the like, with commas between: what begins like one of them.
+    Empty for none, * for any."""
+
     superuser: str = msgspec.field(default_factory=lambda: os.environ.get("CROSSBAR_FABRIC_SUPERUSER", ""))
     """File of Crossbar.io's shell with the public key of an owner called superuser; empty for none."""
     log_format: LogFormat = "text"

@@ -83,6 +83,10 @@ def master(
     webhook_port: Annotated[
         int | None, typer.Option(help="Port on loopback for webhooks of receivers. [default: none]")
     ] = None,
+    outgoing: Annotated[
+        str | None,
+        typer.Option(help="Addresses that hooks may call, with commas between, or * for any. [default: none]"),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="One of the limits in docs/limits.rst, as name=number.")
     ] = None,
@@ -97,6 +101,7 @@ def master(
     from controlplane.records.limits import Limits
 
     flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept, "webhook_port": webhook_port}
+    flags.update({"outgoing": outgoing})
     flags.update({"log_format": log_format, "log_level": log_level})
     settings = load_settings(MasterSettings, "master", config, flags)
     limits = load_settings(Limits, "limits", config, dict(_named(text, "--limit") for text in limit or []))

@@ -22,6 +22,7 @@ from controlplane.client.senlin.clusters import Clusters
 from controlplane.client.senlin.definitions import Definitions
 from controlplane.client.senlin.methods import Thread
 from controlplane.client.senlin.nodes import Nodes
+from controlplane.client.senlin.receivers import Receivers
 from controlplane.client.senlin.records import Records
 from controlplane.client.senlin.resources import (
     Action,
@@ -30,6 +31,7 @@ from controlplane.client.senlin.resources import (
     Node,
     Policy,
     Profile,
+    Receiver,
     Resource,
 )
 from controlplane.client.thread import ReactorThread
@@ -57,7 +59,7 @@ class ResourceFailure(Exception):
     """A resource became what it was not to become while it was waited for, or is no more."""
 
 
-class Proxy(Definitions, Clusters, Nodes, Records):
+class Proxy(Definitions, Clusters, Nodes, Receivers, Records):
     """The plane, with Senlin's methods, arguments and defaults. Any number of threads may use one at once.
 
     It has a thread of its own, which `close` ends; used in a `with` statement it is closed at its end.
@@ -158,6 +160,7 @@ class Proxy(Definitions, Clusters, Nodes, Records):
             Node: self.get_node,
             Policy: self.get_policy,
             Profile: self.get_profile,
+            Receiver: self.get_receiver,
         }
 
     def _pause(self, end: float, interval: float, late: str) -> None:

@@ -54,7 +54,7 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     instants: list[Instant] = []
     everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
     for worker in workers:
-        if worker.want is Want.REMOVE:
+        if worker.want is Want.REMOVE or worker.farewell is not None:
             leaving.append(worker.oid)
             continue
         if worker.workergroup_oid is not None:

@@ -269,4 +269,5 @@ def over_limits(candidates: Iterable[Candidate]) -> list[Candidate]:
 def leaving(worker: Worker, want: Want) -> dict[str, Any]:
     """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so."""
     nowhere = worker.node_oid is None or worker.status in NOWHERE
-    return {"want": want, "status": WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING, "reason": None}
+    status = WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING
+    return {"want": want, "status": status, "reason": None, "farewell": None}

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.farewells import next_farewell
 from controlplane.core.placement import (
     NOWHERE,
     Placement,
@@ -99,7 +100,9 @@ class Pass:
         for worker in self.s.workers:
             if worker.want is Want.REMOVE:
                 continue
-            if worker.workergroup_oid in members:
+            if worker.farewell is not None:
+                self._see_off(worker)
+            elif worker.workergroup_oid in members:
                 members[worker.workergroup_oid].append(worker)
             else:
                 self._stop(worker.oid, Want.REMOVE)
@@ -125,6 +128,20 @@ class Pass:
         for worker in going:
             self._stop(worker.oid, Want.REMOVE)
         return [worker for worker in workers if self.become[worker.oid].want is not Want.REMOVE]
+
+    def _see_off(self, worker: Worker) -> None:
+        """Let a worker that will go run on as long as it waits for something, in nobody's place."""
+        node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+        grace = self.s.cluster.grace_period
+        waits = next_farewell(worker, node, grace, self.s.now) if self.s.cluster.run else None
+        if waits is None:
+            self._stop(worker.oid, Want.REMOVE)
+            return
+        if waits != worker.farewell:
+            self._set(worker.oid, farewell=waits)
+        self._look_again_at(waits.until)
+        if node is not None and not node.online:
+            self._look_again_at(lost_at(node, grace))
 
     def _room(self, missing: int) -> int:
         """Return how many workers this pass may still add; the next pass, for more, is to come at once."""

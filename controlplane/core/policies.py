@@ -13,6 +13,7 @@ import msgspec
 from controlplane.core.removal import SICK, surplus
 from controlplane.core.resizing import Size, adjusted
 from controlplane.core.spreading import apportion, area_of, rules_of
+from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.nodes import Node
 from controlplane.records.placement import PlacementRules, Share
 from controlplane.records.policies import (
@@ -69,6 +70,9 @@ POLICY_TYPES: Mapping[str, PolicyType] = {
         PolicyType("affinity", "1.0", AffinityPolicy, 300, True, "How many workers stand on one node.", "0.1"),
         PolicyType("affinity", "1.1", KeepingPolicy, 300, True, "How workers keep apart or together.", "0.1"),
         PolicyType("deletion", "1.0", DeletionPolicy, 400, True, "Which workers go when a cluster shrinks.", "0.1"),
+        PolicyType(
+            "deletion", "1.1", HookedDeletionPolicy, 400, True, "Which workers go, and what they wait for.", "0.1"
+        ),
     )
 }
 """By name with version."""
@@ -143,7 +147,8 @@ def choose_victims(
         "RANDOM": lambda _: random(),
     }
     first = (lambda worker: -worker.index) if found is None else orders[found.rule.criteria]
-    ordered = sorted(workers, key=lambda worker: (first(worker), worker.oid.bytes))
+    here = [worker for worker in workers if worker.farewell is None]
+    ordered = sorted(here, key=lambda worker: (first(worker), worker.oid.bytes))
     place = {worker.oid: number for number, worker in enumerate(ordered)}
     victims = surplus(
         ordered, count, rules or PlacementRules(), nodes, lambda worker: place[worker.oid], _is_gone_or_sick

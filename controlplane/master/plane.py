@@ -14,7 +14,9 @@ from controlplane.errors import AlreadyAttached, ControlPlaneError
 from controlplane.master.authenticator import Authenticator, host_of
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
+from controlplane.master.hooks import Hooks
 from controlplane.master.monitor import Monitor
+from controlplane.master.outgoing import Nowhere, Poster
 from controlplane.master.retention import Retention
 from controlplane.master.scaler import Scaler
 from controlplane.master.sessions import Joined, Sessions
@@ -42,8 +44,10 @@ from controlplane.services import (
     imports,
     invitations,
     joining,
+    lifecycle,
     lone_workers,
     memberships,
+    messages,
     metrics,
     nodes,
     operations,
@@ -78,6 +82,7 @@ PROCEDURES = collect(
     protection,
     policies,
     receivers,
+    messages,
     types,
     groups,
     memberships,
@@ -86,6 +91,7 @@ PROCEDURES = collect(
     lone_workers,
     joining,
     operations,
+    lifecycle,
     services,
     nodes,
     events,
@@ -132,6 +138,7 @@ class Plane:
         limits: Limits = DEFAULT_LIMITS,
         broken: Callable[[ControlPlaneError], None] | None = None,
         edges: EdgeSettings | None = None,
+        outgoing: Poster | None = None,
     ) -> None:
         """Open the store; `broken` is called when it cannot be used any more."""
         self._wire = wire
@@ -147,6 +154,8 @@ class Plane:
             lambda work: self.pipeline.change(work),
         )
         self.monitor = Monitor(clock, self.store, chance, compositions, lambda work: self.pipeline.change(work))
+        self.outgoing = outgoing or Nowhere()
+        self.hooks = Hooks(clock, self.store, self.outgoing, lambda work: self.pipeline.change(work))
         self.sessions = Sessions(self.store, wire.kill, chance.now)
         self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven
@@ -163,6 +172,7 @@ class Plane:
             events_kept=events_kept,
             limits=limits,
             metrics=windows,
+            obstacle=self.outgoing.obstacle,
         )
         self.scaler = Scaler(clock, self.store, chance.now, windows, self.uplinks.ask, self.pipeline.act)
         self.retention = Retention(
@@ -176,6 +186,7 @@ class Plane:
         self.scaler.start()
         self.timetable.start()
         self.retention.start()
+        self.hooks.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
@@ -184,6 +195,7 @@ class Plane:
         await self.timetable.close()
         await self.scaler.close()
         await self.monitor.close()
+        await self.hooks.close()
         await self.uplinks.close()
         self.store.close()
 
@@ -281,3 +293,7 @@ class Plane:
     def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
         """Tell the agent of a node to do something, if it is the run of it that is meant."""
         self.uplinks.tell(node_oid, order_oid, command)
+
+    def call_hook(self, worker_oid: Oid) -> None:
+        """Call the webhook of a worker that is to go."""
+        self.hooks.wake(worker_oid)

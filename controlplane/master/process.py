@@ -26,6 +26,7 @@ from controlplane.master.layout import (
     StateDirectory,
     ensure_owner,
 )
+from controlplane.master.outgoing import Outgoing
 from controlplane.master.pairing import KEY_TAG, PairingFolder, read_tags
 from controlplane.master.plane import PROCEDURES, Plane
 from controlplane.master.webhooks import listen as listen_for_webhooks
@@ -124,6 +125,7 @@ class Master:
             events_kept=settings.events_kept,
             limits=limits,
             broken=self._store_broke,
+            outgoing=Outgoing(reactor, tuple(filter(None, map(str.strip, settings.outgoing.split(","))))),
             edges=EdgeSettings(self._state.master / "edges", (settings.edge_first_port, settings.edge_last_port)),
         )
         self._wire.muted = self._plane.sessions.ended

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.records.lifecycle import Leaving
 from controlplane.records.policies import Decision
 from controlplane.records.types import Instant, Oid, Record, Seconds
 
@@ -58,6 +59,9 @@ class Phase(enum.Enum):
     ROLL_BACK = "roll back"
     """It failed, and what it changed is taken back."""
 
+    LIFECYCLE = "WAITING_LIFECYCLE_COMPLETION"
+    """Workers are to go, and wait until somebody says that they may, or for their grace period."""
+
     OVER = "over"
 
 
@@ -79,6 +83,9 @@ class Outputs(Record, frozen=True, kw_only=True):
     removed: tuple[Oid, ...] = ()
     unknown: tuple[Failed, ...] = ()
     """Workers that were told to do something, and of which nobody can say whether they did: it is not tried again."""
+
+    lifecycle: tuple[Leaving, ...] = ()
+    """Workers that will go and wait for something first."""
 
 
 class Pace(Record, frozen=True, kw_only=True):

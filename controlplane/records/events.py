@@ -18,6 +18,7 @@ from controlplane.records.clusters import (
     MembershipView,
 )
 from controlplane.records.definitions import DefinitionView
+from controlplane.records.lifecycle import LifecycleHook
 from controlplane.records.nodes import NodeChange, NodeView
 from controlplane.records.policies import BindingView, PolicySkipped
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
@@ -216,6 +217,7 @@ WORKER_FAILED = _own(
     "worker", "failed", WorkerView, "A worker died or did not start; the reason says why.", EventLevel.ERROR
 )
 WORKER_MOVED = _own("worker", "moved", WorkerView, "A worker was given another node.", EventLevel.WARNING)
+WORKER_LEAVING = _own("worker", "leaving", LifecycleHook, "A worker will go; until then others can get ready for it.")
 WORKER_STOPPED = _own("worker", "stopped", WorkerView, "A worker that was told to stop is gone from its node.")
 WORKER_DELETED = _own("worker", "deleted", WorkerView, "The place of a worker is no more.", EventLevel.DEBUG)
 

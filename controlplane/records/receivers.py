@@ -11,6 +11,10 @@ WEBHOOK_PATH = "/v1/webhooks/"
 """Of a receiver's address; its token follows."""
 
 
+SEND_MESSAGE = "controlplane.receiver.send_message"
+"""What receivers of messages are signalled by."""
+
+
 class ReceiverAction(enum.Enum):
     """What a receiver can start."""
 
@@ -20,11 +24,22 @@ class ReceiverAction(enum.Enum):
     CLUSTER_RECOVER = "CLUSTER_RECOVER"
 
 
+class ReceiverType(enum.Enum):
+    """How a receiver is signalled."""
+
+    WEBHOOK = "webhook"
+    """By a POST to its secret address."""
+
+    MESSAGE = "message"
+    """By a call of `controlplane.receiver.send_message`."""
+
+
 class Receiver(Record, frozen=True, kw_only=True):
     """Whoever knows its token starts its action, in the name of its owner."""
 
     oid: Oid
     name: str
+    type: ReceiverType = ReceiverType.WEBHOOK
     cluster_oid: Oid
     action: ReceiverAction
     params: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -44,6 +59,7 @@ class ReceiverInput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A receiver, as a caller gives it."""
 
     name: Name
+    type: ReceiverType = ReceiverType.WEBHOOK
     action: ReceiverAction
     params: Params = msgspec.field(default_factory=dict)
     """Arguments of the action's procedure; whoever sends the signal can give others."""
@@ -79,4 +95,7 @@ class NewReceiverView(Record, frozen=True, kw_only=True):
 
     receiver: ReceiverView
     webhook_path: str
-    """Of the HTTP endpoint for webhooks that the master was told to open."""
+    """Of the HTTP endpoint for webhooks that the master was told to open; a receiver of messages has no path there."""
+
+    token: str | None = None
+    """Of a receiver of messages, for those who may not operate its cluster; None for a webhook."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from controlplane.records.definitions import Labels
+from controlplane.records.lifecycle import Farewell
 from controlplane.records.metrics import Watch
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
 
@@ -245,6 +246,9 @@ class Worker(Record, frozen=True, kw_only=True):
     addresses: tuple[Address, ...] = ()
     paused: bool = False
     """As last reported: it runs and is held, until somebody has it resumed."""
+
+    farewell: Farewell | None = None
+    """That it will go, and what it waits for first; it runs on until then, and its cluster does not count on it."""
 
     changed: Instant
     name: str | None = None

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
+from controlplane.core.farewells import waiting_of
 from controlplane.core.placement import leaving
 from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
@@ -20,6 +21,7 @@ from controlplane.records.actions import (
     Phase,
 )
 from controlplane.records.clusters import Cluster, Group
+from controlplane.records.lifecycle import Leaving
 from controlplane.records.policies import Decision
 from controlplane.records.principals import Caller
 from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
@@ -184,7 +186,7 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     if action.kind in OPERATIONS:
         return _advance_operation(ledger, cluster, action)
     seen = progress(action, paced(cluster, action), workers, wanted, ledger.now)
-    action = _note(ledger, action, seen, [worker.oid for worker in plan.removed])
+    action = _note(ledger, action, seen, [worker.oid for worker in plan.removed], waiting_of(workers))
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
@@ -223,17 +225,28 @@ def sooner(one: Seconds | None, other: Seconds | None) -> Seconds | None:
     return min((time for time in (one, other) if time is not None), default=None)
 
 
-def _note(ledger: Ledger, action: Action, seen: Progress, removed: Iterable[Oid]) -> Action:
+def _note(
+    ledger: Ledger, action: Action, seen: Progress, removed: Iterable[Oid], lifecycle: tuple[Leaving, ...]
+) -> Action:
     gone = {*removed, *action.leaving} - set(seen.leaving)
     outputs = msgspec.structs.replace(
         action.outputs,
         done=seen.done[:WORKERS_LISTED_MAX],
         failed=action.outputs.failed if action.ending is not None else seen.failed[:WORKERS_LISTED_MAX],
         removed=tuple(dict.fromkeys((*action.outputs.removed, *sorted(gone))))[:WORKERS_LISTED_MAX],
+        lifecycle=lifecycle[:WORKERS_LISTED_MAX],
     )
+    phase = action.phase
+    if phase in (Phase.CONVERGE, Phase.LIFECYCLE):
+        phase = Phase.LIFECYCLE if lifecycle else Phase.CONVERGE
     total = len(seen.done) + len(seen.failed) + seen.waiting
     noted = msgspec.structs.replace(
-        action, outputs=outputs, done=len(seen.done), total=total, leaving=seen.leaving[:WORKERS_LISTED_MAX]
+        action,
+        outputs=outputs,
+        phase=phase,
+        done=len(seen.done),
+        total=total,
+        leaving=seen.leaving[:WORKERS_LISTED_MAX],
     )
     if noted != action:
         ledger.rows(ACTIONS).put(noted, action)

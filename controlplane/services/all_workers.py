@@ -11,8 +11,9 @@ from controlplane.core.worker_paths import NONE, BadPath, WorkerPath
 from controlplane.errors import Ambiguous, InvalidArgument, NoSuchObject, Problem
 from controlplane.records.clusters import Cluster
 from controlplane.records.types import Oid, to_wire
-from controlplane.records.workers import AnyWorkerView, CollectedAttribute, Want, Worker, WorkerStatus
+from controlplane.records.workers import AnyWorkerView, CollectedAttribute, Worker, WorkerStatus
 from controlplane.services.arguments import AnyCluster, AnyWorker
+from controlplane.services.farewells import is_leaving
 from controlplane.services.ledger import groups_of
 from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call
@@ -134,7 +135,7 @@ class _Views:
             index=worker.index,
             status=worker.status.value,
             reason=worker.reason,
-            leaving=worker.want is Want.REMOVE,
+            leaving=is_leaving(worker),
             restarts=worker.restarts,
             failures=worker.failures,
             revision=worker.revision,

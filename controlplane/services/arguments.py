@@ -20,6 +20,7 @@ from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
+from controlplane.services.finding import resolve
 from controlplane.services.finding_workers import find_worker
 from controlplane.services.procedures import Definition, Find, Lookup
 from controlplane.store.catalog import (
@@ -45,8 +46,13 @@ def _is_no_place(cluster: Cluster) -> bool:
     return not cluster.alone
 
 
-def _cluster_of(view: View, worker: Worker) -> Cluster:
-    found: Cluster = view.rows(CLUSTERS).get(worker.cluster_oid)
+def _cluster_of(view: View, part: Worker | Receiver) -> Cluster:
+    found: Cluster = view.rows(CLUSTERS).get(part.cluster_oid)
+    return found
+
+
+def _find_receiver(view: View, key: str) -> Receiver:
+    found: Receiver = resolve(view, RECEIVERS, key, str.encode)
     return found
 
 
@@ -91,6 +97,9 @@ WorkerChanges = Annotated[WorkerUpdate, Definition()]
 ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]
 ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy)]
 ExistingReceiver = Annotated[Receiver, Find(RECEIVERS)]
+AnyReceiver = Annotated[Receiver, Find(RECEIVERS, find=_find_receiver, cluster_of=_cluster_of)]
+"""A receiver of any cluster, by name, oid, or beginning of its oid."""
+
 ReceiverSettings = Annotated[ReceiverInput, Definition()]
 ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
 ExistingAction = Annotated[Action, Lookup(ACTIONS)]

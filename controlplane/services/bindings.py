@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.policies import POLICY_TYPES
+from controlplane.core.policies import POLICY_TYPES, read_rule
 from controlplane.core.specs import type_name
-from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject
+from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject, NotOffered
 from controlplane.records import events
 from controlplane.records.actions import ActionKind
 from controlplane.records.clusters import Cluster
@@ -16,6 +16,7 @@ from controlplane.services.acting import note_done
 from controlplane.services.arguments import AnyCluster, ExistingPolicy
 from controlplane.services.cluster_actions import CLUSTER
 from controlplane.services.lists import Limit, select
+from controlplane.services.outgoing import require_callable
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.placing import place_as_bound
 from controlplane.services.procedures import procedure
@@ -72,13 +73,14 @@ def get_cluster_policy(call: Call, cluster: AnyCluster, policy: ExistingPolicy) 
     CLUSTER + "attach_policy",
     needs="manage",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, AlreadyExists, LimitReached),
+    raises=(NoSuchObject, Ambiguous, AlreadyExists, LimitReached, NotOffered),
 )
 def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool = True) -> BindingView:
     """Have a cluster obey a policy; of most types it can obey one only."""
     kind = POLICY_TYPES[type_name(policy.spec)]
     rows = call.rows(BINDINGS)
     subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
+    require_callable(call, read_rule(policy.spec.properties, kind), subject)
     for other in rows.all(cluster.oid):
         if other.policy_oid == policy.oid or (kind.singleton and other.type.rpartition("-")[0] == kind.name):
             raise AlreadyExists(

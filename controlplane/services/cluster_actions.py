@@ -21,12 +21,14 @@ from controlplane.errors import (
 from controlplane.records.actions import ActionKind, ActionView
 from controlplane.records.clusters import AnyClusterView, Cluster, ClusterType, Group, SizeMax
 from controlplane.records.clusters import Size as SizeInput
+from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerView
 from controlplane.services.acting import announce_size, begin, dismiss, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
+from controlplane.services.farewells import is_leaving, see_off
 from controlplane.services.joining import WorkerKeys, find_candidates
 from controlplane.services.ledger import counts_of, groups_of
 from controlplane.services.lists import Limit, select, unfit
@@ -199,6 +201,7 @@ def remove_workers(
             few = f"would leave {left} in group {group.name}; its min_size is {group.min_size}"
             raise unfit("$.workers", few, "name fewer, or lower min_size")
         call.rows(GROUPS).put(msgspec.structs.replace(group, scale=left, changed=call.now), group)
+    destroy &= kind is ActionKind.WORKER_DELETE or _destroys(call, cluster)
     leaving = _see_off(call, cluster, chosen, destroy)
     inputs = {"workers": [str(each.oid) for each in chosen], "destroy": destroy}
     view = _begin(call, cluster, kind, inputs, leaving=leaving, **more)
@@ -231,6 +234,7 @@ def replace_cluster_workers(
         raise unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
     require_unprotected(cluster, chosen)
     found = [] if candidates is None else find_candidates(call, cluster, candidates, "$.candidates", len(chosen))
+    destroy &= _destroys(call, cluster)
     leaving = _see_off(call, cluster, chosen, destroy)
     joined = [join(call.ledger, call.rows, each, cluster, _group(call, cluster, None)).oid for each in found]
     inputs = {
@@ -334,12 +338,15 @@ def _resize(
     others = sum(other.scale for other in groups_of(call.view, cluster.oid) if other.oid != group.oid)
     owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
     require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
+    leaving: tuple[Oid, ...] = ()
     if size.desired < group.scale:
-        decisions = (*decisions, *_take_out(call, cluster, group, group.scale - size.desired))
+        require_free(call.view, cluster)
+        leaving, said = _take_out(call, cluster, group, group.scale - size.desired)
+        decisions = (*decisions, *said)
     elif size.desired > group.scale:
         decisions = (*decisions, *plan_growth(bound_policies(call.view, cluster.oid), size.desired))
     before = {"desired": group.scale, "min_size": group.min_size, "max_size": group.max_size}
-    view = _begin(call, cluster, kind, inputs, group=group, before=before, decisions=decisions)
+    view = _begin(call, cluster, kind, inputs, group=group, before=before, leaving=leaving, decisions=decisions)
     resized_group = msgspec.structs.replace(
         group, scale=size.desired, min_size=size.min_size, max_size=size.max_size, changed=call.now
     )
@@ -348,8 +355,10 @@ def _resize(
     return view
 
 
-def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> tuple[Decision, ...]:
-    """Have the workers go that policies choose; without any a pass chooses them."""
+def _take_out(
+    call: WritingCall, cluster: Cluster, group: Group, count: int
+) -> tuple[tuple[Oid, ...], tuple[Decision, ...]]:
+    """Have the workers go that policies choose, and return which; without any a pass chooses them."""
     policies = bound_policies(call.view, cluster.oid)
     workers = [each for each in call.rows(WORKERS).all(cluster.oid, group.oid) if each.want is not Want.REMOVE]
     count = min(count, sum(not each.protected for each in workers))
@@ -357,15 +366,20 @@ def _take_out(call: WritingCall, cluster: Cluster, group: Group, count: int) -> 
     nodes = {oid: node for oid in places if (node := call.rows(NODES).find(oid)) is not None}
     found = choose_victims(policies, workers, count, lambda: call.new_oid().int, nodes)
     if found is None:
-        return ()
-    dismiss(call.ledger, found[0])
-    return found[1]
+        return (), ()
+    return _see_off(call, cluster, found[0], _destroys(call, cluster)), found[1]
+
+
+def _destroys(call: Call, cluster: Cluster) -> bool:
+    """Say whether workers that are taken out of a cluster are stopped, as far as its policies are concerned."""
+    rules = [each.rule for each in bound_policies(call.view, cluster.oid)]
+    return all(rule.destroy_after_deletion for rule in rules if isinstance(rule, HookedDeletionPolicy))
 
 
 def _see_off(call: WritingCall, cluster: Cluster, chosen: list[Worker], destroy: bool) -> tuple[Oid, ...]:
     """Have workers go for good, or leave the cluster; return which."""
     if destroy:
-        return dismiss(call.ledger, chosen)
+        return see_off(call.ledger, cluster, chosen)
     if cluster.type is not ClusterType.GENERIC:
         raise unfit("$.destroy", "cannot be false: workers of a router cluster are nothing alone", "leave it out")
     return tuple(leave(call.ledger, call.rows, worker, cluster).oid for worker in chosen)
@@ -388,7 +402,7 @@ def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
     found = []
     for oid in dict.fromkeys(oids):
         worker = call.rows(WORKERS).find(oid)
-        if worker is None or worker.cluster_oid != cluster.oid or worker.want is Want.REMOVE:
+        if worker is None or worker.cluster_oid != cluster.oid or is_leaving(worker):
             raise NoSuchObject(
                 f"cluster {cluster.name} has no worker {oid}",
                 subject={"type": "worker", "oid": str(oid), "cluster_oid": str(cluster.oid)},

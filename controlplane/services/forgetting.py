@@ -14,6 +14,7 @@ from controlplane.store.catalog import (
     GRANTS,
     GROUPS,
     MEMBERSHIPS,
+    MESSAGES,
     ORDERS,
     POSSESSIONS,
     RECEIVERS,
@@ -37,6 +38,8 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
             rows(table).remove(record)
     for receiver in list(rows(RECEIVERS).all_by("cluster", cluster.oid)):
         rows(RECEIVERS).remove(receiver)
+        for message in list(rows(MESSAGES).all(receiver.oid)):
+            rows(MESSAGES).remove(message)
     for group in list(rows(GROUPS).all_by("name", cluster.oid)):
         rows(GROUPS).remove(group)
     rows(CLUSTERS).remove(cluster)

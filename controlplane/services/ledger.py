@@ -63,6 +63,10 @@ class Outlets(Protocol):
         """Tell the agent of a node to do something, if it is the run of it that is meant."""
         ...
 
+    def call_hook(self, worker_oid: Oid) -> None:
+        """Call the webhook of a worker that is to go."""
+        ...
+
 
 class Ledger:
     """Changes of one transaction, and what follows from them."""
@@ -107,6 +111,10 @@ class Ledger:
     def tell(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
         """Tell the agent of a node to do something, after the commit."""
         self.change.after_commit(partial(self._outlets.tell_node, node_oid, order_oid, command))
+
+    def call_hook(self, worker_oid: Oid) -> None:
+        """Have the webhook of a worker called, after the commit."""
+        self.change.after_commit(partial(self._outlets.call_hook, worker_oid))
 
     def woken(self) -> list[Oid]:
         """Return the clusters that the monitor is to look at."""

@@ -59,7 +59,7 @@ class Call:
     ) -> None:
         self.caller = caller
         self.identity = identity
-        self.agents, self.sessions, self.limits, self.metrics = surroundings
+        self.agents, self.sessions, self.limits, self.metrics, self.obstacle = surroundings
         self.now = now
         self.new_oid = new_oid
         self.view = view
@@ -111,12 +111,13 @@ class Pipeline:
         events_kept: int = EVENTS_KEPT_MAX,
         limits: Limits = DEFAULT_LIMITS,
         metrics: Metrics = NO_METRICS,
+        obstacle: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.procedures = procedures
         self._store = store
         self._chance = chance
         self._outlets = outlets
-        self._surroundings = Surroundings(agents, sessions, limits, metrics)
+        self._surroundings = Surroundings(agents, sessions, limits, metrics, obstacle)
         self._compositions = compositions
         self._events_kept = events_kept
         self._limits = limits

@@ -23,10 +23,11 @@ from controlplane.records.receivers import (
     NewReceiverView,
     Receiver,
     ReceiverAction,
+    ReceiverType,
     ReceiverView,
 )
 from controlplane.records.types import mentioned
-from controlplane.services.arguments import AnyCluster, ExistingReceiver, ReceiverChanges, ReceiverSettings
+from controlplane.services.arguments import AnyCluster, AnyReceiver, ExistingReceiver, ReceiverChanges, ReceiverSettings
 from controlplane.services.cluster_actions import (
     recover_cluster,
     resize_cluster,
@@ -37,7 +38,7 @@ from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Procedure, procedure
 from controlplane.services.quotas import require_room
-from controlplane.store.catalog import PRINCIPALS, RECEIVERS
+from controlplane.store.catalog import CLUSTERS, MESSAGES, PRINCIPALS, RECEIVERS
 from controlplane.store.database import View
 
 RECEIVER = "controlplane.receiver."
@@ -52,6 +53,7 @@ STARTED: Mapping[ReceiverAction, Callable[..., Any]] = {
 FIELDS = {
     "oid": lambda r: r.oid,
     "name": lambda r: r.name,
+    "type": lambda r: r.type,
     "cluster_oid": lambda r: r.cluster_oid,
     "action": lambda r: r.action,
     "owner_oid": lambda r: r.owner_oid,
@@ -65,8 +67,13 @@ class Signal(NamedTuple):
     """What a trigger comes to: a call, in the name of the receiver's owner."""
 
     caller: Caller
-    uri: str
+    procedure: Procedure
     arguments: dict[str, Any]
+
+    @property
+    def uri(self) -> str:
+        """Return the name of what is called."""
+        return self.procedure.uri
 
 
 @procedure(RECEIVER + "list_receivers", needs="manage", raises=(NoSuchObject, Ambiguous))
@@ -89,6 +96,33 @@ def list_receivers(
         oid=lambda each: str(each.oid),
     )
     return [_view(each, cluster) for each in found]
+
+
+@procedure(RECEIVER + "list_all_receivers", needs="manage")
+def list_all_receivers(
+    call: Call,
+    filters: dict[str, Any] | None = None,
+    sort: str | None = None,
+    limit: Limit | None = None,
+    marker: str | None = None,
+) -> list[ReceiverView]:
+    """Return the receivers of all clusters, in order of their oids unless `sort` says otherwise."""
+    found = select(
+        call.rows(RECEIVERS).all(),
+        filters=filters,
+        sort=sort,
+        limit=limit,
+        marker=marker,
+        fields=FIELDS,
+        oid=lambda each: str(each.oid),
+    )
+    return [_view(each, call.rows(CLUSTERS).get(each.cluster_oid)) for each in found]
+
+
+@procedure(RECEIVER + "find_receiver", needs="manage", raises=(NoSuchObject, Ambiguous))
+def find_receiver(call: Call, receiver: AnyReceiver) -> ReceiverView:
+    """Return a receiver of any cluster, by its name, oid, or the beginning of its oid, without its token."""
+    return _view(receiver, call.rows(CLUSTERS).get(receiver.cluster_oid))
 
 
 @procedure(RECEIVER + "get_receiver", needs="manage", raises=(NoSuchObject, Ambiguous))
@@ -119,6 +153,7 @@ def create_receiver(call: WritingCall, cluster: AnyCluster, definition: Receiver
     made = Receiver(
         oid=call.new_oid(),
         name=definition.name,
+        type=definition.type,
         cluster_oid=cluster.oid,
         action=definition.action,
         params=definition.params,
@@ -130,7 +165,7 @@ def create_receiver(call: WritingCall, cluster: AnyCluster, definition: Receiver
     rows.add(made)
     view = _view(made, cluster)
     call.publish(events.RECEIVER_CREATED, view)
-    return NewReceiverView(receiver=view, webhook_path=WEBHOOK_PATH + token)
+    return _told(view, token)
 
 
 @procedure(
@@ -162,27 +197,53 @@ def rotate_receiver(call: WritingCall, cluster: AnyCluster, receiver: ExistingRe
     call.rows(RECEIVERS).put(changed, receiver)
     view = _view(changed, cluster)
     call.publish(events.RECEIVER_UPDATED, view)
-    return NewReceiverView(receiver=view, webhook_path=WEBHOOK_PATH + token)
+    return _told(view, token)
 
 
 @procedure(RECEIVER + "delete_receiver", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
 def delete_receiver(call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver) -> ReceiverView:
     """Delete a receiver; its address is void at once."""
     call.rows(RECEIVERS).remove(_of_cluster(receiver, cluster))
+    for message in list(call.rows(MESSAGES).all(receiver.oid)):
+        call.rows(MESSAGES).remove(message)
     view = _view(receiver, cluster)
     call.publish(events.RECEIVER_DELETED, view)
     return view
 
 
 def signal_of(view: View, token: str, params: Mapping[str, Any]) -> Signal:
-    """Return the call that a token stands for; raises `NoSuchObject` whatever is wrong with the token."""
+    """Return the call that a webhook's token stands for; raises `NoSuchObject` whatever is wrong with the token."""
     receiver = view.rows(RECEIVERS).find_by("token", digest_of_token(token))
-    owner = None if receiver is None else view.rows(PRINCIPALS).find(receiver.owner_oid)
-    if receiver is None or not receiver.enabled or owner is None or owner.disabled:
-        raise NoSuchObject("there is no such receiver", next_step="ask whoever gave you the address")
+    if receiver is None or receiver.type is not ReceiverType.WEBHOOK or not receiver.enabled:
+        raise _nobody()
+    return signal_to(view, receiver, params)
+
+
+def signal_to(view: View, receiver: Receiver, params: Mapping[str, Any]) -> Signal:
+    """Return the call that a signal to a receiver stands for; raises `NoSuchObject` when its owner is no more."""
+    owner = owner_of(view, receiver)
+    if owner is None:
+        raise _nobody()
     caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name, cause="receiver")
     arguments = {**receiver.params, **params, "cluster": str(receiver.cluster_oid)}
-    return Signal(caller, _procedure(receiver.action).uri, arguments)
+    return Signal(caller, _procedure(receiver.action), arguments)
+
+
+def owner_of(view: View, receiver: Receiver) -> Principal | None:
+    """Return in whose name a receiver acts, or None when that is nobody any more."""
+    owner: Principal | None = view.rows(PRINCIPALS).find(receiver.owner_oid)
+    return None if owner is None or owner.disabled else owner
+
+
+def _nobody() -> NoSuchObject:
+    return NoSuchObject("there is no such receiver", next_step="ask whoever gave you the address")
+
+
+def _told(view: ReceiverView, token: str) -> NewReceiverView:
+    """Return a receiver with what is told once."""
+    if view.type == ReceiverType.MESSAGE.value:
+        return NewReceiverView(receiver=view, webhook_path="", token=token)
+    return NewReceiverView(receiver=view, webhook_path=WEBHOOK_PATH + token)
 
 
 def digest_of_token(token: str) -> bytes:
@@ -234,6 +295,7 @@ def _view(receiver: Receiver, cluster: Cluster) -> ReceiverView:
     return ReceiverView(
         oid=receiver.oid,
         name=receiver.name,
+        type=receiver.type.value,
         cluster_oid=receiver.cluster_oid,
         cluster_name=cluster.name,
         action=receiver.action,

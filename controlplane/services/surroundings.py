@@ -1,6 +1,6 @@
 """What a call finds beside its transaction: the agents and sessions that are connected, and the limits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
@@ -128,6 +128,8 @@ class Surroundings(NamedTuple):
     sessions: Sessions
     limits: Limits = DEFAULT_LIMITS
     metrics: Metrics = NO_METRICS
+    obstacle: Callable[[str], str | None] = lambda _: None
+    """Says why an address may not be called by the master, or None when it may."""
 
 
 def policy_caller(name: str) -> Caller:

@@ -12,6 +12,7 @@ from controlplane.records.audit import AuditLink
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, ClusterType, Group, Membership, Tally
 from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
+from controlplane.records.messages import Message
 from controlplane.records.nodes import Departure, Load, Node
 from controlplane.records.orders import Order, OrderStatus
 from controlplane.records.outcomes import Outcome
@@ -174,6 +175,15 @@ RECEIVERS = Table(
     counted=lambda r: r.cluster_oid.bytes,
 )
 
+MESSAGES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000075",
+    Message,
+    "message",
+    lambda m: key_of(m.receiver_oid, m.digest),
+    indexes={"time": lambda m: key_of(m.receiver_oid, m.time)},
+    counted=lambda m: m.receiver_oid.bytes,
+)
+
 ACTIONS = Table(
     "c0a7e1d0-0000-4000-8000-000000000071",
     Action,
@@ -244,6 +254,7 @@ WORKERS = Table(
     indexes={
         "node": lambda w: None if w.node_oid is None else w.node_oid.bytes,
         "name": lambda w: None if w.name is None else w.name.encode() + b"\0",
+        "farewell": lambda w: None if w.farewell is None else b"",
     },
     found_by="oid",
 )
@@ -304,6 +315,7 @@ TABLES: tuple[Table[Any], ...] = (
     ORDERS,
     BINDINGS,
     RECEIVERS,
+    MESSAGES,
     CLUSTERS,
     REVISIONS,
     GROUPS,

@@ -227,3 +227,26 @@ def test_operations_are_carried_out_on_nodes(proxy, shop):
         proxy.perform_operation_on_cluster(shop, "restart", filters={"role": "x"})
     with pytest.raises(InvalidArgument):
         proxy.perform_operation_on_cluster(shop, "restart", hard=True)
+
+
+def test_receivers_are_made_found_changed_and_deleted(proxy, shop):
+    bell = proxy.create_receiver(name="bell", cluster_id="shop", action="CLUSTER_SCALE_OUT", params={"count": 2})
+    assert (bell.type, bell.cluster_id, bell.params) == ("webhook", shop.id, {"count": 2})
+    assert bell.channel["webhook_path"].startswith("/v1/webhooks/")
+    post = proxy.create_receiver(name="post", cluster_id=shop, action="CLUSTER_SCALE_IN", type="message")
+    assert post.channel.keys() == {"procedure", "token"}
+    assert proxy.get_receiver("post").channel == {"procedure": "controlplane.receiver.send_message"}
+    assert proxy.find_receiver(bell.id).name == "bell"
+    assert proxy.find_receiver("nobody") is None
+    assert [each.name for each in proxy.receivers(sort="name", limit=1)] == ["bell", "post"]
+    assert [each.name for each in proxy.receivers(type="message", cluster_id="shop")] == ["post"]
+    assert [each.name for each in proxy.receivers(action="CLUSTER_SCALE_OUT")] == ["bell"]
+    changed = proxy.update_receiver(bell, name="gong", params={})
+    assert (changed.name, changed.params, changed.action) == ("gong", {}, "CLUSTER_SCALE_OUT")
+    proxy.delete_receiver(bell)
+    assert proxy.delete_receiver(bell) is None
+    with pytest.raises(ResourceNotFound):
+        proxy.delete_receiver(bell, ignore_missing=False)
+    for wrong in ({"cluster_id": "shop", "actor": {}}, {}):
+        with pytest.raises(InvalidArgument):
+            proxy.create_receiver(name="other", action="CLUSTER_SCALE_OUT", **wrong)

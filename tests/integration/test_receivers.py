@@ -5,7 +5,7 @@ import json
 import pytest
 from twisted.internet.testing import StringTransport
 
-from controlplane.errors import InvalidConfiguration, NoSuchObject
+from controlplane.errors import ActionConflict, InvalidArgument, InvalidConfiguration, NoSuchObject, NotAuthorized
 from controlplane.master.webhooks import site_of
 from controlplane.records.principals import Caller
 from tests.integration.test_generic_clusters import SPEC, create, ended, running
@@ -138,3 +138,136 @@ def test_receivers_go_with_their_cluster(world):
     create(world, desired=1)
     with pytest.raises(NoSuchObject):
         world.call("get_receiver", "shop", "bell")
+
+
+def letterbox(world: World, **settings) -> str:
+    """A receiver of messages; returns its token."""
+    return world.call("create_receiver", "shop", {**SIGNAL, "type": "message", **settings})["token"]
+
+
+def as_somebody(world: World, verb: str, *args, role: str = "viewer", **kwargs):
+    """Call as a user who was granted nothing."""
+    answer = world.ask(verb, *args, caller=Caller(session=9, authid=f"the_{role}", authrole=role), **kwargs)
+    outcome = []
+    answer.addBoth(outcome.append)
+    world.run_until(lambda: bool(outcome), 20)
+    if hasattr(outcome[0], "raiseException"):
+        outcome[0].raiseException()
+    return outcome[0]
+
+
+@pytest.fixture
+def people(world):
+    for number, role in enumerate(("viewer", "operator"), 1):
+        world.call("create_user", authid=f"the_{role}", role=role, pubkey=f"{number + 70:064x}")
+    return world
+
+
+def test_a_message_starts_the_action_and_counts_once(world):
+    letterbox(world)
+    action = world.call("send_message", "bell", "m1")
+    again = world.call("send_message", "bell", "m1", {"count": 5})
+    assert again["oid"] == action["oid"]
+    found = ended(world, action["oid"])
+    assert (found["cause"], found["who"], found["status"], running(world)) == ("receiver", "bell", "SUCCEEDED", 3)
+    assert world.call("send_message", "bell", "m1")["status"] == "SUCCEEDED"
+    assert running(world) == 3
+    ended(world, world.call("send_message", "bell", "m2", {"count": 1})["oid"])
+    assert running(world) == 4
+
+
+def test_a_message_counts_once_also_when_the_master_is_killed(world):
+    letterbox(world)
+    world.ask("send_message", "bell", "m1")
+    world.run(0.01)
+    world.kill_master()
+    world.start_master()
+    ended(world, world.call("send_message", "bell", "m1")["oid"])
+    assert running(world) == 3
+
+
+def test_a_message_that_was_refused_did_not_count(world):
+    letterbox(world)
+    growing = world.call("scale_out_cluster", "shop")
+    with pytest.raises(ActionConflict):
+        world.call("send_message", "bell", "m1")
+    ended(world, growing["oid"])
+    ended(world, world.call("send_message", "bell", "m1")["oid"])
+    assert running(world) == 4
+
+
+def test_messages_are_taken_from_who_may_operate_the_cluster_or_knows_the_token(people):
+    token = letterbox(people)
+    for wrong in (None, "x" * 64, token + "x"):
+        with pytest.raises(NoSuchObject, match="messages of yours"):
+            as_somebody(people, "send_message", "bell", "m1", token=wrong)
+    ended(people, as_somebody(people, "send_message", "bell", "m1", token=token)["oid"])
+    assert running(people) == 3
+    ended(people, as_somebody(people, "send_message", "bell", "m2", role="operator")["oid"])
+    assert running(people) == 5
+    oid = people.call("get_user_by_name", "the_viewer")["oid"]
+    people.call("add_grant", people.call("get_cluster", "shop")["oid"], oid, "operate")
+    ended(people, as_somebody(people, "send_message", "bell", "m3")["oid"])
+    assert running(people) == 7
+
+
+def test_a_token_is_void_when_it_was_rotated_and_a_receiver_when_it_rests(people):
+    token = letterbox(people)
+    other = people.call("rotate_receiver", "shop", "bell")["token"]
+    with pytest.raises(NoSuchObject):
+        as_somebody(people, "send_message", "bell", "m1", token=token)
+    people.call("update_receiver", "shop", "bell", {"enabled": False})
+    with pytest.raises(NoSuchObject):
+        people.call("send_message", "bell", "m1")
+    people.call("update_receiver", "shop", "bell", {"enabled": True})
+    ended(people, as_somebody(people, "send_message", "bell", "m1", token=other)["oid"])
+    people.call("delete_receiver", "shop", "bell")
+    with pytest.raises(NoSuchObject):
+        people.call("send_message", "bell", "m1")
+
+
+def test_a_receiver_is_signalled_in_its_own_way_only(world):
+    token = letterbox(world)
+    assert post(world, "/v1/webhooks/" + token)[0] == 404
+    made(world, name="other")
+    with pytest.raises(NoSuchObject):
+        world.call("send_message", "other", "m1")
+
+
+def test_a_message_has_no_more_rights_than_the_owner_of_the_receiver(people):
+    owner = people.call("get_user_by_name", "the_viewer")["oid"]
+    cluster = people.call("get_cluster", "shop")["oid"]
+    people.call("add_grant", cluster, owner, "manage")
+    as_somebody(people, "create_receiver", "shop", {**SIGNAL, "type": "message"})
+    people.call("remove_grant", cluster, owner)
+    with pytest.raises(NotAuthorized):
+        people.call("send_message", "bell", "m1")
+    people.call("disable_user", owner)
+    with pytest.raises(NoSuchObject):
+        people.call("send_message", "bell", "m1")
+    assert running(people) == 1
+
+
+def test_parameters_of_messages_are_checked_as_in_any_call(world):
+    letterbox(world)
+    for wrong in ({"speed": 1}, {"count": 0}, {"cluster": "other", "count": 99}):
+        with pytest.raises(InvalidArgument):
+            world.call("send_message", "bell", "m1", wrong)
+    assert running(world) == 1
+
+
+def test_what_a_message_started_is_in_the_audit_of_its_sender(people):
+    token = letterbox(people)
+    as_somebody(people, "send_message", "bell", "m1", token=token)
+    entry = people.call("list_audit")["entries"][-1]["entry"]
+    assert (entry["action"], entry["authid"]) == ("controlplane.receiver.send_message", "the_viewer")
+    assert "cluster" in str(entry["changes"])
+    assert token not in str([people.call("list_audit"), people.events, people.call("list_receivers", "shop")])
+
+
+def test_no_more_messages_are_remembered_than_so_many(world, monkeypatch):
+    monkeypatch.setattr("controlplane.services.messages.MESSAGES_KEPT_MAX", 2)
+    letterbox(world, params={"count": 1})
+    first = [ended(world, world.call("send_message", "bell", f"m{number}")["oid"]) for number in range(3)]
+    assert world.call("send_message", "bell", "m1")["oid"] == first[1]["oid"]
+    assert world.call("send_message", "bell", "m0")["oid"] != first[0]["oid"]

@@ -167,8 +167,12 @@ def arguments(plane, procedure) -> dict[str, Any]:
     if procedure.uri.startswith("controlplane.worker.") and procedure.writes:
         good.update(_of_workers_alone(plane))
     good["operation"] = "restart"
+    good["token"] = good["question_oid"]
     if procedure.uri.endswith("get_worker_logs"):
         good.update(_of_workers_alone(plane))
+    if procedure.uri.endswith("send_message"):
+        plane.call("create_receiver", "generic_one", {**good["definition"], "name": "post", "type": "message"})
+        good.update(receiver="post", message_id="first")
     if procedure.uri.endswith("report_order"):
         good["report"] = {"oid": good["question_oid"], "status": "DONE"}
     if procedure.uri.endswith("collect_cluster_attributes"):

@@ -6,6 +6,7 @@ from typing import Any
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
 from controlplane.records.clusters import AnyClusterView, GenericClusterInput, GenericClusterUpdate
+from controlplane.records.lifecycle import Completion
 from controlplane.records.metrics import ClusterMetrics
 from controlplane.records.orders import OperationResult
 from controlplane.records.policies import Adjustment, BindingView
@@ -73,6 +74,27 @@ class ClusterCalls(Noun):
                 "path": path,
             },
             list[CollectedAttribute],
+        )
+
+    async def complete_lifecycle(
+        self,
+        cluster: Key,
+        token: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Completion:
+        """Say that a worker may go, with the `lifecycle_action_token` that was told when it was to.
+
+        A token that nobody waits for, any more or at all, is no error: then nothing is done.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.complete_lifecycle",
+            {
+                "cluster": cluster,
+                "token": token,
+            },
+            Completion,
+            idempotency_key,
         )
 
     async def create_cluster(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
+from controlplane.records.actions import ActionView
 from controlplane.records.receivers import NewReceiverView, ReceiverInput, ReceiverUpdate, ReceiverView
 
 
@@ -50,6 +51,19 @@ class ReceiverCalls(Noun):
             idempotency_key,
         )
 
+    async def find_receiver(
+        self,
+        receiver: Key,
+    ) -> ReceiverView:
+        """Return a receiver of any cluster, by its name, oid, or the beginning of its oid, without its token."""
+        return await self._calls.read(
+            "controlplane.receiver.find_receiver",
+            {
+                "receiver": receiver,
+            },
+            ReceiverView,
+        )
+
     async def get_receiver(
         self,
         cluster: Key,
@@ -63,6 +77,42 @@ class ReceiverCalls(Noun):
                 "receiver": receiver,
             },
             ReceiverView,
+        )
+
+    async def list_all_receivers(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[ReceiverView]:
+        """Return the receivers of all clusters, in order of their oids unless `sort` says otherwise."""
+        return await self._calls.read(
+            "controlplane.receiver.list_all_receivers",
+            {
+                "filters": filters,
+                "sort": sort,
+                "limit": limit,
+                "marker": marker,
+            },
+            list[ReceiverView],
+        )
+
+    def iterate_all_receivers(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        sort: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[ReceiverView]:
+        """Go through all that `list_all_receivers` lists, page by page as it is needed."""
+        return self._calls.pages(
+            lambda limit, marker: self.list_all_receivers(
+                filters=filters,
+                sort=sort,
+                limit=limit,
+                marker=marker,
+            ),
+            page_size,
         )
 
     async def list_receivers(
@@ -120,6 +170,33 @@ class ReceiverCalls(Noun):
                 "receiver": receiver,
             },
             NewReceiverView,
+            idempotency_key,
+        )
+
+    async def send_message(
+        self,
+        receiver: str,
+        message_id: str,
+        params: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have a receiver of messages start its action, in the name of its owner; return the action.
+
+        Whoever may operate the receiver's cluster needs no `token`, and everybody else the receiver's. A message
+        counts once: sent again with the same `message_id` it returns the action that it started. One that was
+        refused did not count, and may be sent again.
+        """
+        return await self._calls.write(
+            "controlplane.receiver.send_message",
+            {
+                "receiver": receiver,
+                "message_id": message_id,
+                "params": params,
+                "token": token,
+            },
+            ActionView,
             idempotency_key,
         )
 

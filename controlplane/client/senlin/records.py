@@ -1,11 +1,11 @@
-"""Methods for actions, events, services, build info and receivers."""
+"""Methods for actions, events, services and build info."""
 
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from controlplane.client.senlin import resources, words
-from controlplane.client.senlin.methods import Methods, key, not_offered, page_size, read_query, refused
+from controlplane.client.senlin.methods import Methods, key, page_size, read_query, refused
 from controlplane.client.senlin.resources import Action, BuildInfo, Event, Service
 from controlplane.errors import Ambiguous, NoSuchObject
 from controlplane.records.events import EventPage
@@ -18,11 +18,10 @@ FIELDS = {
     "obj_type": "object_type",
     "obj_id": "object_oid",
 }
-RECEIVERS = "use the methods of controlplane.client.client.Client.receiver, which name the cluster of each"
 
 
 class Records(Methods):
-    """Actions, events, services, build info and receivers."""
+    """Actions, events, services and build info."""
 
     def get_action(self, action: Any) -> Action:
         """Return an action, by its id or name; raises `ResourceNotFound` also when it ended long ago."""
@@ -114,30 +113,6 @@ class Records(Methods):
     def get_build_info(self) -> BuildInfo:
         """Return the version of the contract, as `api`, and of the program, as `engine`, each with its `revision`."""
         return resources.build_info(self._do(self._client.service.get_build_info))
-
-    def create_receiver(self, **attrs: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("create_receiver", RECEIVERS)
-
-    def update_receiver(self, receiver: Any, **attrs: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("update_receiver", RECEIVERS)
-
-    def delete_receiver(self, receiver: Any, ignore_missing: bool = True) -> None:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("delete_receiver", RECEIVERS)
-
-    def get_receiver(self, receiver: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("get_receiver", RECEIVERS)
-
-    def find_receiver(self, name_or_id: str, ignore_missing: bool = True) -> Any:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("find_receiver", RECEIVERS)
-
-    def receivers(self, **query: Any) -> Iterator[Any]:  # noqa: ARG002
-        """Not offered yet: here a receiver is found within its cluster, which Senlin's methods do not name."""
-        not_offered("receivers", RECEIVERS)
 
 
 def _strings(value: Any) -> list[str]:

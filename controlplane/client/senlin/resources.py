@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from controlplane.client.senlin import words
-from controlplane.records.actions import ActionView
+from controlplane.records.actions import ActionView, Phase
 from controlplane.records.clusters import AnyClusterView
 from controlplane.records.definitions import DefinitionView, TypeView
 from controlplane.records.events import EventView
 from controlplane.records.policies import BindingView
+from controlplane.records.receivers import SEND_MESSAGE, ReceiverType, ReceiverView
 from controlplane.records.services import BuildInfo as OurBuildInfo
 from controlplane.records.services import ServiceView
 from controlplane.records.types import MANAGEMENT_REALM, to_wire
@@ -112,6 +113,10 @@ class Action(Resource):
 
 class Event(Resource):
     """Something that happened. It is numbered: `id` is the number, as text."""
+
+
+class Receiver(Resource):
+    """A signal from outside that starts an action."""
 
 
 class Service(Resource):
@@ -257,7 +262,7 @@ def action(view: ActionView) -> Action:
         start_at=words.epoch(view.created),
         end_at=words.epoch(view.ended),
         timeout=int(view.timeout),
-        status=view.status.value,
+        status=view.phase.value if view.phase is Phase.LIFECYCLE else view.status.value,
         status_reason=view.reason,
         inputs=view.inputs,
         outputs=to_wire(view.outputs),
@@ -288,6 +293,25 @@ def event(view: EventView) -> Event:
         topic=view.topic,
         meta_data=view.payload,
         user_id=None,
+        **OWNER,
+    )
+
+
+def receiver(view: ReceiverView) -> Receiver:
+    """Return a receiver."""
+    return Receiver(
+        id=str(view.oid),
+        name=view.name,
+        type=view.type,
+        cluster_id=str(view.cluster_oid),
+        action=words.action_name(view.action.value),
+        params=view.params,
+        actor={},
+        channel={} if view.type == ReceiverType.WEBHOOK.value else {"procedure": SEND_MESSAGE},
+        enabled=view.enabled,
+        user_id=str(view.owner_oid),
+        created_at=words.instant(view.created),
+        updated_at=words.instant(view.changed),
         **OWNER,
     )
 

@@ -27,12 +27,6 @@ NOT_OFFERED = {
     "check_node": ("node",),
     "recover_node": ("node",),
     "adopt_node": (),
-    "create_receiver": (),
-    "update_receiver": ("receiver",),
-    "delete_receiver": ("receiver",),
-    "get_receiver": ("receiver",),
-    "find_receiver": ("receiver",),
-    "receivers": (),
 }
 
 

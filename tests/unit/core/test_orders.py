@@ -70,7 +70,7 @@ def test_pauses_grow_to_a_bound():
     assert pause_after(10**9) == AGAIN_MAX_S
 
 
-@pytest.mark.parametrize(("status", "online"), product(WorkerStatus, [True, False]))
+@pytest.mark.parametrize(("status", "online"), list(product(WorkerStatus, [True, False])))
 def test_another_run_of_the_agent_is_never_told_whatever_the_worker_does(status, online):
     worker = but(WORKER, status=status)
     for node in (but(NODE, boot=OTHER, online=online), but(NODE, boot=None, online=online), None):
