@@ -18,7 +18,7 @@ from zlmdb import lmdb
 
 from controlplane.cli.dev import Installation
 from controlplane.clock import sleep
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.keys import ensure_key, public_key, read_key
 from controlplane.master.layout import StateDirectory
 from controlplane.records.protocol import ANSWER_QUESTION, QUESTION_TOPIC
@@ -31,6 +31,7 @@ from tests.fuzz.memory import WEIGHED, Growth, held_by
 from tests.fuzz.values import bent, value
 
 MAP_BYTES = 2**31
+ATTEMPTS = 5
 CROSSBAR_NOISE = ("PayloadExceededError", "Attempt to send on a closed protocol")
 """What Crossbar.io itself does not expect: a message on its unix socket that is announced as too long, and a client
 that is gone before it is welcome."""
@@ -99,7 +100,15 @@ class Target:
         )
 
     async def attach(self) -> None:
-        """Say as the agent that it is there; others have its key, and its answers end its link."""
+        """Say as the agent that it is there; others have its key, and its answers end its link, maybe just now."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._attach()
+            except NoAnswer:
+                if attempt == ATTEMPTS - 1 or not self.agent.over:
+                    raise
+
+    async def _attach(self) -> None:
         if self.agent is None or self.agent.over:
             agent = self.agent = await join_once(reactor, self.agent_login, read_key(self.directory / "agent.key"))
             await agent.subscribe(QUESTION_TOPIC, lambda _topic, question: self.answer(agent._inner, question))
