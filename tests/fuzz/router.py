@@ -113,6 +113,8 @@ class Run:
                 if not good:
                     raise outcome.value
             changed |= any(outcome for _, outcome in ended)
+        # What an agent answered may have ended its link: then its node is offline, whoever asked.
+        changed |= self.target.agent.over
         now = self.target.contents()
         if not changed and now != before:
             different = {key: (before.get(key), now.get(key)) for key in before | now}

@@ -103,7 +103,8 @@ class Target:
         """Say as the agent that it is there; others have its key, and its answers end its link, maybe just now."""
         for attempt in range(ATTEMPTS):
             try:
-                return await self._attach()
+                await self._attach()
+                return
             except NoAnswer:
                 if attempt == ATTEMPTS - 1 or not self.agent.over:
                     raise
