@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from tests.bench.harness import quantile
@@ -95,8 +96,8 @@ def memory_line(name: str, series: Series, span: Span, judged: bool) -> Line:
 
 
 def descriptor_line(name: str, series: Series, span: Span, judged: bool) -> Line:
-    """Descriptors of a process: the most of the last quarter is not more than the most of the first."""
-    first, last = (max(series.between(*part), default=0) for part in (span.first, span.last))
+    """Descriptors of a process: in the last quarter as many as in the first, or one more, at the median."""
+    first, last = (median(series.between(*part) or [0]) for part in (span.first, span.last))
     growth = f"{series.slope(*span):+.2f} /h"
     kept = _judge(span, last <= first + 1) if judged else None
     return Line(name, f"{first:.0f}", f"{last:.0f}", growth, "flat" if judged else "", kept)

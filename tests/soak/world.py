@@ -15,6 +15,7 @@ from controlplane.clock import sleep
 from controlplane.keys import KEY_FILE, ensure_key, public_key
 from tests.bench.echo import ECHO
 from tests.e2e.installation import Installation
+from tests.fuzz.memory import held
 
 GENTLE_WITHIN_S = 30.0
 
@@ -152,12 +153,13 @@ class World:
 def weigh(families: dict[str, list[psutil.Process]]) -> dict[str, tuple[int, int, float]]:
     """Return memory, descriptors and processor time so far of processes; those that begin or end just now are left out.
 
+    Memory is what is in no file: pages of the store that LMDB has mapped are the system's to keep or to drop.
     Descriptors by which the agents of this test watch their workers do not count: they come and go with the workers.
     """
     found = {}
     for name, family in families.items():
         try:
-            memory = sum(process.memory_info().rss for process in family)
+            memory = sum(held(process.pid) for process in family)
             times = [process.cpu_times() for process in family]
             descriptors = sum(_descriptors(process.pid) for process in family)
         except (psutil.Error, OSError):
