@@ -127,7 +127,7 @@ class Run:
         running = {"status": "RUNNING"}
         for action in await self.target.call("controlplane.action.list_actions", running):
             with suppress(ApplicationError):  # It has ended meanwhile.
-                await self.target.call("controlplane.action.cancel_action", action["oid"])
+                await self.target.call("controlplane.action.cancel_action", action["cluster_oid"], action["oid"])
         return bool(await self.target.call("controlplane.action.list_actions", running))
 
     async def _settled(self) -> dict[bytes, bytes]:
