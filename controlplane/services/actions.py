@@ -7,13 +7,14 @@ from controlplane.records.actions import ActionView
 from controlplane.records.types import Oid
 from controlplane.services.acting import cancel
 from controlplane.services.arguments import ClusterOrPlace, ExistingAction
-from controlplane.services.lists import Limit, select
+from controlplane.services.lists import Limit, select, walk
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import action_view
 from controlplane.store.catalog import ACTIONS
 
 ACTION = "controlplane.action."
+IN_ORDER = (None, "created", "created:asc", "created:desc")
 FIELDS = {
     "oid": lambda a: a.oid,
     "name": lambda a: a.name,
@@ -42,16 +43,16 @@ def list_actions(
     Those of one cluster, `cluster_oid` in `filters`, and the newest ones, `created:desc`, are found without reading the
     others.
     """
-    presorted = sort in (None, "created", "created:asc", "created:desc")
-    backwards = sort == "created:desc"
     rows = call.rows(ACTIONS)
     cluster_oid = _oid((filters or {}).get("cluster_oid"))
+    if cluster_oid is None or sort not in IN_ORDER:
+        records, left = walk(rows, sort, marker, {"created": "created"})
+    else:
+        records, left = rows.all_by("cluster", cluster_oid, reverse=sort == "created:desc"), None
     found = select(
-        rows.all_by("created", reverse=backwards)
-        if cluster_oid is None
-        else rows.all_by("cluster", cluster_oid, reverse=backwards),
+        records,
         filters=filters,
-        sort=None if presorted else sort,
+        sort=left,
         limit=limit,
         marker=marker,
         fields=FIELDS,

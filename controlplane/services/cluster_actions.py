@@ -31,7 +31,7 @@ from controlplane.services.bound import bound_policies
 from controlplane.services.farewells import is_leaving, see_off
 from controlplane.services.joining import WorkerKeys, find_candidates
 from controlplane.services.ledger import counts_of, groups_of
-from controlplane.services.lists import Limit, select, unfit
+from controlplane.services.lists import Limit, select, unfit, walk
 from controlplane.services.members import join, leave
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
@@ -71,10 +71,11 @@ def list_clusters(
     marker: str | None = None,
 ) -> list[AnyClusterView]:
     """Return clusters of all types, in order of their oids unless `sort` says otherwise."""
+    records, left = walk(call.rows(CLUSTERS), sort, marker, {"oid": None, "name": "name"})
     found = select(
-        (cluster for cluster in call.rows(CLUSTERS).all() if not cluster.alone),
+        (cluster for cluster in records if not cluster.alone),
         filters=filters,
-        sort=sort,
+        sort=left,
         limit=limit,
         marker=marker,
         fields=FIELDS,

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from controlplane.errors import InvalidArgument, Problem
+from controlplane.store.tables import Rows
 
 T = TypeVar("T")
 
@@ -34,6 +35,24 @@ def page(items: Iterable[str], limit: int | None) -> list[str]:
 def after_name(names: Iterable[str], marker: str | None) -> Iterator[str]:
     """Yield the names that come after the one that the last page ended with."""
     return (name for name in names if marker is None or name > marker)
+
+
+def walk(
+    rows: Rows[T], sort: str | None, marker: str | None, orders: Mapping[str, str | None]
+) -> tuple[Iterator[T], str | None]:
+    """Return records for `select` to choose from, and by what it still has to sort them.
+
+    `orders` names the fields in whose order the table or one of its indexes is, None for the table; the first one is
+    the usual one. In such an order nothing is read before the record at `marker`, and not much behind the page.
+    """
+    field, _, direction = (next(iter(orders)) if sort is None else sort.strip()).partition(":")
+    if field not in orders or direction not in ("", "asc", "desc"):
+        return rows.all(), sort
+    try:
+        first = None if marker is None else rows.find(UUID(marker))
+    except ValueError:
+        first = None  # Whoever selects says that it is not in the list.
+    return rows.walk(orders[field], first, reverse=direction == "desc"), None
 
 
 def select(

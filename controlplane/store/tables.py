@@ -93,6 +93,14 @@ class Table(Generic[R]):
         """Return every space that the table needs."""
         return [self.space, *self.index_spaces.values()]
 
+    def place(self, record: R, index: str | None) -> bytes | None:
+        """Return where a record stands in the table or in one of its indexes; None when it is not in that."""
+        if index is None:
+            return self.key(record)
+        entry = next(each for each in self.indexes if each.name == index)
+        key = entry.key(record)
+        return key if key is None or entry.unique else key + self.key(record)
+
     def decode(self, data: bytes) -> R:
         """Return the record that these bytes are, which may be one that was returned before: records never change."""
         return self._decode(data) if len(data) <= DECODED_LENGTH_MAX else self._read(data)
@@ -170,6 +178,17 @@ class Rows(Generic[R]):
             data = self._transaction.get(self._table.space, primary)
             if data is not None:
                 yield self._table.decode(data)
+
+    def walk(self, index: str | None = None, first: R | None = None, *, reverse: bool = False) -> Iterator[R]:
+        """Yield records in order of their keys, or of an index, from the one on that is `first`, itself included."""
+        table = self._table
+        space = table.space if index is None else table.index_spaces[index]
+        at = None if first is None else table.place(first, index)
+        stop = at + b"\0" if at is not None and reverse else None
+        for _, found in self._transaction.scan(space, b"" if reverse else at or b"", stop, reverse=reverse):
+            data = found if index is None else self._transaction.get(table.space, found)
+            if data is not None:
+                yield table.decode(data)
 
     def scan_keys(self, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False) -> Iterator[bytes]:
         """Yield keys in a range, without reading the records."""

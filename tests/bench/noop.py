@@ -20,9 +20,8 @@ from controlplane.records.workers import Address  # noqa: E402
 class NoopDriver:
     """Starts nothing, at once."""
 
-    name = "router"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "router") -> None:
+        self.name = name
         self.units: dict[Any, Unit] = {}
         self._chance = real_chance()
         self.lost: Any = None
@@ -62,7 +61,9 @@ def main(url: str, directories: list[str], ca_file: str | None = None) -> None:
     begin_logging("noop", "text", "error")
     agents = [
         AgentProcess(
-            reactor, AgentSettings(state_dir=directory, url=url, ca_file=ca_file), drivers={"router": NoopDriver()}
+            reactor,
+            AgentSettings(state_dir=directory, url=url, ca_file=ca_file),
+            drivers={name: NoopDriver(name) for name in ("router", "process")},
         )
         for directory in directories
     ]

@@ -1,0 +1,80 @@
+"""Pages of lists: in every order whole, without a gap and without twins, and no more is read than has to be."""
+
+import pytest
+
+from controlplane.errors import InvalidArgument
+from controlplane.store.tables import Table
+
+SPEC = {"type": "process", "properties": {"command": ["sleep", "9"]}}
+NAMES = ["dry", "bay", "ask", "cow", "fig", "elm", "gum"]
+CLUSTERS_OF, ACTIONS_OF = "controlplane.cluster.list_clusters", "controlplane.action.list_actions"
+
+
+@pytest.fixture
+def many(plane):
+    plane.call("create_profile", {"name": "sleeper", "spec": SPEC})
+    for name in NAMES:
+        plane.now += 1_000
+        plane.call("controlplane.cluster.create_cluster", {"name": name, "profile": "sleeper"})
+    return plane
+
+
+def pages(plane, uri, limit, **given):
+    found, marker = [], None
+    while True:
+        page = plane.call(uri, limit=limit, marker=marker, **given)
+        found += page
+        if len(page) < limit:
+            return found
+        marker = page[-1]["oid"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+@pytest.mark.parametrize("uri", [CLUSTERS_OF, ACTIONS_OF])
+def test_pages_of_an_order_that_a_table_has_are_those_of_any_order(many, uri, limit):
+    for sort, key, reverse in (
+        (None, "oid" if uri == CLUSTERS_OF else "created", False),
+        ("oid", "oid", False),
+        ("oid:desc", "oid", True),
+        ("name", "name", False),
+        ("name:desc", "name", True),
+        ("created", "created", False),
+        ("created:desc", "created", True),
+        ("created:asc", "created", False),
+        ("status,name", "name", False),
+    ):
+        found = pages(many, uri, limit, sort=sort)
+        values = [each[key] for each in found]
+        assert values == sorted(values, reverse=reverse)
+        assert len({each["oid"] for each in found}) == len(found) == len(NAMES)
+
+
+def test_filters_hold_in_every_order(many):
+    chosen = {"filters": {"name": ["cow", "dry", "bay"]}}
+    for sort in (None, "oid:desc", "name", "name:desc", "created"):
+        assert {each["name"] for each in pages(many, CLUSTERS_OF, 1, sort=sort, **chosen)} == {"cow", "dry", "bay"}
+    ask = many.call("controlplane.cluster.get_cluster", "ask")["oid"]
+    for sort in (None, "created:desc", "status"):
+        about = pages(many, ACTIONS_OF, 1, sort=sort, filters={"cluster_oid": ask})
+        assert [each["cluster_name"] for each in about] == ["ask"]
+    for nothing in ("nonsense", 7, None):
+        assert list(many.call(ACTIONS_OF, filters={"cluster_oid": nothing})) == []
+
+
+@pytest.mark.parametrize("sort", [None, "oid:desc", "name", "name:desc", "created"])
+def test_a_marker_that_is_not_in_the_list_is_refused_in_every_order(many, sort):
+    ask = many.call("controlplane.cluster.get_cluster", "ask")["oid"]
+    for marker, filters in (("nonsense", None), ("0" * 32, None), (ask, {"name": "cow"})):
+        with pytest.raises(InvalidArgument, match="marker"):
+            many.call(CLUSTERS_OF, sort=sort, marker=marker, filters=filters)
+
+
+@pytest.mark.parametrize("sort", [None, "oid:desc", "name", "name:desc"])
+def test_no_more_is_read_than_a_page_needs(many, monkeypatch, sort):
+    read = []
+    original = Table.decode
+    monkeypatch.setattr(Table, "decode", lambda table, data: read.append(table.noun) or original(table, data))
+    middle = many.call(CLUSTERS_OF, sort=sort, limit=4)[-1]["oid"]
+    read.clear()
+    assert len(many.call(CLUSTERS_OF, sort=sort, limit=2, marker=middle)) == 2
+    assert read.count("cluster") <= 4
