@@ -17,6 +17,8 @@ MODULES = (
     "calls",
     "writes",
     "changes",
+    "actions",
+    "lists",
     "growth",
     "planner",
     "restart",

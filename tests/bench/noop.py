@@ -62,7 +62,7 @@ def main(url: str, directories: list[str], ca_file: str | None = None) -> None:
     agents = [
         AgentProcess(
             reactor,
-            AgentSettings(state_dir=directory, url=url, ca_file=ca_file),
+            AgentSettings(state_dir=directory, url=url, ca_file=ca_file, drivers="router,process"),
             drivers={name: NoopDriver(name) for name in ("router", "process")},
         )
         for directory in directories

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from controlplane.paths import free_port
 from tests.bench.__main__ import MODULES
 from tests.e2e.installation import Installation, running
 
@@ -13,11 +14,13 @@ SMALL = {
     "writes": {"rounds": 1, "single": 5, "group": 250},
     "planner": {"nodes": 20, "workers": 200, "cluster": (20, 200), "rounds": 1},
     "growth": {"small": (10, 200), "large": (20, 400), "changes": 2},
+    "lists": {"objects": 300, "rounds": 1},
     "restart": {"small": (10, 200), "large": (20, 400), "rounds": 1},
 }
 SMALL_ON_REAL_PARTS = {
     "calls": {"sequential": 5, "parallel": 100},
     "changes": {"noop_changes": 2, "real_changes": 1},
+    "actions": {"clusters": 2, "actions": 6, "signals": 1},
     "joins": {"rounds": 1, "seconds": 0.5},
     "footprint": {"help_runs": 1, "settle": 0.1},
     "fanout": {"consoles": (2,), "rounds": 1},
@@ -29,7 +32,10 @@ SMALL_ON_REAL_PARTS = {
 @pytest_twisted.async_yield_fixture(scope="module")
 async def one_node(tmp_path_factory):
     """Router, master and one agent."""
-    async with running(Installation(tmp_path_factory.mktemp("bench"), nodes=1)) as made:
+    made = Installation(tmp_path_factory.mktemp("bench"), nodes=1)
+    made.webhooks = free_port(0)
+    made.children.master_options = ["--webhook-port", str(made.webhooks)]
+    async with running(made):
         yield made
 
 
