@@ -11,6 +11,7 @@ from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import CancelledError, DeferredList, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
+from controlplane.agent.worker_logs import read_logs
 from controlplane.clock import Chance, Clock
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
 from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unavailable, Unit
@@ -173,7 +174,7 @@ class Supervisor:
     async def look_at_logs(self, look: LookAtLogs) -> dict[str, Any]:
         """Return what the master is answered that wants to see what a worker has written, or what was wrong."""
         try:
-            return {"text": await self.logs(look.worker_oid, look.lines, look.length)}
+            return await read_logs(self._operating(look.worker_oid), look)
         except ControlPlaneError as problem:
             return {"error": problem.uri, "message": problem.message}
 

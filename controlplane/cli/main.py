@@ -247,13 +247,18 @@ def wait(
 def logs(
     worker: Annotated[str, typer.Argument(help="Name or oid of a worker, or the beginning of its oid.")],
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many of the last lines.")] = 100,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what it writes.")] = False,
     connection: ConnectionFile = None,
 ) -> None:
-    """Show the last lines that a worker has written."""
-    from controlplane.cli.client import one_shot
-    from controlplane.cli.worker_logs import read_logs
+    """Show the last lines that a worker has written, and with -f what it writes."""
+    from controlplane.cli.client import lasting, one_shot
+    from controlplane.cli.worker_logs import WorkerLog
 
-    print(one_shot(connection, lambda session: read_logs(session, worker, lines)), end="")
+    log = WorkerLog(worker, lines)
+    if follow:
+        lasting(connection, log.follow)
+    else:
+        one_shot(connection, log.print_last)
 
 
 @app.command()

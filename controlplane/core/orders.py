@@ -61,7 +61,7 @@ def _after_telling(order: Order, node: Node | None, grace_period: Seconds, now: 
         return Step(Act.GIVE_UP, "its node was lost before it said what came of it")
     if not node.online:
         return Step(Act.WAIT, look_again_at=lost_at(node, grace_period))
-    again_at = (order.sent or 0) + int(pause_after(order.tries) * NANOSECONDS)
+    again_at = (order.sent or now) + int(pause_after(order.tries) * NANOSECONDS)
     return Step(Act.TELL) if now >= again_at else Step(Act.WAIT, look_again_at=again_at)
 
 

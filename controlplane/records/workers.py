@@ -137,6 +137,9 @@ class LookAtLogs(Record, frozen=True, kw_only=True):
     length: Natural
     """Bytes at most."""
 
+    after: str | None = None
+    """Position of which the rest is asked for; None for the last lines."""
+
 
 class WorkerLogs(Record, frozen=True, kw_only=True):
     """The end of what a worker has written."""
@@ -144,6 +147,11 @@ class WorkerLogs(Record, frozen=True, kw_only=True):
     worker_oid: Oid
     node_oid: Oid
     text: str
+    next: str | None = None
+    """Position after this text: pass it as `after` for what is written then. None when its driver cannot say."""
+
+    gap: bool = False
+    """Whether something that was written after the given position is kept no longer."""
 
 
 class PassedOn(Record, frozen=True, kw_only=True):

@@ -55,6 +55,8 @@ nobody else."""
 
 Parallel = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Lines = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+POSITION_LENGTH_MAX = 128
+Position = Annotated[str, msgspec.Meta(max_length=POSITION_LENGTH_MAX)]
 Length = Annotated[int, msgspec.Meta(ge=1, le=1_048_576)]
 
 FIELDS: Mapping[str, Callable[[OperationResult], Any]] = {
@@ -151,8 +153,12 @@ def get_worker_logs(
     worker: AnyWorker,
     lines: Lines = LINES_DEFAULT,
     length: Length = LENGTH_DEFAULT,
+    after: Position | None = None,
 ) -> WorkerLogs:
-    """Return the last lines that a worker has written, at most `length` bytes of them."""
+    """Return the last lines that a worker has written, at most `length` bytes of them.
+
+    With the `next` of another answer as `after` it returns what was written then, the oldest first.
+    """
     node = None if worker.node_oid is None else call.rows(NODES).find(worker.node_oid)
     subject = {"type": "worker", "oid": str(worker.oid)}
     if node is None:
@@ -166,9 +172,16 @@ def get_worker_logs(
             raise NoAnswer(f"node {node.authid} did not answer", subject=subject, next_step="try again")
         if "error" in answer:
             raise _told(answer, subject)
-        return WorkerLogs(worker_oid=worker.oid, node_oid=node.oid, text=str(answer.get("text", ""))[-length:])
+        position = answer.get("next")
+        return WorkerLogs(
+            worker_oid=worker.oid,
+            node_oid=node.oid,
+            text=str(answer.get("text", ""))[-length:],
+            next=position[:POSITION_LENGTH_MAX] if isinstance(position, str) else None,
+            gap=answer.get("gap") is True,
+        )
 
-    look = {"worker_oid": str(worker.oid), "lines": lines, "length": length}
+    look = {"worker_oid": str(worker.oid), "lines": lines, "length": length, "after": after}
     return Ask({node.oid: {"look": look}}, LOGS_WITHIN_S, complete)  # type: ignore[return-value]
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 
+import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -243,16 +244,34 @@ async def test_operations(bench):
 
 
 @test
+async def test_what_is_written_is_followed(bench):
+    script = "echo it is said; for n in $(seq 1000 1200); do echo line $n; sleep 0.005; done; exec sleep 600"
+    unit = await bench.start(said(bench, "", command=["sh", "-c", script]))
+    position, text = None, ""
+    while "line 1200\n" not in text:
+        part = await bench.driver.follow(unit.oid, position, 10_000, 200)
+        assert not part.gap
+        assert len(part.text) <= 200
+        position, text = part.position, text + part.text
+        await sleep(0.01)
+    lines = [line for line in text.split("\n") if line.startswith("line")]
+    assert lines == [f"line {number}" for number in range(int(lines[0][5:]), 1201)]
+    assert (await bench.driver.follow(unit.oid, position, 10, 200)).text == ""
+
+
+@test
 async def test_a_container_that_is_paused_is_not_ill_and_can_be_stopped(bench):
     unit = await bench.start(bench.hanging_spec())
     await bench.driver.operate(unit.oid, "pause", {})
     # Long enough for two looks that get no answer.
     await sleep(3.5)
     assert (await bench.driver.statistics(unit.oid))["paused"] is True
+    assert bench.driver.find(unit.oid).paused
     await bench.driver.operate(unit.oid, "resume", {})
     await sleep(0.5)
     assert bench.losses.seen == []
     assert (await bench.driver.statistics(unit.oid))["paused"] is False
+    assert not bench.driver.find(unit.oid).paused
     with pytest.raises(WorkerFailed, match=r"the container engine says: .* is not paused"):
         await bench.driver.operate(unit.oid, "resume", {})
     await bench.driver.operate(unit.oid, "pause", {})
@@ -266,7 +285,7 @@ async def test_a_container_that_was_paused_by_somebody_else_and_adopted_is_left_
     (container,) = bench.containers(unit.oid)
     bench.engine.client().pause(container)
     await bench.reopen()
-    assert bench.adopted == {unit.oid: unit}
+    assert bench.adopted == {unit.oid: msgspec.structs.replace(unit, paused=True)}
     await sleep(3.5)
     assert bench.losses.seen == []
     bench.engine.client().unpause(container)

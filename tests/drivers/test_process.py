@@ -412,6 +412,28 @@ async def test_logs_are_kept_in_files_of_a_size_and_the_oldest_goes(bench):
 
 
 @test
+async def test_what_is_written_is_followed_over_files_that_are_put_aside(bench):
+    script = """
+import time
+print("it is said", flush=True)
+for number in range(600):
+    print(f"line {number:04}", flush=True)
+    time.sleep(0.001)
+time.sleep(600)
+"""
+    unit = await bench.start(said(bench, "", command=python(script), logs={"size": 4096, "count": 5}))
+    position, text = None, ""
+    while "line 0599\n" not in text:
+        part = await bench.driver.follow(unit.oid, position, 10_000, 1_000)
+        assert not part.gap
+        position, text = part.position, text + part.text
+        await sleep(0.01)
+    lines = [line for line in text.split("\n") if line.startswith("line")]
+    assert lines == [f"line {number:04}" for number in range(int(lines[0][5:]), 600)]
+    assert len(lines) > 100
+
+
+@test
 async def test_statistics_grow_with_use(bench):
     unit = await bench.start(said(bench, "sum(range(20_000_000))\nx = bytearray(30_000_000)\nf = open('/dev/null')"))
     found = await bench.driver.statistics(unit.oid)

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -88,6 +90,37 @@ async def test_processes_are_told_and_what_they_write_is_shown(shop):
         ("bells-2", "DONE", after[2]["pid"])
     ]
     await delete(shop, "bells")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_process_writes_is_followed_from_the_command_line(shop):
+    await create(shop, "talker", 1)
+    login = shop.login()
+    saved = {"url": login.url, "realm": login.realm, "authid": login.authid, "authrole": login.authrole}
+    connection = shop.directory / "saved.json"
+    connection.write_text(json.dumps({**saved, "privkey_file": str(shop.children.state.admin_key)}))
+    command = [sys.executable, "-m", "controlplane", "logs", "talker-0", "--follow", "--connection", str(connection)]
+    out = shop.directory / "followed"
+    with out.open("wb") as stream:
+        following = subprocess.Popen(command, stdout=stream)
+    try:
+
+        async def shown():
+            return "here" in out.read_text()
+
+        await shop.until(shown, what="the last lines")
+        order = {"signal": "SIGUSR1"}
+        action = await call(shop, "worker.perform_worker_operation", "talker-0", "signal", order)
+        await ended(shop, action["oid"])
+
+        async def heard():
+            return out.read_text().split() == ["here", "rung"]
+
+        await shop.until(heard, what="what is new")
+    finally:
+        following.terminate()
+        following.wait()
+    await delete(shop, "talker")
 
 
 async def rung(made: Installation, worker: dict) -> bool:

@@ -73,14 +73,19 @@ class WorkerCalls(Noun):
         worker: Key,
         lines: int = 100,
         length: int = 65536,
+        after: str | None = None,
     ) -> WorkerLogs:
-        """Return the last lines that a worker has written, at most `length` bytes of them."""
+        """Return the last lines that a worker has written, at most `length` bytes of them.
+
+        With the `next` of another answer as `after` it returns what was written then, the oldest first.
+        """
         return await self._calls.read(
             "controlplane.worker.get_worker_logs",
             {
                 "worker": worker,
                 "lines": lines,
                 "length": length,
+                "after": after,
             },
             WorkerLogs,
         )

@@ -19,12 +19,14 @@ from controlplane.clock import limit
 from controlplane.drivers.container import drafts
 from controlplane.drivers.container.engine import Engine, EngineProblem, reported
 from controlplane.drivers.container.images import Images
+from controlplane.drivers.container.logs import read_logs
 from controlplane.drivers.container.looks import Looks
 from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended, insist
 from controlplane.drivers.container.work import carry_out, figures
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings, shielded
 from controlplane.drivers.files import lock_driver
+from controlplane.drivers.following import LogPart
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
 from controlplane.drivers.own_values import own_values
@@ -138,6 +140,12 @@ class ContainerDriver:
         with reported():
             found: bytes = await self._engine.call(lambda client: client.logs(container, tail=lines))
         return found[-length:].decode(errors="replace")
+
+    async def follow(self, oid: Oid, after: str | None, lines: int, length: int) -> LogPart:
+        """Return what a worker has written after a position; see `Follows`."""
+        running = self._running.get(oid)
+        with reported():
+            return await read_logs(self._engine, None if running is None else running.container, after, lines, length)
 
     async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out an operation on a running worker; see `Operates`."""

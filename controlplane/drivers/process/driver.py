@@ -22,6 +22,7 @@ from controlplane.drivers.checks import Place, Prober, look_of, run_command, unt
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
 from controlplane.drivers.files import lock_driver
+from controlplane.drivers.following import LogPart, follow
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
 from controlplane.drivers.own_values import own_values
@@ -138,9 +139,11 @@ class ProcessDriver:
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written; see `Operates`."""
-        log_file = self._places(oid).log
-        older = sorted(log_file.parent.glob("log.[0-9]*"), key=lambda file: int(file.suffix[1:]))
-        return tail([log_file, *older], lines, length)
+        return tail(self._logs(oid), lines, length)
+
+    async def follow(self, oid: Oid, after: str | None, lines: int, length: int) -> LogPart:
+        """Return what a worker has written after a position; see `Follows`."""
+        return follow(self._logs(oid), after, lines, length)
 
     async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out an operation on a running worker; see `Operates`."""
@@ -346,6 +349,11 @@ class ProcessDriver:
         if running is None or running.note is None:
             raise WorkerFailed(NOT_RUNNING)
         return running.note
+
+    def _logs(self, oid: Oid) -> list[Path]:
+        """Return the files with what a worker has written, the newest first."""
+        log_file = self._places(oid).log
+        return [log_file, *sorted(log_file.parent.glob("log.[0-9]*"), key=lambda file: int(file.suffix[1:]))]
 
     def _places(self, oid: Oid) -> _Places:
         return _Places(self._surroundings.directory / "workers" / oid.hex)

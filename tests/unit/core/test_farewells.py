@@ -41,6 +41,7 @@ def test_without_a_hook_and_without_grace_nothing_is_waited_for(rule):
 
 
 def test_a_grace_period_alone_is_only_time():
+    assert wait(HookedDeletionPolicy(grace_period=0.5)).until == after(0.5)
     found = wait(HookedDeletionPolicy(grace_period=5))
     assert (found.waiting, found.until, found.grace_period, found.url) == (False, after(5), 0.0, None)
     assert at(found, after(5) - 1) == found
