@@ -53,6 +53,12 @@ class MasterSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Addresses that the master may call for hooks and the like, with commas between: what begins like one of them.
     Empty for none, * for any."""
 
+    balancer_dir: str = ""
+    """Directory for the files of load balancers, and for nothing else; empty for none."""
+
+    balancer_reload: str = ""
+    """Commands that have a balancer read its file, as NAME=COMMAND, with semicolons between; no shell takes part."""
+
     superuser: str = msgspec.field(default_factory=lambda: os.environ.get("CROSSBAR_FABRIC_SUPERUSER", ""))
     """File of Crossbar.io's shell with the public key of an owner called superuser; empty for none."""
     log_format: LogFormat = "text"

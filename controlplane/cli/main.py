@@ -84,9 +84,10 @@ def master(
         int | None, typer.Option(help="Port on loopback for webhooks of receivers. [default: none]")
     ] = None,
     outgoing: Annotated[
-        str | None,
-        typer.Option(help="Addresses that hooks may call, with commas between, or * for any. [default: none]"),
+        str | None, typer.Option(help="Addresses that it may call, with commas between, or *. [default: none]")
     ] = None,
+    balancer_dir: Annotated[str | None, typer.Option(help="For files of load balancers. [default: none]")] = None,
+    balancer_reload: Annotated[str | None, typer.Option(help="NAME=COMMAND that reloads one; more after a ;")] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="One of the limits in docs/limits.rst, as name=number.")
     ] = None,
@@ -101,9 +102,8 @@ def master(
     from controlplane.records.limits import Limits
 
     flags = {"state_dir": state_dir, "url": url, "events_kept": events_kept, "webhook_port": webhook_port}
-    flags.update({"outgoing": outgoing})
-    flags.update({"log_format": log_format, "log_level": log_level})
-    settings = load_settings(MasterSettings, "master", config, flags)
+    flags.update(outgoing=outgoing, balancer_dir=balancer_dir, balancer_reload=balancer_reload, log_format=log_format)
+    settings = load_settings(MasterSettings, "master", config, {**flags, "log_level": log_level})
     limits = load_settings(Limits, "limits", config, dict(_named(text, "--limit") for text in limit or []))
     begin_logging("master", settings.log_format, settings.log_level)
     sys.exit(run(settings, limits))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.balancing import drain_of, is_drained
 from controlplane.core.placement import Site
 from controlplane.core.planning import Pass
 from controlplane.core.router_clusters import digest_of
@@ -118,11 +119,11 @@ class _GenericPass(Pass):
             if worker.digest != target and _serves(worker):
                 if worker.status is WorkerStatus.RUNNING:
                     serving.append(oid)
-            elif worker.digest != target or worker.revision != self.s.cluster.revision:
+            elif (worker.digest, worker.revision, worker.drain) != (target, self.s.cluster.revision, None):
                 if worker.digest != target and worker.status not in (WorkerStatus.PENDING, WorkerStatus.UNREACHABLE):
                     given.add(oid)
                 # The revision that it was given is forgotten once all workers have the newest.
-                self._set(oid, digest=target, revision=self.s.cluster.revision)
+                self._set(oid, digest=target, revision=self.s.cluster.revision, drain=None)
             elif worker.kept is not None and self.s.cluster.action_oid is None and self._is_as_others(worker, target):
                 # What it had kept was given up for good: no action is left that might return to it.
                 self._set(oid, kept=None)
@@ -130,21 +131,34 @@ class _GenericPass(Pass):
         if serving and given:
             self._look_again_at(self.s.now + int(self.s.cluster.steady * NANOSECONDS))
         serving.sort(key=lambda oid: self.s.now >= steady_at(self.s.cluster, self.become[oid]))
-        for oid in serving[: max(0, self.s.cluster.batch - unproven)]:
+        draining = [oid for oid in serving if self.become[oid].drain is not None]
+        others = [oid for oid in serving if self.become[oid].drain is None]
+        for oid in [*draining, *others[: max(0, self.s.cluster.batch - unproven)]]:
             # So many at a time, and only while those before, and those that serve nobody, proved themselves. Those that
             # have not done so are first: when an update is taken back, they were changed last.
-            self._set(oid, digest=targets[oid], revision=self.s.cluster.revision)
+            if not self._still_drains(self.become[oid]):
+                self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)
         self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )
+
+    def _still_drains(self, worker: Worker) -> bool:
+        """Say whether a worker that is to be changed has to wait for its load balancer."""
+        drain = drain_of(self.s.cluster, worker, self.s.now)
+        if drain is None or is_drained(self.s.cluster, drain, self.s.now):
+            return False
+        if drain != worker.drain:
+            self._set(worker.oid, drain=drain)
+        self._look_again_at(drain.until)
+        return True
 
     def _is_as_others(self, worker: Worker, target: str) -> bool:
         return self.s.digest(msgspec.structs.replace(worker, kept=None), {}) == target
 
     def _is_unproven(self, worker: Worker, target: str) -> bool:
         """Say whether a worker was given its configuration and has not run with it for long enough yet."""
-        if super()._is_unproven(worker, target):
+        if super()._is_unproven(worker, target) or (worker.drain is not None and worker.digest != target):
             return True
         until = steady_at(self.s.cluster, worker)
         if worker.digest != target or worker.status is not WorkerStatus.RUNNING or self.s.now >= until:

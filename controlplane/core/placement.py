@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from controlplane.core.addresses import is_default, is_loopback
 from controlplane.core.spreading import Able, Area, Spread, area_of
+from controlplane.records.balancing import Drain
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Want, Worker, WorkerStatus
@@ -266,8 +267,11 @@ def over_limits(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [c for c in candidates if c.hardlimit is not None and c.of_cluster > c.hardlimit]
 
 
-def leaving(worker: Worker, want: Want) -> dict[str, Any]:
-    """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so."""
+def leaving(worker: Worker, want: Want, drain: Drain | None = None) -> dict[str, Any]:
+    """Return what changes of a worker that is to stop: at once when nothing of it runs, else when its agent says so.
+
+    The agent is told when the `drain` is over.
+    """
     nowhere = worker.node_oid is None or worker.status in NOWHERE
     status = WorkerStatus.STOPPED if nowhere else WorkerStatus.STOPPING
-    return {"want": want, "status": status, "reason": None, "farewell": None}
+    return {"want": want, "status": status, "reason": None, "farewell": None, "drain": drain}

@@ -10,12 +10,12 @@ A pass goes in this order:
 The result is the changed workers as they shall be stored, so a pass over its own result changes nothing.
 """
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from controlplane.core.balancing import drain_of, is_drained
 from controlplane.core.farewells import next_farewell
 from controlplane.core.placement import (
     NOWHERE,
@@ -28,7 +28,7 @@ from controlplane.core.placement import (
     occupies,
     over_limits,
 )
-from controlplane.core.removal import by_index, surplus_of_group, surplus_routers
+from controlplane.core.removal import by_index, missing_indexes, surplus_of_group, surplus_routers
 from controlplane.core.router_clusters import RENEWALS, TUNNEL
 from controlplane.core.situation import OWN_SOCKET, Plan, Situation
 from controlplane.core.spreading import Spread
@@ -68,6 +68,7 @@ class Pass:
         else:
             for oid in kept:
                 self._stop(oid, Want.STOP)
+        self._end_drains()
         self._give_up_on_silent_nodes()
         self._compare()
         return self.plan
@@ -109,7 +110,7 @@ class Pass:
         kept: list[Oid] = []
         for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
             stay = self._who_stay(group, members[group], scales[group])
-            missing = _missing(stay, scales[group], self.s.cluster.run)
+            missing = missing_indexes(stay, scales[group], self.s.cluster.run)
             chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
             kept.extend(worker.oid for worker in sorted(chosen, key=by_index))
         return kept
@@ -169,7 +170,17 @@ class Pass:
     def _stop(self, oid: Oid, want: Want) -> None:
         worker = self.become[oid]
         if worker.want is not want:
-            self._set(oid, **leaving(worker, want))
+            drain = drain_of(self.s.cluster, worker, self.s.now) if want is Want.REMOVE else None
+            self._set(oid, **leaving(worker, want, drain))
+
+    def _end_drains(self) -> None:
+        """Have workers stopped to which their load balancer sends nobody any more."""
+        for oid, worker in self.become.items():
+            if worker.drain is not None and worker.want is Want.REMOVE:
+                if is_drained(self.s.cluster, worker.drain, self.s.now):
+                    self._set(oid, drain=None)
+                else:
+                    self._look_again_at(worker.drain.until)
 
     def _give_up_on_silent_nodes(self) -> None:
         """Take a worker for stopped when its node is lost: the agent is told on its return."""
@@ -201,12 +212,7 @@ class Pass:
             for worker in map(self.become.__getitem__, kept)
             if worker.node_oid is not None and occupies(worker) and self._cause_to_leave(worker, leaving) is None
         ]
-        standing = [
-            self.s.candidates[worker.node_oid].node
-            for worker in self.s.workers
-            if worker.node_oid is not None and worker.node_oid in self.s.candidates and occupies(worker)
-        ]
-        spread.begin(staying, standing)
+        spread.begin(staying, [c.node for c in self.s.candidates.values() for _ in range(c.of_cluster)])
 
     def _move(self, worker: Worker, cause: str | None, *, may_wait: bool = False) -> None:
         """Give a worker another place; without one it may wait on a silent node, unless it is too many there."""
@@ -384,6 +390,7 @@ class Pass:
 
 _NOT_RUNNING: Mapping[str, Any] = {
     "digest": None,
+    "drain": None,
     "seen_digest": None,
     "links": {},
     "started": None,
@@ -391,12 +398,3 @@ _NOT_RUNNING: Mapping[str, Any] = {
     "realms": (),
     "addresses": (),
 }
-
-
-def _missing(stay: list[Worker], scale: int, run: bool) -> list[int]:
-    """Return the lowest free indexes of a group that wants more workers than it has."""
-    if not run:
-        return []
-    taken = {worker.index for worker in stay}
-    free = (index for index in range(scale) if index not in taken)
-    return list(itertools.islice(free, scale - len(stay)))

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.core.placeholders import PLACEHOLDER
 from controlplane.core.scaling_checks import problems_of_steps
 from controlplane.core.schedules import problems_of_schedule
 from controlplane.errors import Problem
+from controlplane.records.balancing import MEMBER_PLACES, FileTarget, LoadBalancePolicy
 from controlplane.records.policies import (
     KeepingPolicy,
     RegionPlacementPolicy,
@@ -25,6 +27,11 @@ def policy_problems(rule: Any) -> Iterator[Problem]:
             yield from _of_shares(regions, "$.regions")
         case KeepingPolicy() if rule == KeepingPolicy():
             yield Problem("$", "says nothing: give per_node_max, per_zone_max or together")
+        case LoadBalancePolicy(target=FileTarget(each=each)):
+            for _, name in PLACEHOLDER.findall(each):
+                if name and name not in MEMBER_PLACES:
+                    known = ", ".join(MEMBER_PLACES)
+                    yield Problem("$.target.each", f"has {{{name}}}, which is none of {known}; write {{{{{name}}}}}")
         case MetricPolicy():
             yield from problems_of_steps(rule)
         case SchedulePolicy():

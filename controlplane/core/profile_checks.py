@@ -4,13 +4,13 @@ The master reads them to refuse a bad profile, an agent to run a worker; so both
 """
 
 import difflib
-import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from controlplane.core.placeholders import PLACEHOLDER
 from controlplane.core.policy_checks import policy_problems
 from controlplane.errors import Problem
 from controlplane.records.profiles import (
@@ -25,7 +25,6 @@ from controlplane.records.profiles import (
 PLACES = ("name", "index", "oid", "address", "directory")
 """Placeholders that stand for themselves; `port:NAME` is the other one."""
 
-PLACEHOLDER = re.compile(r"\{\{(port:[a-z0-9_]*|[a-z_]+)\}\}|\{(port:[a-z0-9_]*|[a-z_]+)\}")
 SHOWN_MAX = 60
 
 P = TypeVar("P", bound=Part)
@@ -53,16 +52,6 @@ def problems_of(properties: Any) -> list[Problem]:
             return [*_common(properties, "$"), *_of_container(properties)]
         case _:
             return list(policy_problems(properties))
-
-
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """Return a text with its placeholders filled in; those that have no value are left as they are."""
-
-    def put(found: re.Match[str]) -> str:
-        literal, name = found.groups()
-        return "{" + literal + "}" if literal is not None else values.get(name, found.group())
-
-    return PLACEHOLDER.sub(put, text)
 
 
 def _common(properties: ProcessProperties | ContainerProperties, path: str) -> Iterator[Problem]:

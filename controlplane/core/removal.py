@@ -4,6 +4,7 @@ The sick ones first. Then, when policies spread the cluster over regions and zon
 weight; within such an area, and without such policies, those that a deletion policy names, else the highest index.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -87,6 +88,15 @@ def surplus(
         if not queues[area]:
             del queues[area]
     return chosen
+
+
+def missing_indexes(stay: list[Worker], scale: int, run: bool) -> list[int]:
+    """Return the lowest free indexes of a group that wants more workers than it has."""
+    if not run:
+        return []
+    taken = {worker.index for worker in stay}
+    free = (index for index in range(scale) if index not in taken)
+    return list(itertools.islice(free, scale - len(stay)))
 
 
 def is_sick(worker: Worker) -> bool:

@@ -12,6 +12,7 @@ from controlplane.core.access import USER_ROLES, allowed
 from controlplane.core.edge_rights import EDGE_ROLE, edge_may
 from controlplane.errors import AlreadyAttached, ControlPlaneError
 from controlplane.master.authenticator import Authenticator, host_of
+from controlplane.master.balancers import Balancers, Files, NoFiles
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
 from controlplane.master.hooks import Hooks
@@ -22,6 +23,7 @@ from controlplane.master.scaler import Scaler
 from controlplane.master.sessions import Joined, Sessions
 from controlplane.master.timetable import Timetable
 from controlplane.master.uplinks import Messenger, Uplinks
+from controlplane.records.balancing import FileTarget
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
@@ -32,6 +34,7 @@ from controlplane.services import (
     agents,
     all_workers,
     audits,
+    balances,
     bindings,
     cluster_actions,
     clusters,
@@ -76,6 +79,7 @@ PROCEDURES = collect(
     generic_clusters,
     cluster_actions,
     bindings,
+    balances,
     metrics,
     actions,
     profiles,
@@ -139,6 +143,7 @@ class Plane:
         broken: Callable[[ControlPlaneError], None] | None = None,
         edges: EdgeSettings | None = None,
         outgoing: Poster | None = None,
+        files: Files | None = None,
     ) -> None:
         """Open the store; `broken` is called when it cannot be used any more."""
         self._wire = wire
@@ -156,6 +161,10 @@ class Plane:
         self.monitor = Monitor(clock, self.store, chance, compositions, lambda work: self.pipeline.change(work))
         self.outgoing = outgoing or Nowhere()
         self.hooks = Hooks(clock, self.store, self.outgoing, lambda work: self.pipeline.change(work))
+        self.files = files or NoFiles()
+        self.balancers = Balancers(
+            clock, self.store, self.outgoing, self.files, lambda work: self.pipeline.change(work)
+        )
         self.sessions = Sessions(self.store, wire.kill, chance.now)
         self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven
@@ -172,7 +181,7 @@ class Plane:
             events_kept=events_kept,
             limits=limits,
             metrics=windows,
-            obstacle=self.outgoing.obstacle,
+            obstacle=self._obstacle,
         )
         self.scaler = Scaler(clock, self.store, chance.now, windows, self.uplinks.ask, self.pipeline.act)
         self.retention = Retention(
@@ -187,6 +196,7 @@ class Plane:
         self.timetable.start()
         self.retention.start()
         self.hooks.start()
+        self.balancers.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
@@ -196,6 +206,7 @@ class Plane:
         await self.scaler.close()
         await self.monitor.close()
         await self.hooks.close()
+        await self.balancers.close()
         await self.uplinks.close()
         self.store.close()
 
@@ -268,6 +279,9 @@ class Plane:
     def _heard(self, node_oid: Oid, worker_id: str | None, said: Mapping[str, Any]) -> None:
         self.uplinks.note_heartbeat(node_oid, worker_id, said)
 
+    def _obstacle(self, wanted: str | FileTarget) -> str | None:
+        return self.outgoing.obstacle(wanted) if isinstance(wanted, str) else self.files.obstacle(wanted)
+
     # Outlets
 
     def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
@@ -293,6 +307,10 @@ class Plane:
     def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
         """Tell the agent of a node to do something, if it is the run of it that is meant."""
         self.uplinks.tell(node_oid, order_oid, command)
+
+    def tell_balancer(self, cluster_oid: Oid) -> None:
+        """Tell the load balancer of a cluster who serves."""
+        self.balancers.wake(cluster_oid)
 
     def call_hook(self, worker_oid: Oid) -> None:
         """Call the webhook of a worker that is to go."""

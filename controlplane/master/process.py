@@ -15,6 +15,7 @@ from controlplane.connection import Connection
 from controlplane.errors import ControlPlaneError, InvalidConfiguration, NotAuthorized
 from controlplane.keys import ensure_key
 from controlplane.master.audience import Audience
+from controlplane.master.balancers import BalancerFiles, read_commands
 from controlplane.master.crossbar_events import GLOBAL_TOPICS
 from controlplane.master.edge_watch import EdgeWatch
 from controlplane.master.edges import EdgeSettings
@@ -108,6 +109,17 @@ class WampWire:
                 ).addErrback(lambda failure: log.debug("session {id}: {problem}", id=session, problem=failure.value))
 
 
+def _balancer_files(settings: MasterSettings) -> BalancerFiles | None:
+    if not settings.balancer_dir:
+        return None
+    directory = Path(settings.balancer_dir)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        return BalancerFiles(directory, read_commands(settings.balancer_reload))
+    except ValueError as problem:
+        raise InvalidConfiguration(f"balancer_reload: {problem}", next_step="see docs/clusters.rst") from None
+
+
 class Master:
     """The master's process."""
 
@@ -126,6 +138,7 @@ class Master:
             limits=limits,
             broken=self._store_broke,
             outgoing=Outgoing(reactor, tuple(filter(None, map(str.strip, settings.outgoing.split(","))))),
+            files=_balancer_files(settings),
             edges=EdgeSettings(self._state.master / "edges", (settings.edge_first_port, settings.edge_last_port)),
         )
         self._wire.muted = self._plane.sessions.ended

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.records.balancing import BalanceRules
 from controlplane.records.definitions import Labels
 from controlplane.records.placement import PlacementRules
 from controlplane.records.principals import Who
@@ -107,6 +108,9 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     placement: PlacementRules | None = None
     """What else its policies say of where its workers stand; None for nothing."""
+
+    balance: BalanceRules | None = None
+    """How workers leave its load balancer, as its policies say; None without one."""
 
     metadata: Labels = msgspec.field(default_factory=dict)
     alone: bool = False

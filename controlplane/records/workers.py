@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.records.balancing import Drain
 from controlplane.records.definitions import Labels
 from controlplane.records.lifecycle import Farewell
 from controlplane.records.metrics import Watch
@@ -266,6 +267,9 @@ class Worker(Record, frozen=True, kw_only=True):
     kept: Kept | None = None
     protected: bool = False
     """Whether it is never taken out of its cluster or replaced."""
+
+    drain: Drain | None = None
+    """What is waited for before it is stopped or changed; its load balancer sends nobody to it meanwhile."""
 
 
 class WorkerView(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
+from controlplane.core.balancing import drain_of
 from controlplane.core.farewells import waiting_of
 from controlplane.core.placement import leaving
 from controlplane.core.situation import Plan
@@ -162,7 +163,9 @@ def dismiss(ledger: Ledger, workers: Iterable[Worker]) -> tuple[Oid, ...]:
     gone = []
     for worker in workers:
         if worker.want is not Want.REMOVE:
-            ledger.update_worker(worker, **leaving(worker, Want.REMOVE))
+            drain = drain_of(ledger.rows(CLUSTERS).get(worker.cluster_oid), worker, ledger.now)
+            ledger.update_worker(worker, **leaving(worker, Want.REMOVE, drain))
+            ledger.wake(worker.cluster_oid)
         gone.append(worker.oid)
     return tuple(gone)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from controlplane.records.clusters import Cluster
 from controlplane.records.principals import Possession
+from controlplane.services.balancing import dismiss_balance
 from controlplane.services.ledger import Ledger
 from controlplane.store.catalog import (
     AUTHORITIES,
@@ -42,5 +43,7 @@ def forget_cluster(rows: Callable[[Table[Any]], Rows[Any]], ledger: Ledger, clus
             rows(MESSAGES).remove(message)
     for group in list(rows(GROUPS).all_by("name", cluster.oid)):
         rows(GROUPS).remove(group)
+    if dismiss_balance(ledger.change, cluster, ledger.now):
+        ledger.tell_balancer(cluster.oid)
     rows(CLUSTERS).remove(cluster)
     ledger.compositions.forget(cluster.oid)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from controlplane.core.balancing import served
 from controlplane.core.health import cluster_reason, cluster_status, state_of
 from controlplane.core.placement import occupies
 from controlplane.records import events
@@ -18,7 +19,8 @@ from controlplane.records.clusters import Cluster, ClusterStatus, ClusterTransit
 from controlplane.records.events import EventType, StoredEvent
 from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
-from controlplane.records.workers import Command, Want, Worker
+from controlplane.records.workers import Command, Want, Worker, WorkerStatus
+from controlplane.services.balancing import refresh_members
 from controlplane.services.specs import Compositions, Drafts
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import (
@@ -67,6 +69,10 @@ class Outlets(Protocol):
         """Call the webhook of a worker that is to go."""
         ...
 
+    def tell_balancer(self, cluster_oid: Oid) -> None:
+        """Tell the load balancer of a cluster who serves."""
+        ...
+
 
 class Ledger:
     """Changes of one transaction, and what follows from them."""
@@ -93,6 +99,8 @@ class Ledger:
         self._nodes: dict[Oid, set[Oid]] = {}
         self._woken: dict[Oid, None] = {}
         self._relieved: dict[Oid, None] = {}
+        self._served: dict[Oid, None] = {}
+        """Clusters of which others serve now."""
 
     def publish(self, kind: EventType, payload: Record) -> None:
         """Store an event, and send it after the commit."""
@@ -115,6 +123,10 @@ class Ledger:
     def call_hook(self, worker_oid: Oid) -> None:
         """Have the webhook of a worker called, after the commit."""
         self.change.after_commit(partial(self._outlets.call_hook, worker_oid))
+
+    def tell_balancer(self, cluster_oid: Oid) -> None:
+        """Have the load balancer of a cluster told who serves, after the commit."""
+        self.change.after_commit(partial(self._outlets.tell_balancer, cluster_oid))
 
     def woken(self) -> list[Oid]:
         """Return the clusters that the monitor is to look at."""
@@ -145,6 +157,7 @@ class Ledger:
             worker = msgspec.structs.replace(worker, version=self._next_version(worker.node_oid))
         self.rows(WORKERS).add(worker)
         self._count(worker, +1)
+        self._note_served(worker)
         self.publish(events.WORKER_CREATED, worker_view(worker))
         self._touch_place(worker)
         return worker
@@ -166,6 +179,8 @@ class Ledger:
         if reassigned:
             self._touch_place(old)
             self._touch_place(new)
+        if served(old) != served(new):
+            self._served[new.cluster_oid] = None
         return new
 
     def move_worker(self, old: Worker, new: Worker) -> Worker:
@@ -175,6 +190,8 @@ class Ledger:
         self.rows(WORKERS).add(new)
         self._count(old, -1)
         self._count(new, +1)
+        self._note_served(old)
+        self._note_served(new)
         return new
 
     def remove_worker(self, worker: Worker) -> None:
@@ -182,18 +199,26 @@ class Ledger:
         self.rows(WORKERS).remove(worker)
         self._count(worker, -1)
         self._touch_place(worker)
+        self._note_served(worker)
         self.publish(events.WORKER_DELETED, worker_view(worker))
 
     def settle(self) -> None:
         """Bring everything derived in step; the last thing done in the transaction."""
         for cluster_oid in self._clusters:
             self._settle_cluster(cluster_oid)
+        for cluster_oid in self._served:
+            if refresh_members(self.change, cluster_oid, self.now):
+                self.tell_balancer(cluster_oid)
         for node_oid, workers in self._nodes.items():
             self._settle_node(node_oid, frozenset(workers))
         for node_oid in self._relieved:
             self._wake_waiting(node_oid)
         for cluster_oid in self._woken:
             self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid))
+
+    def _note_served(self, worker: Worker) -> None:
+        if served(worker):
+            self._served[worker.cluster_oid] = None
 
     def _touch_place(self, worker: Worker) -> None:
         place = assigned_to(worker)
@@ -275,7 +300,11 @@ class Ledger:
 
 def assigned_to(worker: Worker) -> tuple[Oid, str] | None:
     """Return the node that shall run a worker and with which digest, or None when none shall."""
-    if worker.want is not Want.RUN or worker.node_oid is None or worker.digest is None:
+    if worker.node_oid is None or worker.digest is None:
+        return None
+    # One that is on its way out runs on until its load balancer sends nobody to it any more.
+    drains = worker.drain is not None and worker.status is WorkerStatus.STOPPING
+    if worker.want is not Want.RUN and not drains:
         return None
     return worker.node_oid, worker.digest
 

@@ -19,6 +19,7 @@ from controlplane.errors import (
     NoAnswer,
     PayloadTooLarge,
 )
+from controlplane.records.balancing import FileTarget
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
@@ -111,7 +112,7 @@ class Pipeline:
         events_kept: int = EVENTS_KEPT_MAX,
         limits: Limits = DEFAULT_LIMITS,
         metrics: Metrics = NO_METRICS,
-        obstacle: Callable[[str], str | None] = lambda _: None,
+        obstacle: Callable[[str | FileTarget], str | None] = lambda _: None,
     ) -> None:
         self.procedures = procedures
         self._store = store

@@ -1,22 +1,34 @@
-"""Where the workers of a cluster stand, as its policies say: kept with the cluster, where passes find it."""
+"""What policies say of where workers stand and who is sent to them: kept with the cluster, where passes find it."""
 
 import msgspec
 
 from controlplane.core.spreading import rules_of
+from controlplane.records.balancing import LoadBalancePolicy
 from controlplane.records.clusters import Cluster
 from controlplane.records.policies import AffinityPolicy, KeepingPolicy
+from controlplane.services.balancing import balance_as_bound, rules_of_balance
 from controlplane.services.bound import bound_policies
 from controlplane.services.pipeline import WritingCall
 from controlplane.store.catalog import CLUSTERS
 
 
 def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
-    """Have the workers of a cluster placed as its policies say now."""
-    rules = [(each.name, each.rule) for each in bound_policies(call.view, cluster.oid)]
+    """Have the workers of a cluster placed and balanced as its policies say now."""
+    bound = bound_policies(call.view, cluster.oid)
+    rules = [(each.name, each.rule) for each in bound]
     limits = [rule.per_node_max for _, rule in rules if isinstance(rule, AffinityPolicy | KeepingPolicy)]
     per_node = min((limit for limit in limits if limit is not None), default=None)
     placement = rules_of(rules)
-    if (per_node, placement) != (cluster.per_node_max, cluster.placement):
-        changed = msgspec.structs.replace(cluster, per_node_max=per_node, placement=placement, changed=call.now)
+    balanced = next(
+        ((each.binding.policy_oid, each.name, each.rule) for each in bound if isinstance(each.rule, LoadBalancePolicy)),
+        None,
+    )
+    if balance_as_bound(call.ledger.change, cluster, balanced, call.now):
+        call.ledger.tell_balancer(cluster.oid)
+    balance = None if balanced is None else rules_of_balance(balanced[0], balanced[2])
+    if (per_node, placement, balance) != (cluster.per_node_max, cluster.placement, cluster.balance):
+        changed = msgspec.structs.replace(
+            cluster, per_node_max=per_node, placement=placement, balance=balance, changed=call.now
+        )
         call.rows(CLUSTERS).put(changed, cluster)
         call.ledger.wake(cluster.oid)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from controlplane.records.balancing import FileTarget
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.principals import Caller
@@ -128,8 +129,8 @@ class Surroundings(NamedTuple):
     sessions: Sessions
     limits: Limits = DEFAULT_LIMITS
     metrics: Metrics = NO_METRICS
-    obstacle: Callable[[str], str | None] = lambda _: None
-    """Says why an address may not be called by the master, or None when it may."""
+    obstacle: Callable[[str | FileTarget], str | None] = lambda _: None
+    """Says why an address may not be called by the master, or a file not be kept, or None when it may."""
 
 
 def policy_caller(name: str) -> Caller:

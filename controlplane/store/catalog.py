@@ -9,6 +9,7 @@ from uuid import UUID
 
 from controlplane.records.actions import Action
 from controlplane.records.audit import AuditLink
+from controlplane.records.balancing import Balance
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, ClusterType, Group, Membership, Tally
 from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
@@ -165,6 +166,13 @@ BINDINGS = Table(
     counted=lambda b: b.cluster_oid.bytes,
 )
 
+BALANCES = Table(
+    "c0a7e1d0-0000-4000-8000-000000000090",
+    Balance,
+    "balance",
+    lambda b: b.cluster_oid.bytes,
+)
+
 RECEIVERS = Table(
     "c0a7e1d0-0000-4000-8000-000000000073",
     Receiver,
@@ -314,6 +322,7 @@ TABLES: tuple[Table[Any], ...] = (
     ACTIONS,
     ORDERS,
     BINDINGS,
+    BALANCES,
     RECEIVERS,
     MESSAGES,
     CLUSTERS,

@@ -320,7 +320,7 @@ class PlayedDriver:
             started=self._clock.now(),
             pid=1000 + len(machine.starts),
             realms=(),
-            addresses=(Address(type="websocket", url=f"ws://{machine.name}/"),),
+            addresses=(Address(type="websocket", url=f"ws://{machine.name}:{10_000 + len(machine.starts)}/"),),
         )
 
     def _ails(self, spec: WorkerSpec, how: str) -> bool:

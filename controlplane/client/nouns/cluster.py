@@ -5,6 +5,7 @@ from typing import Any
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
+from controlplane.records.balancing import BalanceView
 from controlplane.records.clusters import AnyClusterView, GenericClusterInput, GenericClusterUpdate
 from controlplane.records.lifecycle import Completion
 from controlplane.records.metrics import ClusterMetrics
@@ -158,6 +159,19 @@ class ClusterCalls(Noun):
                 "cluster": cluster,
             },
             AnyClusterView,
+        )
+
+    async def get_cluster_balance(
+        self,
+        cluster: Key,
+    ) -> BalanceView:
+        """Return to whom the load balancer of a cluster is to send clients, and whether it does so yet."""
+        return await self._calls.read(
+            "controlplane.cluster.get_cluster_balance",
+            {
+                "cluster": cluster,
+            },
+            BalanceView,
         )
 
     async def get_cluster_metrics(

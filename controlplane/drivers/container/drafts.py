@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from controlplane.core.profile_checks import fill
+from controlplane.core.placeholders import fill
 from controlplane.drivers.files import write_whole
 from controlplane.records.profiles import CommandCheck, ContainerProperties, WorkerConfig
 from controlplane.records.types import NANOSECONDS, Oid

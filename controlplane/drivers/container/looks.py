@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from controlplane.clock import sleep
-from controlplane.core.profile_checks import fill
+from controlplane.core.placeholders import fill
 from controlplane.drivers.checks import NotWell, Place, Prober, look_of, until_well
 from controlplane.drivers.container.drafts import Draft
 from controlplane.drivers.container.engine import Engine, EngineProblem

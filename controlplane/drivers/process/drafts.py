@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from controlplane.core.profile_checks import fill
+from controlplane.core.placeholders import fill
 from controlplane.drivers.process.limits import Kept
 from controlplane.drivers.process.remains import MARK
 from controlplane.errors import WorkerFailed

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import limit, sleep
-from controlplane.core.profile_checks import fill
+from controlplane.core.placeholders import fill
 from controlplane.drivers.checks import Place, Prober, look_of, run_command, until_well
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings

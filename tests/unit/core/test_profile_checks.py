@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.profile_checks import fill, problems_of, read_properties
+from controlplane.core.placeholders import fill
+from controlplane.core.profile_checks import problems_of, read_properties
 from controlplane.records.profiles import OPERATIONS, ContainerProperties, ProcessProperties
 
 
