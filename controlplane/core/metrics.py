@@ -20,14 +20,20 @@ class Sample(NamedTuple):
 
 
 def sample_of(figures: Mapping[str, Any], at: Seconds) -> Sample:
-    """Return what a driver's figures say; figures that it does not have are None."""
-    values = figures.get("values")
-    return Sample(
-        at,
-        _number(figures.get("cpu_seconds")),
-        _number(figures.get("memory")),
-        values if isinstance(values, dict) else {},
-    )
+    """Return what a driver's figures say; figures that it does not have are None.
+
+    Those of router workers are what Crossbar.io says of its processes, and at frontends how many are connected.
+    """
+    process = figures.get("process")
+    if isinstance(process, dict):
+        parts = [_number(process.get(name)) for name in ("cpu_user_s", "cpu_system_s")]
+        spent = None if None in parts else sum(part for part in parts if part is not None)
+        connections = _number(figures.get("connections"))
+        values = {} if connections is None else {"connections": connections}
+        return Sample(at, spent, _number(process.get("memory_resident_bytes")), values)
+    own = figures.get("values")
+    values = own if isinstance(own, dict) else {}
+    return Sample(at, _number(figures.get("cpu_seconds")), _number(figures.get("memory")), values)
 
 
 def usage(samples: Iterable[Sample]) -> Usage:

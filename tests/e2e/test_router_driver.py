@@ -26,6 +26,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 
+from controlplane.core.metrics import sample_of
 from controlplane.drivers.driver import Surroundings
 from controlplane.drivers.router.driver import RouterDriver
 from controlplane.errors import WorkerFailed
@@ -310,6 +311,9 @@ async def test_statistics_count_sessions_messages_and_connections(site):
     assert router["realms"]["realm1"]["messages"]["received"]["register"] >= 1
     assert frontend["kind"] == "proxy"
     assert frontend["connections"] == 1
+    measured = [sample_of(router, 0.0), sample_of(frontend, 0.0)]
+    assert all(each.cpu_seconds > 0 and each.memory > 50_000_000 for each in measured)
+    assert measured[1].values == {"connections": 1.0}
 
 
 @pytest_twisted.ensureDeferred

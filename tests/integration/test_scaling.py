@@ -174,6 +174,7 @@ def test_nothing_is_measured_any_more_when_the_policy_or_the_cluster_is_gone(wor
     ended(world, world.call("delete_cluster", "shop")["oid"])
     world.run(60)
     assert len(world.plane.scaler._windows) == 0
+    assert not world.plane.scaler._resting
     with pytest.raises(NoSuchObject):
         world.call("get_cluster_metrics", "shop")
 

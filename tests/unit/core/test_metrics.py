@@ -13,6 +13,12 @@ def test_figures_of_drivers_are_read_and_what_they_do_not_have_is_none():
     assert sample_of({"realms": {}, "memory": True, "values": 3}, 5.0) == Sample(5.0, None, None, {})
 
 
+def test_figures_of_router_workers_are_read_too():
+    process = {"cpu_user_s": 1.5, "cpu_system_s": 0.5, "memory_resident_bytes": 7}
+    assert sample_of({"process": process, "connections": 3}, 5.0) == Sample(5.0, 2.0, 7.0, {"connections": 3.0})
+    assert sample_of({"process": {"cpu_user_s": 1.5}, "realms": {}}, 5.0) == Sample(5.0, None, None, {})
+
+
 def test_processor_time_is_counted_between_samples_and_never_backwards():
     first, second = Sample(10.0, 4.0, 100.0, {}), Sample(20.0, 9.0, 300.0, {})
     assert usage([first]) == Usage(cpu=None, memory=100.0)
