@@ -61,7 +61,7 @@ def decide(rule: MetricPolicy, row: Sequence[Measured], size: Size, since: Insta
     many = _newest(row, rule.scale_in_periods, rule.period, now)
     if many is None:
         return Verdict(None, f"{_shown(rule, few[-1])}: nothing to add, and too few measurements to take anything out")
-    if any(each.warm < size.desired or each.found is None or each.found.count < size.desired for each in many):
+    if any(each.found is None or each.found.count < size.desired for each in many):
         return Verdict(
             None, f"{_shown(rule, few[-1])}: nothing is taken out until all {size.desired} workers are measured"
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controlplane.errors import InvalidConfiguration, NoSuchObject
+from controlplane.errors import InvalidConfiguration, NoSuchObject, WorkerFailed
 from tests.integration.test_generic_clusters import SPEC, create, ended, running
 from tests.integration.test_policies import attach
 from tests.simulation.world import World
@@ -177,6 +177,39 @@ def test_nothing_is_measured_any_more_when_the_policy_or_the_cluster_is_gone(wor
     assert not world.plane.scaler._resting
     with pytest.raises(NoSuchObject):
         world.call("get_cluster_metrics", "shop")
+
+
+def test_a_worker_is_measured_when_it_is_warm_and_nothing_shrinks_before(world, load):
+    create(world, desired=3, max_size=20)
+    attach(world, "track", "target_tracking", {**TRACK, "warm_up": 60, "scale_in_periods": 3})
+    load.queue = 30.0
+    world.run(40)
+    point = world.call("get_cluster_metrics", "shop")["points"][-1]["groups"]["default"]
+    assert (point["desired"], point["warm"], point["metrics"]) == (3, 0, {})
+    assert running(world) == 3
+    world.run_until(lambda: running(world) == 1, 120)
+
+
+def test_a_worker_that_says_nothing_is_left_out_and_nothing_shrinks(world, load):
+    create(world, desired=3, max_size=20)
+    attach(world, "track", "target_tracking", TRACK)
+    load.queue = 30.0
+    silent = next(iter(world.machines[0].units))
+
+    def figures(oid):
+        if oid == silent:
+            raise WorkerFailed("it does not answer")
+        return load.figures(oid)
+
+    world.machines[0].figures = figures
+    world.run(120)
+    metrics = world.call("get_cluster_metrics", "shop")
+    point = metrics["points"][-1]["groups"]["default"]
+    assert (point["warm"], point["metrics"]["queue"]["count"]) == (3, 2)
+    assert "until all 3 workers are measured" in metrics["policies"][0]["said"]
+    assert running(world) == 3
+    world.machines[0].figures = load.figures
+    world.run_until(lambda: running(world) == 1, 120)
 
 
 def test_a_node_that_is_silent_lets_nothing_shrink(world, load):
