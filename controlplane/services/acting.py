@@ -123,7 +123,13 @@ def note_done(
     inputs: dict[str, Any],
     reason: str | None = None,
 ) -> Action:
-    """Keep an action that is over as soon as it begins: it locks nothing, and waits for nothing."""
+    """Keep an action that is over as soon as it begins: it locks nothing, and waits for nothing.
+
+    Raises `ActionConflict` when the cluster is being deleted: nothing is begun on it any more.
+    """
+    running = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    if running is not None and running.kind is ActionKind.CLUSTER_DELETE:
+        raise _conflict(cluster, running)
     oid = ledger.new_oid()
     action = Action(
         oid=oid,

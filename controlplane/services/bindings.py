@@ -6,7 +6,7 @@ import msgspec
 
 from controlplane.core.policies import POLICY_TYPES, read_rule
 from controlplane.core.specs import type_name
-from controlplane.errors import AlreadyExists, Ambiguous, LimitReached, NoSuchObject, NotOffered
+from controlplane.errors import ActionConflict, AlreadyExists, Ambiguous, LimitReached, NoSuchObject, NotOffered
 from controlplane.records import events
 from controlplane.records.actions import ActionKind
 from controlplane.records.clusters import Cluster
@@ -73,7 +73,7 @@ def get_cluster_policy(call: Call, cluster: AnyCluster, policy: ExistingPolicy) 
     CLUSTER + "attach_policy",
     needs="manage",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, AlreadyExists, LimitReached, NotOffered),
+    raises=(NoSuchObject, Ambiguous, ActionConflict, AlreadyExists, LimitReached, NotOffered),
 )
 def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool = True) -> BindingView:
     """Have a cluster obey a policy; of most types it can obey one only."""
@@ -104,7 +104,9 @@ def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
     return _announced(call, ActionKind.CLUSTER_ATTACH_POLICY, cluster, made)
 
 
-@procedure(CLUSTER + "update_cluster_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+@procedure(
+    CLUSTER + "update_cluster_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous, ActionConflict)
+)
 def update_cluster_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy, enabled: bool) -> BindingView:
     """Have a cluster obey a policy again, or not for the time being."""
     binding = _binding(call, cluster, policy)
@@ -115,7 +117,7 @@ def update_cluster_policy(call: WritingCall, cluster: AnyCluster, policy: Existi
     return _announced(call, ActionKind.CLUSTER_UPDATE_POLICY, cluster, changed)
 
 
-@procedure(CLUSTER + "detach_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous))
+@procedure(CLUSTER + "detach_policy", needs="manage", writes=True, raises=(NoSuchObject, Ambiguous, ActionConflict))
 def detach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy) -> BindingView:
     """Have a cluster obey a policy no longer."""
     binding = _binding(call, cluster, policy)

@@ -4,6 +4,7 @@ import pytest
 
 from controlplane.core.policies import POLICY_TYPES
 from controlplane.errors import (
+    ActionConflict,
     ActionCooldown,
     AlreadyExists,
     InUse,
@@ -171,3 +172,19 @@ def test_secrets_of_a_profile_are_in_no_event_and_no_audit_entry(plane):
     assert plane.call("get_profile", "one")["spec"]["properties"]["env"] == {"DATABASE": "sesame"}
     assert "sesame" not in str(plane.wire.published)
     assert "sesame" not in str(plane.call("list_audit"))
+
+
+def test_no_policy_comes_or_goes_while_a_cluster_is_being_deleted(world):
+    create(world, desired=2)
+    attach(world, "one_each", "affinity", {"per_node_max": 1})
+    attach(world, "oldest", "deletion", {"criteria": "OLDEST_FIRST"})
+    world.call("detach_policy", "shop", "oldest")
+    before = world.call("list_cluster_policies", "shop")
+    deleting = world.call("delete_cluster", "shop")
+    for verb, policy in (("attach_policy", "oldest"), ("detach_policy", "one_each")):
+        with pytest.raises(ActionConflict, match=deleting["name"]):
+            world.call(verb, "shop", policy)
+    with pytest.raises(ActionConflict):
+        world.call("update_cluster_policy", "shop", "one_each", enabled=False)
+    assert world.call("list_cluster_policies", "shop") == before
+    assert ended(world, deleting["oid"])["status"] == "SUCCEEDED"
