@@ -19,6 +19,7 @@ The tree::
     |-- AlreadyAttached          controlplane.error.already_attached
     |-- NotOffered               controlplane.error.not_offered
     |-- NodesNotConnected        controlplane.error.nodes_not_connected
+    |-- CannotAdopt              controlplane.error.cannot_adopt
     |-- StoreFull                controlplane.error.store_full
     |-- StoreFailed              controlplane.error.store_failed
     |-- StoreDamaged             controlplane.error.store_damaged
@@ -160,6 +161,10 @@ class AlreadyAttached(ControlPlaneError, uri="controlplane.error.already_attache
 
 class NotOffered(ControlPlaneError, uri="controlplane.error.not_offered"):
     """Crossbar.io's master has this, the control plane has it not, or otherwise; the next step says how."""
+
+
+class CannotAdopt(ControlPlaneError, uri="controlplane.error.cannot_adopt"):
+    """What runs there cannot become a worker as it is; the problems say why."""
 
 
 class NodesNotConnected(ControlPlaneError, uri="controlplane.error.nodes_not_connected"):

@@ -328,6 +328,8 @@ class Agent:
             answer = await self._supervisor.look_at_logs(question.look)
         elif question.watch is not None:
             answer = await self._meters.measure(question.workers, question.watch)
+        elif question.sought is not None:
+            answer = await self._supervisor.inspect(question.sought)
         elif question.passed is not None:
             answer = await self._supervisor.pass_on(question.passed)
         if link is None or link is not self._link:

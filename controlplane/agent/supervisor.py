@@ -14,16 +14,26 @@ from twisted.logger import Logger
 from controlplane.agent.worker_logs import read_logs
 from controlplane.clock import Chance, Clock
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
-from controlplane.drivers.driver import Driver, LooksThrough, Operates, Unavailable, Unit
-from controlplane.errors import MESSAGE_LENGTH_MAX, ControlPlaneError, NoSuchObject, NotOffered, WorkerFailed
+from controlplane.drivers.driver import Adopts, Driver, LooksThrough, Operates, Unavailable, Unit, Updates
+from controlplane.errors import (
+    MESSAGE_LENGTH_MAX,
+    PROBLEMS_MAX,
+    CannotAdopt,
+    ControlPlaneError,
+    NoSuchObject,
+    NotOffered,
+    WorkerFailed,
+)
 from controlplane.loop import Loop
-from controlplane.records.types import NANOSECONDS, Oid, Seconds
+from controlplane.records.types import NANOSECONDS, Oid, Seconds, to_wire
 from controlplane.records.workers import (
     REASON_LENGTH_MAX,
     Entry,
+    Findings,
     LookAtLogs,
     PassedOn,
     WorkerReport,
+    WorkerSought,
     WorkerSpec,
     WorkerStatus,
 )
@@ -178,6 +188,19 @@ class Supervisor:
         except ControlPlaneError as problem:
             return {"error": problem.uri, "message": problem.message}
 
+    async def inspect(self, sought: WorkerSought) -> dict[str, Any]:
+        """Return what could be adopted of what runs on this node, or why it cannot; see `Adopts`."""
+        driver = self._drivers.get(sought.driver)
+        try:
+            if not isinstance(driver, Adopts) or sought.driver in self.unavailable:
+                raise CannotAdopt(f"the driver {sought.driver} of this node adopts nothing now")
+            found = await driver.inspect(sought.identity, sought.snapshot)
+        except CannotAdopt as problem:
+            problems = tuple((each.path, each.message) for each in problem.problems[:PROBLEMS_MAX])
+            found = Findings(refusal=problem.message[:MESSAGE_LENGTH_MAX], problems=problems)
+        answer: dict[str, Any] = to_wire(found)
+        return answer
+
     async def operate(self, oid: Oid, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out an operation on a running worker, and return what came of it; see `Operates`."""
         driver, worker = self._operating(oid), self._workers[oid]
@@ -295,7 +318,7 @@ class Supervisor:
                 raise WorkerFailed(f"this node has no driver {worker.driver!r}")
             if worker.driver in self.unavailable:
                 raise WorkerFailed(f"the driver {worker.driver} is not available: {self.unavailable[worker.driver]}")
-            unit = await driver.start(spec)
+            unit = await self._updated(worker, driver, spec) or await driver.start(spec)
         except CancelledError:
             raise  # The agent ends; the worker has done nothing wrong.
         except Exception as problem:
@@ -316,6 +339,12 @@ class Supervisor:
         worker.unit, worker.reason = unit, None
         log.info("worker {oid} runs, after {seconds:.3f} s", oid=str(oid), seconds=self._clock.seconds() - begun)
         self._changed(oid)
+
+    async def _updated(self, worker: _Worker, driver: Driver, spec: WorkerSpec) -> Unit | None:
+        """Return what runs of a worker if it could be given its configuration as it runs; see `Updates`."""
+        if worker.unit is None or not isinstance(driver, Updates):
+            return None
+        return await driver.update(spec)
 
     def _note_failure(self, oid: Oid, worker: _Worker, reason: str, ran: Seconds) -> None:
         if worker.spec is None:

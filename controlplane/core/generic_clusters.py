@@ -84,7 +84,12 @@ def worker_config(cluster: Cluster, called: str, spec: Spec, worker: Worker) -> 
     if kept is not None and kept.beside == spec_identity(spec):
         own = spec if kept.spec is None else from_wire(kept.spec, Spec)
         config = msgspec.structs.replace(config, name=kept.name, index=kept.index, properties=own.properties)
-    return msgspec.structs.asdict(config)
+    told = msgspec.structs.asdict(config)
+    if worker.adopts is None:
+        del told["adopts"]  # So that the others are what they were before there was such a thing.
+    else:
+        told["adopts"] = worker.adopts
+    return told
 
 
 def spec_identity(spec: Spec) -> str:

@@ -14,3 +14,8 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         return "{" + literal + "}" if literal is not None else values.get(name, found.group())
 
     return PLACEHOLDER.sub(put, text)
+
+
+def escape(text: str) -> str:
+    """Return what is this text when its placeholders are filled in, whatever it holds."""
+    return re.sub(r"\{(port:[a-z0-9_]*|[a-z_]+)\}", r"{{\1}}", text)

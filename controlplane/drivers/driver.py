@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from controlplane.records.types import Instant, Oid, Record
-from controlplane.records.workers import Address, WorkerSpec
+from controlplane.records.workers import Address, Findings, WorkerSpec
 
 
 class Unavailable(Exception):
@@ -116,5 +116,34 @@ class Operates(Protocol):
 
         Raises `InvalidArgument` when there is no such operation or its parameters are wrong, and `WorkerFailed` when
         the worker does not run or the operation did not succeed. What runs afterwards is found with `find`.
+        """
+        ...
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """A driver that can change some things of a worker while it runs; `core.updating.UPDATABLE` says which."""
+
+    async def update(self, spec: WorkerSpec) -> Unit | None:
+        """Give a running worker another configuration without another start of it, and return what runs then.
+
+        None when that is not possible: then it runs on as it was, and `start` replaces it. Raises `WorkerFailed` when
+        it is possible and did not succeed.
+        """
+        ...
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A driver that can take over what runs already and was not started by it.
+
+    The configuration of such a worker names it under `adopts`: `start` takes it over as long as it runs, and starts a
+    worker as any other when it does not run any more.
+    """
+
+    async def inspect(self, identity: str, snapshot: bool) -> Findings:
+        """Return what profile it could have, and how it is told from others; it is not touched.
+
+        With `snapshot` it is kept as it is, as far as there is a way, and the profile is of that. Raises `CannotAdopt`.
         """
         ...

@@ -47,6 +47,11 @@ class Endings:
             await self.over(oid)
 
 
+async def outlast(work: Deferred[Any]) -> None:
+    """Return when some work is over."""
+    await shielded(work)
+
+
 def shielded(work: Deferred[Any]) -> Deferred[None]:
     """Return something that can be waited for and given up, while the work goes on."""
     seen: Deferred[None] = Deferred()

@@ -40,3 +40,11 @@ def lock_driver(directory: Path) -> Callable[[], None]:
         os.close(descriptor)
         raise WorkerFailed(f"another agent uses {directory}", next_step="give every agent its own directory") from None
     return lambda: os.close(descriptor)
+
+
+def homes_in(directory: Path) -> list[Path]:
+    """Return the directories of workers below one, which may not be there yet."""
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []

@@ -31,6 +31,7 @@ from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Command
 from controlplane.services import (
     actions,
+    adopting,
     agents,
     all_workers,
     audits,
@@ -94,6 +95,7 @@ PROCEDURES = collect(
     all_workers,
     lone_workers,
     joining,
+    adopting,
     operations,
     lifecycle,
     services,

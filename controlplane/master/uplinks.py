@@ -17,10 +17,11 @@ from twisted.logger import Logger
 from controlplane.clock import Chance, Clock, DelayedCall, limit
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
+from controlplane.master.questions import question_of
 from controlplane.records.nodes import Heartbeat
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC, Tick
 from controlplane.records.types import Oid, Seconds, from_wire, to_wire
-from controlplane.records.workers import Assignment, Command, LookAtLogs, PassedOn, Question, Report, Worker
+from controlplane.records.workers import Assignment, Command, Question, Report, Worker
 from controlplane.services.agents import assignment_epoch, mark_offline
 from controlplane.services.ledger import Ledger, assigned_to
 from controlplane.services.procedures import Ask
@@ -307,15 +308,7 @@ class Uplinks:
         oid = self._new_oid()
         waiting: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._forget_question(oid))
         self._questions[oid] = (node, waiting)
-        if "passed" in question:
-            asked = Question(oid=oid, kind="pass_on", passed=from_wire(question["passed"], PassedOn))
-        elif "look" in question:
-            asked = Question(oid=oid, kind="logs", look=from_wire(question["look"], LookAtLogs))
-        elif "watch" in question:
-            asked = Question(oid=oid, kind="metrics", workers=tuple(question["workers"]), watch=question["watch"])
-        else:
-            asked = Question(oid=oid, kind="statistics", workers=tuple(question["workers"]))
-        self._messenger.send(QUESTION_TOPIC, session, to_wire(asked))
+        self._messenger.send(QUESTION_TOPIC, session, to_wire(question_of(oid, question)))
         return limit(self._clock, waiting, within, f"node {node}")
 
     def _forget_question(self, oid: Oid) -> None:

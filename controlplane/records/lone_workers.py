@@ -1,12 +1,12 @@
 """Workers alone: settings of those that are in no cluster, as callers give them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from controlplane.records.clusters import ACTION_TIMEOUT_DEFAULT_S, GRACE_PERIOD_DEFAULT_S, GracePeriod, Timeout
 from controlplane.records.definitions import Labels
-from controlplane.records.types import LABEL_PATTERN, Line
+from controlplane.records.types import LABEL_PATTERN, Line, Name
 
 WorkerName = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
 
@@ -29,6 +29,33 @@ class WorkerInput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     grace_period: GracePeriod = GRACE_PERIOD_DEFAULT_S
     """How long it is waited for on a silent node, in seconds. A cluster has its own."""
+
+
+class AdoptionInput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Something that runs already and is to be a worker, as a caller gives it."""
+
+    type: Line
+    """Of the profile that is made for it: `process` or `container`, with or without a version."""
+
+    node: Line
+    """Name or oid of the node that it runs on."""
+
+    identity: Line
+    """A pid, or the name or id of a container."""
+
+    name: WorkerName | None = None
+    metadata: Labels = msgspec.field(default_factory=dict)
+    profile: Name | None = None
+    """Name of the profile that is made; None for `adopted_` and digits."""
+
+    overrides: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Properties of the profile in the place of those that were found; they hold when it is started anew."""
+
+    snapshot: bool = False
+    """Whether an image is made of a container as it is now, from which it is started anew."""
+
+    timeout: Timeout = ACTION_TIMEOUT_DEFAULT_S
+    grace_period: GracePeriod = GRACE_PERIOD_DEFAULT_S
 
 
 class WorkerUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -398,3 +398,6 @@ class WorkerConfig(Record, frozen=True, kw_only=True):
 
     properties: dict[str, Any]
     """Of the profile, for the driver that it names."""
+
+    adopts: dict[str, Any] | None = None
+    """What runs already and is to be the worker, as long as it runs."""

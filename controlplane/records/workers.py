@@ -107,12 +107,13 @@ class Question(Record, frozen=True, kw_only=True):
 
     oid: Oid
     kind: str
-    """`statistics`; `pass_on`, a call of the Crossbar.io node; `logs`; `operate`, an order that is reported on by
-    itself; or `rotate_key`, which is no question either: the agent makes a new key and logs in with it."""
+    """`statistics`; `pass_on`, a call of the Crossbar.io node; `logs`; `adoption`; `operate`, an order that is reported
+    on by itself; or `rotate_key`, which is no question either: the agent makes a new key and logs in with it."""
 
     workers: tuple[Oid, ...] = ()
     passed: "PassedOn | None" = None
     look: "LookAtLogs | None" = None
+    sought: "WorkerSought | None" = None
     command: "Command | None" = None
     """Of `operate`; the question has the oid of the order."""
 
@@ -128,6 +129,32 @@ class Command(Record, frozen=True, kw_only=True):
     parameters: dict[str, Any]
     boot: Oid
     """Run of the agent that is meant. It knows which orders it was given; another one cannot, and does nothing."""
+
+
+class WorkerSought(Record, frozen=True, kw_only=True):
+    """Something that runs already on a node and may become a worker."""
+
+    driver: Line
+    identity: Line
+    """What its driver knows it by: a pid, or the name or id of a container."""
+
+    snapshot: bool = False
+    """Whether it is to be kept as it is, for others to be made from."""
+
+
+class Findings(Record, frozen=True, kw_only=True):
+    """What an agent says of something that runs already."""
+
+    properties: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Of the profile that it could have."""
+
+    adopts: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What tells it from everything else on its node, for ever."""
+
+    refusal: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH_MAX)] | None = None
+    """Why it cannot become a worker."""
+
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class LookAtLogs(Record, frozen=True, kw_only=True):
@@ -270,6 +297,9 @@ class Worker(Record, frozen=True, kw_only=True):
 
     drain: Drain | None = None
     """What is waited for before it is stopped or changed; its load balancer sends nobody to it meanwhile."""
+
+    adopts: dict[str, Any] | None = None
+    """What it was before it was a worker: that runs on as long as it can."""
 
 
 class WorkerView(Record, frozen=True, kw_only=True):

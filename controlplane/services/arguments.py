@@ -15,7 +15,7 @@ from controlplane.records.clusters import (
     GroupInput,
     MembershipInput,
 )
-from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
+from controlplane.records.lone_workers import AdoptionInput, WorkerInput, WorkerUpdate
 from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
@@ -92,6 +92,7 @@ AnyWorker = Annotated[Worker, Find(WORKERS, find=find_worker, cluster_of=_cluste
 """A worker of a cluster of any type or of none, by oid, name, or beginning of its oid."""
 
 WorkerDefinition = Annotated[WorkerInput, Definition()]
+AdoptionDefinition = Annotated[AdoptionInput, Definition()]
 WorkerChanges = Annotated[WorkerUpdate, Definition()]
 
 ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]

@@ -19,8 +19,9 @@ from controlplane.records import events
 from controlplane.records.actions import ActionKind, ActionView
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Definition
-from controlplane.records.lone_workers import WorkerInput
-from controlplane.records.types import mentioned, to_wire
+from controlplane.records.lone_workers import AdoptionInput, WorkerInput
+from controlplane.records.nodes import Node
+from controlplane.records.types import Oid, mentioned, to_wire
 from controlplane.records.workers import AnyWorkerView, Worker
 from controlplane.services.acting import begin, require_free
 from controlplane.services.all_workers import WORKER, view_any_worker
@@ -59,8 +60,22 @@ def create_worker(call: WritingCall, definition: WorkerDefinition, cluster: AnyC
     if cluster is not None:
         return _create_member(call, given, profile, cluster)
     node = None if given.node is None else find_node(call, given.node)
+    return add_alone(call, profile, given, node, ActionKind.WORKER_CREATE, {}, oid=call.new_oid())
+
+
+def add_alone(
+    call: WritingCall,
+    profile: Definition,
+    given: WorkerInput | AdoptionInput,
+    node: Node | None,
+    kind: ActionKind,
+    inputs: dict[str, Any],
+    *,
+    oid: Oid,
+    adopts: dict[str, Any] | None = None,
+) -> ActionView:
+    """Make a worker in no cluster, by an action of this kind; it may be something that runs already."""
     require_room(call.limits, "workers_alone_max", call.rows(CLUSTERS).count(ALONE) + 1, "workers in no cluster")
-    oid = call.new_oid()
     name = given.name or f"worker-{str(oid)[:NAME_DIGITS]}"
     place, group = make_place(
         call.ledger,
@@ -83,10 +98,11 @@ def create_worker(call: WritingCall, definition: WorkerDefinition, cluster: AnyC
             changed=call.now,
             name=name,
             metadata=given.metadata,
+            adopts=adopts,
         )
     )
-    inputs = {"name": name, "profile": str(profile.oid), "node": None if node is None else str(node.oid)}
-    return _begin(call, place, worker, ActionKind.WORKER_CREATE, inputs, group=group)
+    inputs = {"name": name, "profile": str(profile.oid), "node": None if node is None else str(node.oid), **inputs}
+    return _begin(call, place, worker, kind, inputs, group=group)
 
 
 @procedure(

@@ -22,7 +22,7 @@ from controlplane.errors import (
 from controlplane.records.balancing import FileTarget
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
-from controlplane.records.outcomes import IDEMPOTENCY_KEY
+from controlplane.records.outcomes import IDEMPOTENCY_KEY, Outcome
 from controlplane.records.principals import Caller, Invitation, Who
 from controlplane.records.types import Instant, Oid, Record, to_wire
 from controlplane.services.admission import Admission
@@ -42,6 +42,9 @@ SMALL_LENGTH = 200
 
 CONVERGING = frozenset({"operate", "manage", "administer"})
 """Rights whose procedures change what is wanted: the clusters concerned are planned in the same transaction."""
+
+Answers = Mapping[Oid, Mapping[str, Any]]
+"""What agents said, by node."""
 
 log = Logger()
 
@@ -78,9 +81,19 @@ class Call:
 class WritingCall(Call):
     """A call that changes something."""
 
-    def __init__(self, caller: Caller, identity: Identity, ledger: Ledger, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        identity: Identity,
+        ledger: Ledger,
+        surroundings: Surroundings,
+        answers: Answers | None = None,
+    ) -> None:
         super().__init__(caller, identity, ledger.now, ledger.new_oid, ledger.change, surroundings)
         self.ledger = ledger
+        self.answers = answers or {}
+        """What agents said that were asked before, by node."""
+
         self.written: list[Written] = []
         """What the procedure wrote, for the audit; what follows from it is told by events."""
 
@@ -243,15 +256,44 @@ class Pipeline:
         if kwargs.get(IDEMPOTENCY_KEY) is None:
             plain = {name: kwargs[name] for name in kwargs if name != IDEMPOTENCY_KEY} if kwargs else kwargs
             bound = declared.bind(args, plain, self._limits)
-            return await self._store.write(lambda change: self._write_permitted(caller, declared, bound, change))
+            answers = await self._ask_first(caller, declared, bound)
+            return await self._store.write(
+                lambda change: self._write_permitted(caller, declared, bound, change, answers)
+            )
         given = dict(kwargs)
         text = given.pop(IDEMPOTENCY_KEY)
         bound = declared.bind(args, given, self._limits)
         key = Key(text, caller, declared, bound)
-        outcome = await self._store.write(lambda change: self._write_once(key, caller, declared, bound, change))
+        if declared.asks is not None:
+            # What was done already may have changed what agents would say.
+            before = await self._store.write(lambda change: self._recall(key, caller, declared, bound, change))
+            if before is not None:
+                return outcome_of(before)
+        answers = await self._ask_first(caller, declared, bound)
+        outcome = await self._store.write(
+            lambda change: self._write_once(key, caller, declared, bound, change, answers)
+        )
         if isinstance(outcome, ControlPlaneError):
             raise outcome
         return outcome.wire
+
+    async def _ask_first(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Answers:
+        """Return what agents say to what a change depends on."""
+        if declared.asks is None:
+            return {}
+        with self._store.read() as view:
+            now = self._chance.now()
+            identity = self._identify(view, caller, now)
+            require_right(view, identity, caller, declared, bound)
+            call = Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
+            asked = declared.asks(call, **declared.parse(bound, view))
+        return await self._surroundings.agents.ask(asked)
+
+    def _recall(
+        self, key: Key, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change
+    ) -> Outcome | None:
+        self._permit(caller, declared, bound, change)
+        return key.recall(change, self._chance.now(), self._limits)
 
     def _identify(self, view: View, caller: Caller, now: Instant) -> Identity:
         """Return whom a session speaks for, remembered as long as nothing at all is written."""
@@ -271,15 +313,23 @@ class Pipeline:
         require_right(change, identity, caller, declared, bound)
         return identity
 
-    def _write_permitted(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change) -> Any:
+    def _write_permitted(
+        self, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change, answers: Answers
+    ) -> Any:
         identity = self._permit(caller, declared, bound, change)
-        return self._write(caller, identity, declared, declared.parse(bound, change), change)
+        return self._write(caller, identity, declared, declared.parse(bound, change), change, answers)
 
     def _write(
-        self, caller: Caller, identity: Identity, declared: Procedure, parsed: Mapping[str, Any], change: Change
+        self,
+        caller: Caller,
+        identity: Identity,
+        declared: Procedure,
+        parsed: Mapping[str, Any],
+        change: Change,
+        answers: Answers,
     ) -> Any:
         ledger = self.ledger(change)
-        call = WritingCall(caller, identity, ledger, self._surroundings)
+        call = WritingCall(caller, identity, ledger, self._surroundings, answers)
         result = declared.function(call, **parsed)
         if declared.needs in CONVERGING:
             converge_at_once(ledger)
@@ -294,7 +344,13 @@ class Pipeline:
         return _checked(result, declared, self._limits)
 
     def _write_once(
-        self, key: Key, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change
+        self,
+        key: Key,
+        caller: Caller,
+        declared: Procedure,
+        bound: Mapping[str, Any],
+        change: Change,
+        answers: Answers,
     ) -> Result | ControlPlaneError:
         """Return what became of the first call with this key, which may be this one."""
         identity = self._permit(caller, declared, bound, change)
@@ -306,7 +362,7 @@ class Pipeline:
         outcome: Result | ControlPlaneError
         try:
             with change.nested() as inner:
-                outcome = Result(self._write(caller, identity, declared, parsed, inner))
+                outcome = Result(self._write(caller, identity, declared, parsed, inner, answers))
         except ControlPlaneError as problem:
             if not is_outcome(problem):
                 raise

@@ -106,6 +106,9 @@ class Procedure:
     cluster_argument: str | None
     """The name of the argument that says which one cluster it is about, by its oid."""
 
+    asks: Callable[..., Ask] | None = None
+    """Of one that writes: what is asked of agents before its transaction, given the same arguments."""
+
     def named(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments by their names as far as they have one, whatever they are."""
         names = [parameter.name for parameter in self.parameters]
@@ -182,6 +185,7 @@ def procedure(
     aliases: Iterable[str] = (),
     writes: bool = False,
     raises: Iterable[type[ControlPlaneError]] = (),
+    asks: Callable[..., Ask] | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as something that can be called over WAMP under these names."""
 
@@ -202,6 +206,7 @@ def procedure(
             result=hints["return"],
             text=inspect.cleandoc(function.__doc__ or ""),
             cluster_argument=next((p.name for p in parameters if _is_of_cluster(p.reader)), None),
+            asks=asks,
         )
         function.__procedure__ = declared  # type: ignore[attr-defined]
         return function

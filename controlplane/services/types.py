@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.core.updating import UPDATABLE
 from controlplane.errors import NoSuchObject
 from controlplane.records.definitions import DefinitionKind, OperationView, TypeView
 from controlplane.records.profiles import OPERATIONS
@@ -48,7 +49,7 @@ def _view(kind: DefinitionKind, type_: Any) -> TypeView:
         version=type_.version,
         description=type_.description,
         schema=msgspec.json.schema(type_.properties),
-        updatable=(),
+        updatable=UPDATABLE.get(type_.driver, ()) if kind is DefinitionKind.PROFILE else (),
         operations={
             name: OperationView(description=each.description, parameters=msgspec.json.schema(each.parameters))
             for name, each in operations.items()

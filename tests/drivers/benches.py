@@ -139,6 +139,10 @@ class ProcessBench(Bench):
     def spec(self, oid=None, digest="one", **properties):
         return WorkerSpec(oid=oid or uuid4(), digest=digest, config=self.page(**properties))
 
+    def changed_spec(self, oid, digest):
+        """What a worker that runs can be given."""
+        return self.spec(oid, digest, stop={"signal": "SIGINT", "grace": 4})
+
     def hanging_spec(self):
         check = {"kind": "http", "port": "web"}
         return self.spec(health={"check": check, "interval": 0.2, "timeout": 1.0, "failures": 2})
@@ -202,6 +206,10 @@ class ContainerBench(Bench):
 
     def spec(self, oid=None, digest="one", **properties):
         return WorkerSpec(oid=oid or uuid4(), digest=digest, config=self.page(**properties))
+
+    def changed_spec(self, oid, digest):
+        """What a worker that runs can be given."""
+        return self.spec(oid, digest, stop={"signal": "SIGKILL", "grace": 4}, limits={"cpus": 1.5})
 
     def hanging_spec(self):
         check = {"kind": "http", "port": "web"}

@@ -5,11 +5,13 @@ One driver of each kind serves all tests; each leaves it open and without worker
 
 import re
 
+import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 
+from controlplane.drivers.driver import Updates
 from controlplane.errors import WorkerFailed
 from tests.drivers.benches import ContainerBench, ProcessBench, RouterBench, until
 from tests.e2e.test_router_driver import free_ports
@@ -241,6 +243,28 @@ async def test_a_replacement_that_is_given_up_leaves_the_old_one_or_can_be_made_
         await starting
     assert bench.driver.find(old.oid) == old
     assert bench.alive(old)
+
+
+@test
+async def test_what_can_be_changed_in_place_is_and_what_cannot_is_left_alone(bench):
+    if not isinstance(bench.driver, Updates):
+        pytest.skip(f"workers of the driver {bench.name} are never changed in place")
+    spec = bench.spec()
+    assert await bench.driver.update(spec) is None
+    unit = await bench.start(spec)
+    # Another digest of the same configuration is another one for whoever compares them.
+    assert await bench.driver.update(bench.spec(spec.oid, "again")) == msgspec.structs.replace(unit, digest="again")
+    changed = bench.changed_spec(spec.oid, "two")
+    new = await bench.driver.update(changed)
+    assert new == msgspec.structs.replace(unit, digest="two")
+    assert bench.driver.find(spec.oid) == new
+    broken, _ = bench.broken_spec(spec.oid)
+    assert await bench.driver.update(broken) is None
+    assert bench.driver.find(spec.oid) == new
+    await bench.reopen()
+    assert bench.adopted == {spec.oid: new}
+    assert await bench.start(changed) == new
+    assert bench.losses.seen == []
 
 
 @test

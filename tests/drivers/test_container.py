@@ -4,18 +4,20 @@ import contextlib
 import os
 import signal
 import socket
+from uuid import uuid4
 
 import msgspec
 import pytest
 import pytest_twisted
+from docker.errors import NotFound
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 
 from controlplane.agent.supervisor import Supervisor
-from controlplane.drivers.driver import Operates, Unavailable
-from controlplane.errors import InvalidArgument, WorkerFailed
+from controlplane.drivers.driver import Adopts, Operates, Unavailable
+from controlplane.errors import CannotAdopt, InvalidArgument, WorkerFailed
 from controlplane.process import real_chance
-from controlplane.records.workers import Entry, WorkerStatus
+from controlplane.records.workers import Entry, WorkerSpec, WorkerStatus
 from tests.drivers.benches import ContainerBench, ProcessBench, sleep, until
 from tests.drivers.engines import IMAGE, SOCKET
 from tests.e2e.test_router_driver import free_ports
@@ -467,3 +469,155 @@ async def test_an_agent_offers_its_other_drivers_and_this_one_when_the_engine_is
     finally:
         await supervisor.close(keep=False)
     assert containers.containers(one.oid) == []
+
+
+# Changing what runs
+
+
+@test
+async def test_limits_of_a_container_that_runs_are_changed_by_the_engine(bench):
+    spec = said(bench, "", limits={"memory": 32 * 2**20, "pids": 20})
+    unit = await bench.start(spec)
+    changed = said(bench, "", limits={"memory": 48 * 2**20, "cpus": 0.5, "pids": 20}, stop={"signal": "SIGINT"})
+    new = await bench.driver.update(WorkerSpec(oid=spec.oid, digest="two", config=changed.config))
+    assert new == msgspec.structs.replace(unit, digest="two")
+    (container,) = bench.containers(unit.oid)
+    host = bench.engine.client().inspect_container(container)["HostConfig"]
+    assert (host["Memory"], host["CpuQuota"], host["CpuPeriod"], host["PidsLimit"]) == (48 * 2**20, 50_000, 100_000, 20)
+    for limits in ({"cpus": 0.5, "pids": 20}, {"memory": 48 * 2**20, "pids": 20}, {"memory": 48 * 2**20, "cpus": 0.5}):
+        other = said(bench, "", limits=limits, stop={"signal": "SIGINT"})
+        assert await bench.driver.update(WorkerSpec(oid=spec.oid, digest="three", config=other.config)) is None
+    assert bench.driver.find(spec.oid) == new
+
+
+# Adopting what runs already
+
+
+@pytest.fixture
+def stranger(bench, tmp_path):
+    """A container that is nobody's worker, and that the engine starts by itself."""
+    client = bench.engine.client()
+    (tmp_path / "data").mkdir()
+    port = bench.surroundings.ports[1]
+    host = client.create_host_config(
+        network_mode="host",
+        restart_policy={"Name": "always"},
+        mem_limit=32 * 2**20,
+        memswap_limit=32 * 2**20,
+        binds=[f"{tmp_path}/data:/data:ro"],
+    )
+    made = client.create_container(
+        IMAGE,
+        ["httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", "/www"],
+        environment={"COLOUR": "red {name}"},
+        labels={"team": "red"},
+        stop_signal="SIGTERM",
+        volumes=["/data"],
+        host_config=host,
+    )["Id"]
+    client.start(made)
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(NotFound):
+            client.remove_container(made, force=True, v=True)
+
+
+def described(bench, tmp_path):
+    port = bench.surroundings.ports[1]
+    return {
+        "image": IMAGE,
+        "read_only": False,
+        "overlap": False,
+        "command": ["httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", "/www"],
+        "env": {"COLOUR": "red {{name}}"},
+        "labels": {"team": "red"},
+        "volumes": [{"source": f"{tmp_path}/data", "target": "/data", "read_only": True}],
+        "ports": {},
+        "limits": {"memory": 32 * 2**20},
+        "network": "host",
+        "stop": {"signal": "SIGTERM"},
+    }
+
+
+async def adopted(bench, stranger, snapshot=False):
+    found = await bench.driver.inspect(stranger[:12], snapshot=snapshot)
+    config = {"name": "clock", "properties": found.properties, "adopts": found.adopts}
+    spec = WorkerSpec(oid=uuid4(), digest="one", config=config)
+    return spec, await bench.start(spec)
+
+
+def pid_of(bench, container):
+    return bench.engine.client().inspect_container(container)["State"]["Pid"]
+
+
+@test
+async def test_a_container_that_runs_already_is_described_and_adopted_as_it_runs(bench, stranger, tmp_path):
+    assert isinstance(bench.driver, Adopts)
+    pid = pid_of(bench, stranger)
+    found = await bench.driver.inspect(stranger, snapshot=False)
+    assert found.properties == described(bench, tmp_path)
+    assert found.adopts == {"container": stranger}
+    spec, unit = await adopted(bench, stranger)
+    assert unit.pid == pid == pid_of(bench, stranger)
+    assert bench.engine.client().inspect_container(stranger)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    assert "memory" in await bench.driver.statistics(spec.oid)
+    assert (await inside(bench, unit, "echo", "hello"))["output"] == "hello\n"
+    with pytest.raises(CannotAdopt, match="is a worker already"):
+        await bench.driver.inspect(stranger, snapshot=False)
+    await bench.reopen()
+    assert bench.adopted == {spec.oid: unit}
+    assert await bench.start(spec) == unit
+    await bench.driver.stop(spec.oid)
+    with pytest.raises(NotFound):
+        pid_of(bench, stranger)
+
+
+@test
+async def test_an_adopted_container_that_dies_is_lost_and_then_made_anew_with_what_it_had(bench, stranger):
+    spec, unit = await adopted(bench, stranger)
+    os.kill(unit.pid, signal.SIGKILL)
+    assert await bench.losses.of(spec.oid, within=bench.loss_within_s)
+    again = await bench.start(spec)
+    assert again.pid != unit.pid
+    (container,) = bench.containers(spec.oid)
+    assert container != stranger
+    assert "red {name}" in (await inside(bench, again, "sh", "-c", "echo $COLOUR"))["output"]
+    with pytest.raises(NotFound):
+        pid_of(bench, stranger)
+
+
+@test
+async def test_a_snapshot_holds_what_was_written_when_it_is_made_anew(bench, stranger):
+    client = bench.engine.client()
+    wrote = client.exec_create(stranger, ["sh", "-c", "echo precious > /tmp/kept"])
+    client.exec_start(wrote)
+    spec, unit = await adopted(bench, stranger, snapshot=True)
+    assert spec.config["properties"]["image"] == f"controlplane-adopted:{stranger[:12]}"
+    await bench.driver.operate(spec.oid, "restart", {})
+    again = bench.driver.find(spec.oid)
+    assert again.pid != unit.pid
+    assert (await inside(bench, again, "cat", "/tmp/kept"))["output"] == "precious\n"
+
+
+@test
+async def test_containers_that_a_profile_has_no_words_for_are_refused_by_name(bench, stranger):
+    client = bench.engine.client()
+    host = client.create_host_config(network_mode="host", cap_drop=["NET_RAW"], tmpfs={"/run": ""})
+    odd = client.create_container(IMAGE, ["sleep", "600"], host_config=host, tty=True)["Id"]
+    try:
+        with pytest.raises(CannotAdopt, match="has to run"):
+            await bench.driver.inspect(odd, snapshot=False)
+        client.start(odd)
+        with pytest.raises(CannotAdopt) as caught:
+            await bench.driver.inspect(odd, snapshot=False)
+        said_so = " ".join(problem.message for problem in caught.value.problems)
+        for word in ("CapDrop", "Tmpfs", "terminal"):
+            assert word in said_so
+    finally:
+        client.remove_container(odd, force=True, v=True)
+    own = await bench.start(bench.spec())
+    (container,) = bench.containers(own.oid)
+    for identity, reason in ((container, "is a worker already"), ("no-such", "no container")):
+        with pytest.raises(CannotAdopt, match=reason):
+            await bench.driver.inspect(identity, snapshot=False)

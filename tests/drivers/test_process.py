@@ -1,11 +1,13 @@
 """What is the process driver's alone: keepers, trees of processes, logs, checks, users, limits, ports."""
 
+import contextlib
 import os
 import pwd
 import re
 import signal
 import subprocess
 import sys
+from uuid import uuid4
 
 import msgspec
 import psutil
@@ -14,10 +16,13 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 
-from controlplane.drivers.driver import Operates
+from controlplane.core.placeholders import escape
+from controlplane.drivers.driver import Adopts, Operates
+from controlplane.drivers.process.adoption import listening
 from controlplane.drivers.process.remains import marked
-from controlplane.errors import InvalidArgument, WorkerFailed
-from tests.drivers.benches import PYTHON, SCHEME, ProcessBench, sleep, until
+from controlplane.errors import CannotAdopt, InvalidArgument, WorkerFailed
+from controlplane.records.workers import WorkerSpec
+from tests.drivers.benches import PAGE, PYTHON, SCHEME, ProcessBench, sleep, until
 from tests.e2e.test_router_driver import free_ports
 
 test = pytest_twisted.ensureDeferred
@@ -459,3 +464,165 @@ async def test_keepers_of_one_worker_share_its_log(bench):
     await bench.start(said(bench, "print('second')", oid=spec.oid, digest="two"))
     text = await logs(bench, spec.oid)
     assert text.index("first") < text.index("second")
+
+
+# Adopting what runs already
+
+
+@pytest.fixture
+def stranger(bench, tmp_path):
+    """A process that is nobody's worker: it serves a page, and has a child."""
+    port = bench.surroundings.ports[1]
+    script = (
+        f"import runpy, subprocess, sys; subprocess.Popen(['sleep', '600']); sys.argv = ['page', '{port}', '127.0.0.1']"
+    )
+    script += f"; runpy.run_path({PAGE!r}, run_name='__main__')"
+    environment = {"PATH": os.environ["PATH"], "COLOUR": "red {name} {{x}}", "CONTROLPLANE_HOME": "here"}
+    started = subprocess.Popen(python(script), cwd=tmp_path, env=environment)
+    started.port = port
+    try:
+        yield started
+    finally:
+        for each in [*family(started.pid), started.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        started.wait()
+
+
+def family(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+async def adopted(bench, stranger, **overrides):
+    await until(lambda: listening(stranger.pid), what="its port")
+    found = await bench.driver.inspect(str(stranger.pid), snapshot=False)
+    config = {**bench.config(**{**found.properties, **overrides}), "adopts": found.adopts}
+    spec = WorkerSpec(oid=uuid4(), digest="one", config=config)
+    return spec, await bench.start(spec)
+
+
+@test
+async def test_what_runs_already_is_described_as_a_profile_would_and_not_touched(bench, stranger, tmp_path):
+    assert isinstance(bench.driver, Adopts)
+    await until(lambda: listening(stranger.pid), what="its port")
+    found = await bench.driver.inspect(str(stranger.pid), snapshot=False)
+    assert found.properties == {
+        "command": [PYTHON, "-I", "-S", "-c", escape(stranger.args[4])],
+        "env": {"COLOUR": "red {{name}} {{{x}}}"},
+        "cwd": str(tmp_path),
+        "ports": {f"tcp{stranger.port}": {"number": stranger.port}},
+        "overlap": False,
+    }
+    assert bench.driver._running == {}
+    assert stranger.poll() is None
+
+
+@test
+async def test_an_adopted_process_keeps_its_pid_is_kept_by_another_agent_and_ends_with_its_children(bench, stranger):
+    before = psutil.Process(stranger.pid).create_time()
+    spec, unit = await adopted(bench, stranger)
+    assert (unit.pid, [each.url for each in unit.addresses]) == (stranger.pid, [f"tcp://127.0.0.1:{stranger.port}"])
+    assert abs(unit.started / 1e9 - before) < 2
+    assert (await bench.driver.statistics(spec.oid))["processes"] == 2
+    assert await bench.driver.logs(spec.oid, 10, 1000) == ""
+    await bench.reopen()
+    assert bench.adopted == {spec.oid: unit}
+    assert await bench.start(spec) == unit
+    children = family(stranger.pid)
+    assert len(children) == 1
+    await bench.driver.stop(spec.oid)
+    assert stranger.wait(10) == 0
+    await until(lambda: not any(psutil.pid_exists(child) for child in children), what="the end of its children")
+    assert bench.remains(spec.oid) == []
+
+
+@test
+async def test_an_adopted_process_that_dies_is_lost_and_then_started_as_its_profile_says(bench, stranger):
+    spec, unit = await adopted(bench, stranger, overlap=False)
+    bench.die(unit)
+    assert "signal 9" in await bench.losses.of(spec.oid, within=bench.loss_within_s)
+    stranger.wait()
+    again = await bench.start(spec)
+    assert again.pid != unit.pid
+    assert psutil.Process(again.pid).environ()["COLOUR"] == "red {name} {{x}}"
+    assert keeper_of(again).pid != os.getpid()
+    await until(lambda: listening(again.pid) == {stranger.port}, what="its port")
+
+
+@test
+async def test_one_that_has_ended_while_no_agent_was_there_is_lost(bench, stranger):
+    spec, unit = await adopted(bench, stranger)
+    await bench.close(keep=True)
+    bench.die(unit)
+    stranger.wait()
+    await bench.open()
+    assert "while no agent was here" in await bench.losses.of(spec.oid, within=bench.loss_within_s)
+
+
+@test
+async def test_a_restart_replaces_what_was_adopted(bench, stranger):
+    spec, unit = await adopted(bench, stranger)
+    told = await bench.driver.operate(spec.oid, "restart", {})
+    assert told["pid"] != unit.pid
+    assert stranger.wait(10) == 0
+
+
+@test
+async def test_what_cannot_be_adopted_is_refused_with_the_reason(bench, stranger):
+    own = await bench.start(bench.spec())
+    refused = {
+        "no pid": ["x", "-1", "999999999", "²"],
+        "is the agent": [str(os.getpid()), str(os.getppid())],
+        "is a worker already": [str(own.pid), str(keeper_of(own).pid)],
+        "cannot be looked into": ["2"] if psutil.Process(2).cmdline() == [] else [],
+    }
+    _, unit = await adopted(bench, stranger)
+    refused["is a worker already"].append(str(unit.pid))
+    for reason, identities in refused.items():
+        for identity in identities:
+            with pytest.raises(CannotAdopt, match=reason) as caught:
+                await bench.driver.inspect(identity, snapshot=False)
+            assert caught.value.problems
+    with pytest.raises(CannotAdopt, match="no image"):
+        await bench.driver.inspect(str(unit.pid), snapshot=True)
+    if os.getuid() == 0:
+        other = subprocess.Popen(["sleep", "600"], user="nobody")
+        try:
+            with pytest.raises(CannotAdopt, match="another user"):
+                await bench.driver.inspect(str(other.pid), snapshot=False)
+        finally:
+            other.kill()
+            other.wait()
+
+
+# Changing what runs
+
+
+@test
+async def test_another_way_to_be_stopped_reaches_a_process_that_runs_also_with_another_agent(bench):
+    script = "from signal import *\nsignal(SIGUSR1, lambda *_: exit(7))\nsignal(SIGTERM, SIG_IGN)"
+    spec = said(bench, script, stop={"signal": "SIGTERM", "grace": 600})
+    unit = await bench.start(spec)
+    changed = said(bench, script, stop={"signal": "SIGUSR1", "grace": 600})
+    new = await bench.driver.update(WorkerSpec(oid=spec.oid, digest="two", config=changed.config))
+    assert new == msgspec.structs.replace(unit, digest="two")
+    await bench.reopen()
+    assert bench.adopted == {spec.oid: new}
+    await bench.driver.stop(spec.oid)
+    assert bench.remains(spec.oid) == []
+
+
+@test
+async def test_what_takes_another_process_is_not_changed_in_place(bench):
+    spec = bench.spec()
+    unit = await bench.start(spec)
+    for changed in ({"env": {"A": "b"}}, {"command": ["sleep", "1"]}, {"limits": {"open_files": 100}}):
+        assert await bench.driver.update(bench.spec(spec.oid, "two", **changed)) is None
+    assert (
+        await bench.driver.update(WorkerSpec(oid=spec.oid, digest="two", config={**spec.config, "generation": 2}))
+        is None
+    )
+    assert await bench.driver.update(bench.spec()) is None
+    assert bench.driver.find(spec.oid) == unit

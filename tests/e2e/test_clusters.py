@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from controlplane.errors import ControlPlaneError
 from controlplane.paths import free_port
 from tests.e2e.commands import commands_of, run_commands
 from tests.e2e.generic import alive, call, create, define, delete, ended, post, workers
@@ -145,6 +147,57 @@ async def test_a_process_alone_joins_and_leaves_with_its_pid_also_when_the_maste
     assert (await ended(shop, deleting["oid"]))["status"] == "SUCCEEDED"
     assert not psutil.pid_exists(alone["pid"])
     await delete(shop, "guild")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_runs_already_is_adopted_and_kept_by_another_agent_and_healed(shop, tmp_path):
+    stranger = subprocess.Popen(["sleep", "31536000"], cwd=tmp_path)
+    try:
+        nodes = await call(shop, "node.list_nodes", return_names=True)
+        wish = {"type": "process", "node": nodes[0], "identity": str(stranger.pid), "name": "stranger"}
+        shown = await call(shop, "worker.preview_adoption", wish)
+        assert shown["spec"]["properties"]["command"] == ["sleep", "31536000"]
+        assert shown["spec"]["properties"]["cwd"] == str(tmp_path)
+        action = await call(shop, "worker.adopt_worker", wish)
+        shop.kill("master")
+        shop.respawn("master")
+        assert (await ended(shop, action["oid"]))["status"] == "SUCCEEDED"
+        adopted = await call(shop, "worker.get_worker", "stranger")
+        assert (adopted["pid"], adopted["status"], stranger.poll()) == (stranger.pid, "RUNNING", None)
+        with pytest.raises(ControlPlaneError, match="already"):
+            await call(shop, "worker.adopt_worker", {**wish, "name": "again"})
+        with pytest.raises(ControlPlaneError, match="no pid"):
+            await call(shop, "worker.preview_adoption", {**wish, "identity": "no-process"})
+        stranger.kill()
+        stranger.wait()
+
+        async def healed():
+            now = await call(shop, "worker.get_worker", "stranger")
+            return now if now["status"] == "RUNNING" and now["pid"] != adopted["pid"] else None
+
+        again = await shop.until(healed, what="another process")
+        assert psutil.Process(again["pid"]).cwd() == str(tmp_path)
+        assert (await ended(shop, (await call(shop, "worker.delete_worker", "stranger"))["oid"]))[
+            "status"
+        ] == "SUCCEEDED"
+        assert not psutil.pid_exists(again["pid"])
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_way_to_be_stopped_reaches_processes_as_they_run(shop):
+    await create(shop, "calm", 2, steady=0.1)
+    before = {worker["oid"]: worker["pid"] for worker in await workers(shop, "calm")}
+    spec = {"type": "process", "properties": {"command": LONG, "stop": {"signal": "SIGINT", "grace": 3}}}
+    await call(shop, "profile.create_profile", {"name": "calmer", "spec": spec})
+    changed = await call(shop, "cluster.update_cluster", "calm", {"profile": "calmer"})
+    assert (await ended(shop, changed["action_oid"]))["status"] == "SUCCEEDED"
+    assert {worker["oid"]: worker["pid"] for worker in await workers(shop, "calm")} == before
+    assert (await call(shop, "type.get_type", "process-1.0"))["updatable"]
+    await delete(shop, "calm")
+    assert not any(psutil.pid_exists(pid) for pid in before.values())
 
 
 def test_every_command_of_the_page_about_clusters_works(tmp_path):

@@ -130,11 +130,11 @@ def a_change_is_answered_and_dropped() -> None:
     right = Pipeline._write_permitted
     made = 0
 
-    def wrong(self: Any, caller: Any, declared: Any, bound: Any, change: Any) -> Any:
+    def wrong(self: Any, caller: Any, declared: Any, bound: Any, change: Any, answers: Any) -> Any:
         nonlocal made
         made += declared.uri.endswith("update_routercluster")
         if made % EVERY or not declared.uri.endswith("update_routercluster"):
-            return right(self, caller, declared, bound, change)
+            return right(self, caller, declared, bound, change, answers)
         reply: list[Any] = []
 
         class Dropped(Exception):
@@ -142,7 +142,7 @@ def a_change_is_answered_and_dropped() -> None:
 
         try:
             with change.nested() as inner:
-                reply.append(right(self, caller, declared, bound, inner))
+                reply.append(right(self, caller, declared, bound, inner, answers))
                 raise Dropped
         except Dropped:
             return reply[0]

@@ -11,7 +11,7 @@ from controlplane.client.clustering import (
     ResourceTimeout,
 )
 from controlplane.client.pace import TwistedPace
-from controlplane.errors import InvalidArgument
+from controlplane.errors import CannotAdopt, InvalidArgument
 from tests.simulation.network import decode, encode
 from tests.simulation.world import World
 
@@ -250,3 +250,21 @@ def test_receivers_are_made_found_changed_and_deleted(proxy, shop):
     for wrong in ({"cluster_id": "shop", "actor": {}}, {}):
         with pytest.raises(InvalidArgument):
             proxy.create_receiver(name="other", action="CLUSTER_SCALE_OUT", **wrong)
+
+
+def test_what_runs_already_becomes_a_node(world, proxy):
+    world.machines[1].wild["4711"] = {"command": ["clock"], "env": {"COLOUR": "red"}}
+    world.run(1)
+    wish = {"type": "process-1.0", "identity": "4711", "machine_id": "node1"}
+    spec = proxy.adopt_node(preview=True, **wish)
+    assert (spec["type"], spec["version"], spec["properties"]["command"]) == ("process", "1.0", ["clock"])
+    assert list(proxy.nodes()) == []
+    made = proxy.adopt_node(**wish, name="clock", metadata={"a": 1}, overrides={"env": {}})
+    over(proxy, {"action": made.action_id})
+    node = proxy.get_node("clock")
+    assert (node.status, node.physical_id, node.metadata) == ("ACTIVE", "4711", {"a": 1})
+    assert proxy.get_profile(node.profile_id).spec["properties"]["env"] == {}
+    with pytest.raises(CannotAdopt):
+        proxy.adopt_node(**wish)
+    with pytest.raises(InvalidArgument, match="role"):
+        proxy.adopt_node(**wish, role="x")

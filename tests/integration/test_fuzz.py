@@ -21,8 +21,8 @@ def test_the_fuzzer_sees_an_error_that_changes_the_store(monkeypatch):
 
     right = pipeline.Pipeline._write_permitted
 
-    def wrong(self, caller, declared, bound, change):
-        right(self, caller, declared, bound, change)
+    def wrong(self, caller, declared, bound, change, answers):
+        right(self, caller, declared, bound, change, answers)
         return InvalidArgument("it is made all the same", next_step="see")
 
     change_of = pipeline.Pipeline._change

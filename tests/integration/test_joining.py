@@ -98,6 +98,16 @@ def test_a_worker_leaves_and_runs_on_and_comes_back(world):
     assert (back["index"], back["name"], ran(back)) == (2, "shop-1", ran(worker))
 
 
+def test_one_that_was_renamed_leaves_as_what_it_was_started(world):
+    worker = create_view(world, "shop-1")
+    before = units(world)
+    world.call("update_worker", "shop-1", {"name": "best"})
+    done(world, "remove_cluster_workers", "shop", [worker["oid"]], destroy=False)
+    world.run(30)
+    assert units(world) == before
+    assert create_view(world, "best")["alone"]
+
+
 def test_one_of_another_profile_keeps_it_until_the_cluster_is_given_another(world):
     clock = create(world, profile="other")
     before = units(world)

@@ -247,8 +247,8 @@ def as_caller(world: World, caller: Caller, verb: str, *args):
     return answer_of(world, world.ask(verb, *args, caller=caller))
 
 
-def answer_of(world: World, answer):
-    world.run_until(lambda: answer.called, 20)
+def answer_of(world: World, answer, seconds: float = 20):
+    world.run_until(lambda: answer.called, seconds)
     result: list = []
     answer.addBoth(result.append)
     if hasattr(result[0], "raiseException"):

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from controlplane.agent.agent import Agent
 from controlplane.agent.notebook import Notebook
 from controlplane.drivers.driver import Unit
-from controlplane.errors import WorkerFailed
+from controlplane.errors import CannotAdopt, Problem, WorkerFailed
 from controlplane.records.nodes import NodeFacts
 from controlplane.records.types import NANOSECONDS, Oid, from_bytes, to_bytes
-from controlplane.records.workers import Address, Assignment, WorkerSpec
+from controlplane.records.workers import Address, Assignment, Findings, WorkerSpec
 from tests.simulation.clock import Killed, ProcessClock
 from tests.simulation.lines import Line, Session
 
@@ -66,6 +66,9 @@ class Machine:
 
         self.kinds: dict[Oid, str] = {}
         """Which driver started a worker."""
+
+        self.wild: dict[str, dict[str, Any]] = {}
+        """What runs without being a worker, by its pid: the properties that a profile of it would have."""
 
         self.starts: list[Oid] = []
         self.broken: dict[str, str] = {}
@@ -263,7 +266,12 @@ class PlayedDriver:
             machine.busy[spec.oid] -= 1
             self._fail(spec, reason)
         replaced = spec.oid in machine.units
-        unit = machine.units[spec.oid] = self._unit(spec)
+        unit = self._unit(spec)
+        adopted = str((spec.config.get("adopts") or {}).get("pid"))
+        if adopted in machine.wild and spec.oid not in machine.units:
+            del machine.wild[adopted]
+            unit = msgspec.structs.replace(unit, pid=int(adopted))
+        machine.units[spec.oid] = unit
         world.note(f"{machine.name} runs worker {spec.oid} {spec.digest[:6]}")
         self._observer.started(machine, spec)
         if replaced:
@@ -278,6 +286,11 @@ class PlayedDriver:
 
     def find(self, oid: Oid) -> Unit | None:
         return self._machine.units.get(oid)
+
+    async def inspect(self, identity: str, _snapshot: bool) -> Findings:
+        if identity not in self._machine.wild:
+            raise CannotAdopt(f"there is no {identity}", problems=[Problem("$.identity", "does not run")])
+        return Findings(properties=self._machine.wild[identity], adopts={"pid": identity})
 
     async def stop(self, oid: Oid) -> None:
         machine = self._machine

@@ -24,7 +24,17 @@ ALIKE = {
 """Of the procedures that a table makes, one of each kind: the others differ in nothing but their names."""
 
 SECRET_READS = (
-    *("_config", "list_grants", "_profile", "_profiles", "_policy", "_policies", "_receiver", "_receivers"),
+    *(
+        "_config",
+        "list_grants",
+        "_profile",
+        "_profiles",
+        "_policy",
+        "_policies",
+        "_receiver",
+        "_receivers",
+        "preview_adoption",
+    ),
     *("_logs", "_results"),
 )
 """What looks at secrets only, and therefore is not for everybody who may look."""
@@ -164,6 +174,7 @@ def arguments(plane, procedure) -> dict[str, Any]:
     good["type_name"] = "process-1.0"
     good["seq"] = 1
     good["worker"] = "3eccb1fd-251b-4eda-bee9-06b3d24b1c5e"
+    good["adoption"] = {"type": "process", "node": "node_one", "identity": "1"}
     if procedure.uri.startswith("controlplane.worker.") and procedure.writes:
         good.update(_of_workers_alone(plane))
     good["operation"] = "restart"

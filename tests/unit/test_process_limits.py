@@ -107,3 +107,28 @@ def test_a_group_that_cannot_be_made_is_said(machine):
     kept = groups.plan(LIMITS, "r1")._replace(group=Path("/proc/no-such-place"))
     with pytest.raises(WorkerFailed, match="the control group /proc/no-such-place cannot be set up"):
         groups.make(kept)
+
+
+def test_limits_of_a_process_that_runs_are_changed_where_there_are_some(machine):
+    groups = machine.make()
+    kept = groups.plan(LIMITS, "r1")
+    lower = ProcessLimits(memory=32 * 2**20, cpus=0.5, pids=5, open_files=99)
+    assert not groups.change(LIMITS, lower, "r1")
+    groups.make(kept)
+    assert groups.change(LIMITS, lower, "r1")
+    written = [(kept.group / name).read_text() for name in ("memory.max", "cpu.max", "pids.max")]
+    assert written == [str(32 * 2**20), "50000 100000", "5"]
+    assert not groups.change(lower, ProcessLimits(memory=32 * 2**20), "r1")
+    assert not groups.change(ProcessLimits(pids=5), lower, "r1")
+    assert not groups.change(ProcessLimits(), lower, "r1")
+    assert (kept.group / "pids.max").read_text() == "5"
+
+
+def test_a_limit_that_cannot_be_changed_is_told_of(machine):
+    groups = machine.make()
+    kept = groups.plan(LIMITS, "r1")
+    groups.make(kept)
+    (kept.group / "pids.max").unlink()
+    (kept.group / "pids.max").mkdir()
+    with pytest.raises(WorkerFailed, match="cannot be changed"):
+        groups.change(LIMITS, ProcessLimits(memory=32 * 2**20, cpus=0.5, pids=5), "r1")

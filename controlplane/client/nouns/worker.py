@@ -5,12 +5,32 @@ from typing import Any
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
 from controlplane.records.actions import ActionView
-from controlplane.records.lone_workers import WorkerInput, WorkerUpdate
+from controlplane.records.definitions import DefinitionView
+from controlplane.records.lone_workers import AdoptionInput, WorkerInput, WorkerUpdate
 from controlplane.records.workers import AnyWorkerView, WorkerLogs
 
 
 class WorkerCalls(Noun):
     """Procedures of `controlplane.worker`."""
+
+    async def adopt_worker(
+        self,
+        adoption: AdoptionInput | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Make a profile for something that runs already on a node, and a worker in no cluster of it; it runs on untouched.
+
+        It stands on its node and on no other. When it dies it is started anew as its profile says.
+        """
+        return await self._calls.write(
+            "controlplane.worker.adopt_worker",
+            {
+                "adoption": adoption,
+            },
+            ActionView,
+            idempotency_key,
+        )
 
     async def create_worker(
         self,
@@ -148,6 +168,19 @@ class WorkerCalls(Noun):
             },
             ActionView,
             idempotency_key,
+        )
+
+    async def preview_adoption(
+        self,
+        adoption: AdoptionInput | Mapping[str, Any],
+    ) -> DefinitionView:
+        """Return the profile that something which runs already would get if it was adopted; nothing is kept or touched."""
+        return await self._calls.read(
+            "controlplane.worker.preview_adoption",
+            {
+                "adoption": adoption,
+            },
+            DefinitionView,
         )
 
     async def protect_worker(

@@ -8,10 +8,12 @@ from controlplane.client.senlin.clusters import words_of
 from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, without_none
 from controlplane.client.senlin.resources import Node
 from controlplane.records.actions import ActionView
+from controlplane.records.types import to_wire
 from controlplane.records.workers import AnyWorkerView
 
 ASKED = frozenset({"cluster_id", "name", "status"})
 MADE_FROM = frozenset({"name", "profile_id", "cluster_id", "metadata", "machine_id"})
+ADOPTED = frozenset({"type", "identity", "machine_id", "name", "metadata", "overrides", "snapshot"})
 CHANGED = frozenset({"name", "profile_id", "metadata"})
 OURS = {"profile_id": "profile", "machine_id": "node"}
 INSTEAD = "use replace_nodes_in_cluster with this node: a new one takes its place"
@@ -95,9 +97,21 @@ class Nodes(Methods):
         action = self._do(lambda: self._client.worker.perform_worker_operation(key(node), operation, params))
         return {"action": str(action.oid)}
 
-    def adopt_node(self, preview: bool = False, **attrs: Any) -> Any:  # noqa: ARG002
-        """Not offered yet: what runs already cannot become a node."""
-        not_offered("adopt_node", "make a profile of the same kind, and a cluster of it")
+    def adopt_node(self, preview: bool = False, **attrs: Any) -> Any:
+        """Make a node of a process or container that runs already, without another start of it; in no cluster at first.
+
+        `type` is `process-1.0` or `container-1.0`, `identity` a pid or the name or id of a container, and `machine_id`
+        the id or name of the machine it runs on, which Senlin does not need. More: `name`, `metadata`, `overrides` of
+        properties of its profile, and `snapshot`, which makes an image of a container. With `preview` the spec that its
+        profile would have is returned as a dict, and nothing is made. Raises `CannotAdopt`. There is no `role`.
+        """
+        words.refuse_unknown(attrs, ADOPTED, "adopt_node")
+        wish = without_none(**{OURS.get(name, name): value for name, value in attrs.items()})
+        if preview:
+            shown = self._do(lambda: self._client.worker.preview_adoption(wish))
+            return to_wire(shown.spec)
+        action = self._do(lambda: self._client.worker.adopt_worker(wish))
+        return self._acted_on(str(action.target), action)
 
     def _delete_node(self, named: str) -> Node:
         found = self._do(lambda: self._client.worker.get_worker(named))

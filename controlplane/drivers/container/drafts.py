@@ -92,7 +92,7 @@ def creation(
     if limits.memory is not None:
         host |= {"mem_limit": limits.memory, "memswap_limit": limits.memory}
     if limits.cpus is not None:
-        host |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": max(1_000, round(limits.cpus * CPU_PERIOD_US))}
+        host |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": quota(limits.cpus)}
     if limits.pids is not None:
         host["pids_limit"] = limits.pids
     if limits.open_files is not None:
@@ -130,6 +130,11 @@ def creation(
             start_period=int(properties.ready.timeout * NANOSECONDS),
         )
     return found
+
+
+def quota(cpus: float) -> int:
+    """Return how many microseconds of each period so many processors are."""
+    return max(1_000, round(cpus * CPU_PERIOD_US))
 
 
 def archive(properties: ContainerProperties, made: Draft) -> bytes:

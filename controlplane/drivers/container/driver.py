@@ -16,27 +16,26 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, 
 from twisted.logger import Logger
 
 from controlplane.clock import limit
-from controlplane.drivers.container import drafts
-from controlplane.drivers.container.engine import Engine, EngineProblem, reported
+from controlplane.drivers.container import drafts, taking
+from controlplane.drivers.container.engine import Ears, Engine, EngineProblem, container_of, reported
 from controlplane.drivers.container.images import Images
 from controlplane.drivers.container.logs import read_logs
 from controlplane.drivers.container.looks import Looks
 from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended, insist
+from controlplane.drivers.container.updates import updated
 from controlplane.drivers.container.work import carry_out, figures
 from controlplane.drivers.driver import Surroundings, Unit
-from controlplane.drivers.endings import Endings, shielded
-from controlplane.drivers.files import lock_driver
+from controlplane.drivers.endings import Endings, outlast, shielded
+from controlplane.drivers.files import homes_in, lock_driver
 from controlplane.drivers.following import LogPart
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
 from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.errors import WorkerFailed
-from controlplane.records.profiles import (
-    ContainerProperties,
-)
+from controlplane.records.profiles import ContainerProperties
 from controlplane.records.types import Oid
-from controlplane.records.workers import WorkerSpec
+from controlplane.records.workers import Findings, WorkerSpec
 
 STARTS_PER_CORE = 8
 STATISTICS_LIMIT_S = 1.9
@@ -78,7 +77,8 @@ class ContainerDriver:
         try:
             self._owner = drafts.owner_of(directory / "owner")
             labels = {drafts.OWNER: self._owner}
-            self._engine = Engine(self._reactor, self._surroundings.engine, labels, self._told, self._look_at_all)
+            ears = Ears(self._told, self._look_at_all, self._by_container.__contains__)
+            self._engine = Engine(self._reactor, self._surroundings.engine, labels, ears)
             await self._engine.open()
         except BaseException:
             self._unlock()
@@ -89,12 +89,12 @@ class ContainerDriver:
         found = {each["Id"]: each for each in await self._engine.list()}
         ended: dict[Oid, Unit] = {}
         for note in list(self._notes.read()):
-            there = found.pop(note.container, None)
+            there = found.pop(note.container, None) or (await taking.there(self._engine, note) if note.taken else None)
             if not await self._adopt(note, there):
                 ended[note.oid] = note.unit()
         for container in found:
             await self._engine.remove(container)
-        for home in self._homes():
+        for home in homes_in(self._surroundings.directory / "workers"):
             if home.name not in {oid.hex for oid in (*self._running, *ended)}:
                 shutil.rmtree(home, ignore_errors=True)
         units = {oid: running.unit() for oid, running in self._running.items()}
@@ -102,13 +102,30 @@ class ContainerDriver:
 
     async def start(self, spec: WorkerSpec) -> Unit:
         """Make the worker run with this configuration; see `Driver`."""
-        read_config(spec, ContainerProperties)
+        config, properties = read_config(spec, ContainerProperties)
         await self._endings.over(spec.oid)
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
         with reported():
+            if unit is None and config.adopts is not None:
+                note = await taking.take(self._engine, spec, config.adopts, properties, self._surroundings.address)
+                if note is not None and await self._adopt(note, {"State": "running"}):
+                    self._notes.note(spec.oid, note)
+                    return note.unit()
             return await self._replace(spec)
+
+    async def update(self, spec: WorkerSpec) -> Unit | None:
+        """Change limits of a container that runs, and how it is ended; see `Updates`."""
+        running = self._running.get(spec.oid)
+        with reported():
+            return None if running is None else await updated(self._engine, running, spec, self._notes)
+
+    async def inspect(self, identity: str, snapshot: bool) -> Findings:
+        """Return what profile a container of this node could have; see `Adopts`."""
+        return await taking.findings(
+            self._engine, identity, snapshot, frozenset(self._by_container), self._surroundings.ports
+        )
 
     def find(self, oid: Oid) -> Unit | None:
         """Return what runs of a worker now."""
@@ -171,7 +188,7 @@ class ContainerDriver:
             running.let_go()
         self._by_container.clear()
         if not keep:
-            for home in self._homes():
+            for home in homes_in(self._surroundings.directory / "workers"):
                 shutil.rmtree(home, ignore_errors=True)
         await self._engine.close()
         self._ports.close()
@@ -266,7 +283,7 @@ class ContainerDriver:
             await shielded(making)
         except CancelledError:
             # What is made all the same is removed.
-            self._endings.begin(spec.oid, _outlast(making))
+            self._endings.begin(spec.oid, outlast(making))
             raise
         problem = await making
         if problem is not None:
@@ -317,7 +334,7 @@ class ContainerDriver:
     # What the engine tells
 
     def _told(self, event: Mapping[str, Any]) -> None:
-        running = self._by_container.get(str(event.get("id") or event.get("Actor", {}).get("ID")))
+        running = self._by_container.get(container_of(event))
         if running is not None:
             running.told(str(event.get("Action") or event.get("status")))
 
@@ -383,17 +400,7 @@ class ContainerDriver:
     def _home(self, oid: Oid) -> Path:
         return self._surroundings.directory / "workers" / oid.hex
 
-    def _homes(self) -> list[Path]:
-        try:
-            return list((self._surroundings.directory / "workers").iterdir())
-        except FileNotFoundError:
-            return []
-
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock()
             self._lock = None
-
-
-async def _outlast(work: Deferred[Any]) -> None:
-    await shielded(work)

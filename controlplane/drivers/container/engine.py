@@ -8,7 +8,7 @@ nobody knows what was missed.
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
@@ -54,22 +54,28 @@ def reported() -> Iterator[None]:
         raise WorkerFailed(str(problem)) from None
 
 
-class Engine:
-    """Calls of the engine; `told(event)` is called for events of ours, `renewed()` when all has to be looked at."""
+class Ears(NamedTuple):
+    """Who hears what an engine tells."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        url: str,
-        labels: Mapping[str, str],
-        told: Callable[[Mapping[str, Any]], None],
-        renewed: Callable[[], None],
-    ) -> None:
+    told: Callable[[Mapping[str, Any]], None]
+    """Given an event of a container that is known."""
+
+    renewed: Callable[[], None]
+    """Everything has to be looked at."""
+
+    knows: Callable[[str], bool]
+    """Whether a container is ours: those that were adopted bear no label, so all events are read, and most passed over.
+    Asked in a thread of its own."""
+
+
+class Engine:
+    """Calls of the engine, and what it tells by itself."""
+
+    def __init__(self, reactor: Any, url: str, labels: Mapping[str, str], ears: Ears) -> None:
         self._reactor = reactor
         self._url = url
         self._labels = [f"{name}={value}" for name, value in labels.items()]
-        self._told = told
-        self._renewed = renewed
+        self._told, self._renewed, self._knows = ears
         self._pool = _pool(THREADS_MAX, "container engine")
         self._apart = _pool(FETCHES_MAX, "container images")
         self._clients = threading.local()
@@ -175,10 +181,11 @@ class Engine:
         problem: Exception | None = None
         try:
             client = connect(self._url, None)
-            stream = client.events(decode=True, filters={"type": "container", "label": self._labels})
+            stream = client.events(decode=True, filters={"type": "container"})
             self._reactor.callFromThread(self._connected, stream)
             for event in stream:
-                self._reactor.callFromThread(self._hear, event)
+                if self._knows(container_of(event)):
+                    self._reactor.callFromThread(self._hear, event)
         except Exception as found:
             # Whatever it is: without events we are blind, so they are asked for anew.
             problem = found
@@ -223,6 +230,11 @@ def _pool(threads: int, name: str) -> ThreadPool:
     # A program that ends does not wait for a call that nobody waits for.
     pool.threadFactory = lambda *a, **k: threading.Thread(*a, daemon=True, **k)  # type: ignore[assignment]
     return pool
+
+
+def container_of(event: Mapping[str, Any]) -> str:
+    """Return the container that an event is about."""
+    return str(event.get("id") or event.get("Actor", {}).get("ID"))
 
 
 def connect(url: str, within: Seconds | None) -> Any:

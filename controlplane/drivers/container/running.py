@@ -57,6 +57,8 @@ class Note(Record, frozen=True, kw_only=True):
     started: Instant
     ports: dict[str, int] = msgspec.field(default_factory=dict)
     addresses: tuple[Address, ...] = ()
+    taken: bool = False
+    """Whether it was not made by us: it bears no mark of ours, and its volumes stay when it goes."""
 
     def unit(self) -> Unit:
         """Return what the agent is told."""
@@ -191,8 +193,8 @@ class Running:
             pass  # It does not run any more.
 
     async def _remove(self) -> None:
-        container = self.container
-        await self._engine.call(lambda client: client.remove_container(container, v=True, force=True), KILL_LIMIT_S)
+        container, ours = self.container, self.note is None or not self.note.taken
+        await self._engine.call(lambda client: client.remove_container(container, v=ours, force=True), KILL_LIMIT_S)
 
     async def _kill(self) -> None:
         container = self.container

@@ -61,14 +61,20 @@ def draft(
         **{f"port:{name}": str(number) for name, number in ports.items()},
     }
     user = find_user(properties.user)
+    env = own_environment(user)
+    env |= {name: fill(value, values) for name, value in properties.env.items()}
+    env |= {WORKER: str(oid), MARK: mark}
+    return Draft(values, env, fill(properties.cwd, values) if properties.cwd else str(directory), user)
+
+
+def own_environment(user: User | None) -> dict[str, str]:
+    """Return what a process finds in its environment whatever its profile says."""
     own = user or _find(str(os.getuid()))
     env = {"PATH": os.environ.get("PATH", DEFAULT_PATH)}
     env |= {name: os.environ[name] for name in ("LANG", "TZ") if name in os.environ}
     if own is not None:
         env |= {"HOME": own.home, "USER": own.name, "LOGNAME": own.name, "SHELL": own.shell}
-    env |= {name: fill(value, values) for name, value in properties.env.items()}
-    env |= {WORKER: str(oid), MARK: mark}
-    return Draft(values, env, fill(properties.cwd, values) if properties.cwd else str(directory), user)
+    return env
 
 
 def plan(made: Draft, properties: ProcessProperties, kept: Kept, log: Path, word: Path) -> dict[str, Any]:

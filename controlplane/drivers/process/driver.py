@@ -21,17 +21,20 @@ from controlplane.core.placeholders import fill
 from controlplane.drivers.checks import Place, Prober, look_of, run_command, until_well
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
-from controlplane.drivers.files import lock_driver
+from controlplane.drivers.files import homes_in, lock_driver
 from controlplane.drivers.following import LogPart, follow
 from controlplane.drivers.notes import Notes
 from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
 from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
+from controlplane.drivers.process.adoption import inspect, note_of
 from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
 from controlplane.drivers.process.figures import figures
 from controlplane.drivers.process.limits import Groups, find_groups
 from controlplane.drivers.process.remains import end_marked
-from controlplane.drivers.process.running import Note, Phase, Running, how_it_ended
+from controlplane.drivers.process.running import Note, Phase, Running
+from controlplane.drivers.process.taken import Taken
+from controlplane.drivers.process.updates import updated
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.profiles import (
     CommandCheck,
@@ -43,7 +46,7 @@ from controlplane.records.profiles import (
     TcpCheck,
 )
 from controlplane.records.types import Oid
-from controlplane.records.workers import WorkerSpec
+from controlplane.records.workers import Findings, WorkerSpec
 
 STARTS_PER_CORE = 8
 """Most of the time of a start is spent waiting until the worker is ready."""
@@ -105,19 +108,41 @@ class ProcessDriver:
                 ended[note.oid] = note.unit()
         spared = frozenset(running.mark for running in self._running.values())
         await end_marked(self._reactor, f"{directory}/workers/", spared)
-        for home in self._homes():
+        for home in homes_in(self._surroundings.directory / "workers"):
             if home.name not in {oid.hex for oid in (*self._running, *ended)}:
                 shutil.rmtree(home, ignore_errors=True)
         return {**ended, **{oid: running.note.unit() for oid, running in self._running.items() if running.note}}
 
     async def start(self, spec: WorkerSpec) -> Unit:
         """Make the worker run with this configuration; see `Driver`."""
-        read_config(spec, ProcessProperties)
+        config, properties = read_config(spec, ProcessProperties)
         await self._endings.over(spec.oid)
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
+        if unit is None and config.adopts is not None and self._take(spec, config.adopts, properties):
+            return self._note(spec.oid).unit()
         return await self._replace(spec)
+
+    async def update(self, spec: WorkerSpec) -> Unit | None:
+        """Change limits of a worker that runs, and how it is ended; see `Updates`."""
+        running = self._running.get(spec.oid)
+        self._groups = self._groups or find_groups()
+        note = None if running is None or running.note is None else updated(running.note, spec, self._groups)
+        if running is None or note is None:
+            return None
+        _, properties = read_config(spec, ProcessProperties)
+        self._notes.note(spec.oid, note)
+        running.note = note
+        running.grace, running.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
+        return note.unit()
+
+    async def inspect(self, identity: str, snapshot: bool) -> Findings:
+        """Return what profile a process of this node could have; see `Adopts`."""
+        notes = (running.note for running in self._running.values())
+        return inspect(
+            identity, snapshot, frozenset(note.process for note in notes if note is not None), self._surroundings.ports
+        )
 
     def find(self, oid: Oid) -> Unit | None:
         """Return what runs of a worker now."""
@@ -135,7 +160,7 @@ class ProcessDriver:
         """Return what the worker and its children use: processor seconds, bytes, threads, open files."""
         note = self._note(oid)
         own = own_values(self._places(oid).own, note.config)
-        return {"kind": "process", **figures(note.keeper.pid), **own, "unkept_limits": list(note.unkept)}
+        return {"kind": "process", **figures(note.keeper.pid, note.taken), **own, "unkept_limits": list(note.unkept)}
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written; see `Operates`."""
@@ -170,7 +195,7 @@ class ProcessDriver:
         for running in kept.values():
             running.let_go()
         if not keep:
-            for home in self._homes():
+            for home in homes_in(self._surroundings.directory / "workers"):
                 shutil.rmtree(home, ignore_errors=True)
         self._ports.close()
         self._unlock()
@@ -204,7 +229,7 @@ class ProcessDriver:
         for each in (self._surroundings.directory / "workers", places.home, places.own):
             each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         new = Running(self._reactor, oid, f"{places.home}/{uuid4().hex[:12]}", places.home, self._ended)
-        new.grace = properties.stop.grace
+        new.grace, new.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
         try:
             ports = await self._take_ports(properties, new.mark, f"{oid}/{slot}")
             made = draft(oid, config, properties, places.own, self._surroundings.address, ports, new.mark)
@@ -319,22 +344,34 @@ class ProcessDriver:
 
     # Adopting
 
+    def _take(self, spec: WorkerSpec, adopts: Mapping[str, Any], properties: ProcessProperties) -> bool:
+        """Have a process that runs already be a worker; returns whether it still runs."""
+        home = self._places(spec.oid).home
+        note = note_of(spec, adopts, properties, home, self._surroundings.address)
+        if note is None:
+            return False
+        home.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        if self._adopt(note):
+            self._notes.note(spec.oid, note)
+        return spec.oid in self._running
+
     def _adopt(self, note: Note) -> bool:
         """Go on with a worker of a former agent; returns whether it still runs."""
         places = self._places(note.oid)
-        running = Running(self._reactor, note.oid, note.run, places.home, self._ended)
+        kind = Taken if note.taken else Running
+        running = kind(self._reactor, note.oid, note.run, places.home, self._ended)
         spec = WorkerSpec(oid=note.oid, digest=note.digest, config=note.config)
         try:
             config, properties = read_config(spec, ProcessProperties)
             made = draft(note.oid, config, properties, places.own, self._surroundings.address, note.ports, note.run)
             running.adopt(note)
         except (ProcessLookupError, WorkerFailed) as problem:
-            reason = how_it_ended(running.word) if isinstance(problem, ProcessLookupError) else problem.message
+            reason = running.how_it_ended() if isinstance(problem, ProcessLookupError) else problem.message
             self._notes.cross_out(note.oid)
             running.word.unlink(missing_ok=True)
             self._reactor.callLater(0, self._lost, note.oid, f"{reason}; that was while no agent was here")
             return False
-        running.grace = properties.stop.grace
+        running.grace, running.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
         for name, port in note.ports.items():
             self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
         self._slots_of[note.oid] = note.slot
@@ -357,9 +394,3 @@ class ProcessDriver:
 
     def _places(self, oid: Oid) -> _Places:
         return _Places(self._surroundings.directory / "workers" / oid.hex)
-
-    def _homes(self) -> list[Path]:
-        try:
-            return list((self._surroundings.directory / "workers").iterdir())
-        except FileNotFoundError:
-            return []

@@ -8,11 +8,11 @@ STATE, USER_TICKS, SYSTEM_TICKS, BURIED_USER_TICKS, BURIED_SYSTEM_TICKS, THREADS
 """Fields of /proc/<pid>/stat, counted from behind the name."""
 
 
-def figures(keeper: int) -> dict[str, Any]:
-    """Return what the processes below a keeper use, and what those have used that have ended."""
+def figures(keeper: int, itself: bool = False) -> dict[str, Any]:
+    """Return what the processes below a keeper use, or with it `itself`, and what those have used that have ended."""
     tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     ticks = pages = threads = processes = files = 0
-    for pid in descendants(keeper):
+    for pid in (*([keeper] if itself else ()), *descendants(keeper)):
         fields = _stat(pid)
         if fields is None or fields[STATE] == "Z":
             continue
@@ -22,7 +22,7 @@ def figures(keeper: int) -> dict[str, Any]:
         processes += 1
         files += _files(pid)
     own = _stat(keeper)
-    if own is not None:
+    if own is not None and not itself:
         ticks += int(own[BURIED_USER_TICKS]) + int(own[BURIED_SYSTEM_TICKS])
     return {
         "cpu_seconds": ticks / tick,

@@ -78,6 +78,25 @@ class Groups:
                 f"the control group {kept.group} cannot be set up: {problem.strerror}", next_step="prepare the node"
             ) from None
 
+    def change(self, before: ProcessLimits, after: ProcessLimits, run: str) -> bool:
+        """Give the group of a running process other limits; False when it has none, or one would be lost.
+
+        Raises `WorkerFailed` when it has one and the limits cannot be kept.
+        """
+        had, has = self.plan(before, run), self.plan(after, run)
+        names = {name for name, _ in had.settings}
+        if had.group is None or not had.group.exists() or {name for name, _ in has.settings} != names:
+            return False
+        try:
+            for name, value in has.settings:
+                (had.group / name).write_text(value)
+        except OSError as problem:
+            raise WorkerFailed(
+                f"the limits of the control group {had.group} cannot be changed: {problem.strerror}",
+                next_step="restart the worker, or prepare the node",
+            ) from None
+        return True
+
     def remove(self, kept: Kept) -> None:
         """Remove the group of a process that has ended, or that was not started."""
         if kept.group is not None:

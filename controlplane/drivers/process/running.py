@@ -63,6 +63,12 @@ class Note(Record, frozen=True, kw_only=True):
     unkept: tuple[str, ...] = ()
     """Limits that this node cannot keep."""
 
+    taken: bool = False
+    """Whether it was not started by us: it has no keeper, and stands in that one's place itself."""
+
+    restopped: bool = False
+    """Whether it is to be ended otherwise than its keeper was told."""
+
     def unit(self) -> Unit:
         """Return what the agent is told."""
         return Unit(
@@ -93,6 +99,7 @@ class Running:
 
         self.kept: Kept = Kept()
         self.grace: Seconds = 0.0
+        self.stop_signal = signal.SIGTERM
         self.prober: Prober | None = None
         self._reactor = reactor
         self._file = files / f"{Path(mark).name}.ended"
@@ -184,6 +191,17 @@ class Running:
 
     async def stop(self) -> None:
         """End the process in order, by force if need be, and return when nothing is left of it."""
+        if self.note is not None and self.note.restopped and self._keeper is not None:
+            # Its keeper was told of another way, so we go this one ourselves.
+            self.phase = Phase.STOPPING if self.phase is not Phase.ENDED else Phase.ENDED
+            self._rest()
+            if kill(self.note.process, self.stop_signal):
+                try:
+                    await limit(self._reactor, self._keeper.end(), self.grace, "the worker")
+                except NoAnswer:
+                    pass  # By force, then.
+            await self.discard()
+            return
         await self._end(signal.SIGTERM, self.grace + END_MARGIN_S)
 
     async def discard(self) -> None:
@@ -227,13 +245,17 @@ class Running:
         if self._reports is not None:
             self._reports.close()
 
-    def _on_end(self, _reason: str) -> None:
+    def _on_end(self, reason: str) -> None:
         self._rest()
-        self.ending = self._verdict or how_it_ended(self._file)
+        self.ending = self._verdict or self.how_it_ended(reason)
         if self._outlasting is not None:
             self._outlasting.cancel()
         self._ended(self, self.ending)
         self.phase = Phase.ENDED
+
+    def how_it_ended(self, _reason: str = UNKNOWN_END) -> str:
+        """Return what it died of: its keeper knows more than the kernel says of the keeper."""
+        return how_it_ended(self._file)
 
 
 class _Reports:

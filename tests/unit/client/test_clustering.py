@@ -26,7 +26,6 @@ NOT_OFFERED = {
     "check_cluster": ("shop",),
     "check_node": ("node",),
     "recover_node": ("node",),
-    "adopt_node": (),
 }
 
 
