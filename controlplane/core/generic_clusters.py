@@ -125,7 +125,7 @@ class _GenericPass(Pass):
                 if worker.status is WorkerStatus.RUNNING:
                     serving.append(oid)
             elif (worker.digest, worker.revision, worker.drain) != (target, self.s.cluster.revision, None):
-                if worker.digest != target and worker.status not in (WorkerStatus.PENDING, WorkerStatus.UNREACHABLE):
+                if worker.digest != target and worker.status is not WorkerStatus.PENDING:
                     given.add(oid)
                 # The revision that it was given is forgotten once all workers have the newest.
                 self._set(oid, digest=target, revision=self.s.cluster.revision, drain=None)
@@ -162,8 +162,13 @@ class _GenericPass(Pass):
         return self.s.digest(msgspec.structs.replace(worker, kept=None), {}) == target
 
     def _is_unproven(self, worker: Worker, target: str) -> bool:
-        """Say whether a worker was given its configuration and has not run with it for long enough yet."""
+        """Say whether a worker was given its configuration and has not run with it for long enough yet.
+
+        One that cannot be reached and was never seen to run with it comes back, or is moved, before others follow.
+        """
         if super()._is_unproven(worker, target) or (worker.drain is not None and worker.digest != target):
+            return True
+        if worker.status is WorkerStatus.UNREACHABLE and worker.digest == target and worker.seen_digest != target:
             return True
         until = steady_at(self.s.cluster, worker)
         if worker.digest != target or worker.status is not WorkerStatus.RUNNING or self.s.now >= until:

@@ -79,6 +79,8 @@ class Pass:
         return changed
 
     def _compare(self) -> None:
+        # Somebody waits until workers have been as they are for a while: a clock that was set back does not prolong it.
+        waited_for = self.s.cluster.action_oid is not None or not self.plan.rolled
         for oid, worker in self.become.items():
             before = self.were.get(oid)
             gone = worker.want is Want.REMOVE and worker.status is WorkerStatus.STOPPED
@@ -88,6 +90,9 @@ class Pass:
                 self.plan.removed.append(worker)
             elif worker is not before and worker != before:
                 self.plan.changed.append((before, worker))
+            elif waited_for and worker.changed > self.s.now:
+                self.plan.changed.append((before, worker))
+                self._look_again_at(self.s.now)
 
     # 1. How many
 

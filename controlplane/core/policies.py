@@ -110,7 +110,9 @@ def decide_scaling(bound: Iterable[Bound], event: str, size: Size, count: int | 
         if not isinstance(each.rule, ScalingPolicy) or each.rule.event != event:
             continue
         step = each.rule.adjustment
-        rest = 0.0 if each.binding.used is None else step.cooldown - (now - each.binding.used) / NANOSECONDS
+        # What is said to be in the time to come was before the clock was set back: nobody waits for it to come again.
+        used = None if each.binding.used is None or each.binding.used > now else each.binding.used
+        rest = 0.0 if used is None else step.cooldown - (now - used) / NANOSECONDS
         if rest > 0:
             decisions.append(_decision(each, f"refused: it rests for another {rest:.1f} s"))
             return Scaling(0, tuple(decisions), rest)

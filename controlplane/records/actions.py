@@ -148,6 +148,9 @@ class Action(Record, frozen=True, kw_only=True):
 
     timeout: Seconds
     created: Instant
+    since: Instant | None = None
+    """From when on its time is counted, when a clock that was set back puts `created` in the time to come."""
+
     ended: Instant | None = None
 
 

@@ -25,7 +25,7 @@ from controlplane.records.clusters import Cluster, Group
 from controlplane.records.lifecycle import Leaving
 from controlplane.records.policies import Decision
 from controlplane.records.principals import Caller
-from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
+from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds, from_wire
 from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
@@ -195,11 +195,12 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     if action.kind in OPERATIONS:
         return _advance_operation(ledger, cluster, action)
     seen = progress(action, paced(cluster, action), workers, wanted, ledger.now)
-    action = _note(ledger, action, seen, [worker.oid for worker in plan.removed], waiting_of(workers))
+    counted = _counted_from_now(ledger, action)
+    action = _note(ledger, counted, seen, [worker.oid for worker in plan.removed], waiting_of(workers))
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
-    late = (action.created - ledger.now) / NANOSECONDS + action.timeout * (1 if action.ending is None else 2)
+    late = _time_left(ledger, action, action.timeout * (1 if action.ending is None else 2))
     if action.ending is not None:
         if seen.over or late <= 0:
             _end(ledger, cluster, action, action.ending, action.reason)
@@ -217,8 +218,8 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
 
 
 def _advance_operation(ledger: Ledger, cluster: Cluster, action: Action) -> Seconds | None:
-    action, look_again_after = pass_orders_on(ledger, cluster, action)
-    late = (action.created - ledger.now) / NANOSECONDS + action.timeout
+    action, look_again_after = pass_orders_on(ledger, cluster, _counted_from_now(ledger, action))
+    late = _time_left(ledger, action, action.timeout)
     if is_over(ledger, action):
         reason = why_not(action)
         _end(ledger, cluster, action, ActionStatus.FAILED if reason else ActionStatus.SUCCEEDED, reason)
@@ -227,6 +228,22 @@ def _advance_operation(ledger: Ledger, cluster: Cluster, action: Action) -> Seco
         _end(ledger, cluster, action, ActionStatus.FAILED, f"it took longer than {action.timeout:g} s")
         return None
     return sooner(look_again_after, late)
+
+
+def _counted_from_now(ledger: Ledger, action: Action) -> Action:
+    """Have the time of an action begin anew that is said to begin in the time to come: the clock was set back since."""
+    if _begun(action) <= ledger.now:
+        return action
+    counted: Action = ledger.rows(ACTIONS).put(msgspec.structs.replace(action, since=ledger.now), action)
+    return counted
+
+
+def _time_left(ledger: Ledger, action: Action, admitted: Seconds) -> Seconds:
+    return (_begun(action) - ledger.now) / NANOSECONDS + admitted
+
+
+def _begun(action: Action) -> Instant:
+    return action.created if action.since is None else action.since
 
 
 def sooner(one: Seconds | None, other: Seconds | None) -> Seconds | None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from controlplane.errors import ActionConflict
+from controlplane.errors import ActionConflict, ActionCooldown
+from controlplane.records.types import NANOSECONDS
 from tests.integration.test_generic_clusters import BROKEN, SPEC, create, ended, workers
 from tests.simulation.world import World
 
@@ -127,3 +128,58 @@ def test_a_deletion_that_did_not_come_to_its_end_admits_nothing_but_another_one(
     world.machines[0].connect()
     world.run(8)
     assert ended(world, world.call("delete_cluster", cluster)["oid"])["status"] == "SUCCEEDED"
+
+
+def test_an_action_ends_although_the_clock_was_set_back_meanwhile(world):
+    cluster = create(world, 2, steady=3)
+    action = world.call("scale_out_cluster", cluster)
+    world.run(1)
+    world.kill_master()
+    world.wall_offset_ns = -3_600 * NANOSECONDS
+    world.start_master()
+    assert ended(world, action["oid"], 15)["status"] == "SUCCEEDED"
+
+
+def test_an_action_is_given_up_in_time_although_the_clock_was_set_back_meanwhile(world):
+    cluster = create(world, 2, timeout=4)
+    for machine in world.machines:
+        machine.start_takes_s = 100
+    action = world.call("scale_out_cluster", cluster)
+    world.run(1)
+    world.kill_master()
+    world.wall_offset_ns = -3_600 * NANOSECONDS
+    world.start_master()
+    over = ended(world, action["oid"], 15)
+    assert (over["status"], "longer than 4 s" in over["reason"]) == ("FAILED", True)
+
+
+def test_a_policy_does_not_rest_until_a_time_comes_again_that_was_already(world):
+    cluster = create(world, 2)
+    properties = {"event": "CLUSTER_SCALE_OUT", "adjustment": {"cooldown": 60}}
+    world.call(
+        "create_policy", {"name": "calm", "spec": {"type": "scaling", "version": "1.0", "properties": properties}}
+    )
+    world.call("attach_policy", cluster, "calm")
+    assert ended(world, world.call("scale_out_cluster", cluster)["oid"])["status"] == "SUCCEEDED"
+    with pytest.raises(ActionCooldown):
+        world.call("scale_out_cluster", cluster)
+    world.kill_master()
+    world.wall_offset_ns = -3_600 * NANOSECONDS
+    world.start_master()
+    assert ended(world, world.call("scale_out_cluster", cluster)["oid"])["status"] == "SUCCEEDED"
+
+
+def test_workers_that_cannot_be_reached_are_changed_over_one_after_the_other_when_they_are_back(world):
+    cluster = create(world, 6, grace_period=60, steady=2)
+    away = world.machines[0]
+    before = {oid: unit.digest for oid, unit in away.units.items()}
+    assert len(before) == 3
+    away.disconnect()
+    world.run(1)
+    world.call("create_profile", {"name": "patient", "spec": {**SPEC, "properties": {"command": ["sleep", "7"]}}})
+    action = world.call("update_cluster", cluster, {"profile": "patient"})["action_oid"]
+    world.run(1)
+    away.connect()
+    world.run(3)
+    assert sum(unit.digest != before[oid] for oid, unit in away.units.items()) <= 1
+    assert ended(world, action)["status"] == "SUCCEEDED"

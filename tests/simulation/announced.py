@@ -21,7 +21,7 @@ from tests.simulation.mirror import Changed, Mirror, Row, is_generic
 
 ALIVE = ("RUNNING", "UNREACHABLE")
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
-NOT_SETTINGS = {"changed", "run", "ready", "status", "revision", "action_oid", "deleting", "per_node_max"}
+NOT_SETTINGS = {"changed", "run", "ready", "status", "revision", "action_oid", "deleting", "per_node_max", "placement"}
 """Fields of a generic cluster that follow from something else, which is announced by an event of its own."""
 
 DEFINITION_EVENTS: Mapping[str, tuple[kinds.EventType, kinds.EventType, kinds.EventType]] = {

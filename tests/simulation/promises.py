@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from controlplane.store.catalog import ACTIONS, BINDINGS, CLUSTERS, GROUPS, WORKERS
-from tests.simulation.batches import EARLY_S, Batches
+from tests.simulation.batches import EARLY_S, Batches, pace_of
 from tests.simulation.mirror import Changed, Mirror, Row, is_generic
 
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
@@ -125,7 +125,7 @@ class Promises:
             cluster["profile_oid"],
             revision and revision["config"],
         )
-        if cluster["deleting"] and row["kind"] != "CLUSTER_DELETE":
+        if cluster["deleting"] and row["kind"] in SIZED + EXCHANGED:
             yield f"action {row['name']} was begun on {cluster['name']}, which is being deleted"
         if row["kind"] in SCALING:
             yield from self._rests(row, mirror, now)
@@ -261,7 +261,7 @@ class Promises:
             self._leaving.setdefault(home, []).append(before)
         cluster = mirror.clusters.get(home)
         if cluster is not None and is_generic(cluster):
-            self._batches.changed(before, after, cluster, now)
+            self._batches.changed(before, after, pace_of(cluster, mirror), now)
 
     # A commit as a whole
 

@@ -34,6 +34,7 @@ from tests.simulation.convergence import unconverged
 from tests.simulation.epilogue import CONVERGED_WITHIN_S, Epilogue
 from tests.simulation.network import NOTICED_AFTER_MAX_S
 from tests.simulation.operators import Operators
+from tests.simulation.process_stories import ProcessStories
 from tests.simulation.users import Users
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
@@ -153,6 +154,8 @@ class _Run:
         self.chaos.end()
         self._converge(world.clock.now + (ANSWER_WITHIN_S if lossy else 0.0))
         self._stay_calm()
+        if has_processes(self.seed):
+            ProcessStories(world, witness, self.chaos, self._require_converged).play()
         Epilogue(world, witness, self.chaos, self._require_converged).play()
         self._raise()
 

@@ -6,6 +6,7 @@ nobody takes for tested what is only doubled.
 
 from collections.abc import Mapping
 
+from tests.simulation.defects.actions import DEFECTS as OF_ACTIONS
 from tests.simulation.defects.agents import DEFECTS as OF_AGENTS
 from tests.simulation.defects.master import DEFECTS as OF_MASTER
 from tests.simulation.defects.planning import DEFECTS as OF_PLANNING
@@ -19,7 +20,7 @@ STOOD: Mapping[str, str] = {
 }
 """Why a planted defect does no harm, by its name."""
 
-ALL: tuple[Defect, ...] = (*OF_STORE, *OF_MASTER, *OF_PLANNING, *OF_AGENTS)
+ALL: tuple[Defect, ...] = (*OF_STORE, *OF_MASTER, *OF_PLANNING, *OF_AGENTS, *OF_ACTIONS)
 DEFECTS = tuple(defect for defect in ALL if defect.name not in STOOD)
 
 __all__ = ["ALL", "DEFECTS", "STOOD", "Defect"]

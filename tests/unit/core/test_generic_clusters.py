@@ -185,9 +185,17 @@ def test_one_that_cannot_be_reached_and_may_serve_waits_until_it_is_back():
     assert planned([away]).rolled is False
 
 
-def test_one_that_cannot_be_reached_and_is_being_changed_is_given_what_is_wanted_now_and_delays_nothing():
+def test_one_that_cannot_be_reached_and_is_being_changed_is_given_what_is_wanted_now_and_counts():
     away = msgspec.structs.replace(serving(0, "other", 1, seen_digest="old"), status=WorkerStatus.UNREACHABLE)
-    assert told(planned([away, serving(1), serving(2)])) == [0, 1]
+    assert told(planned([away, serving(1), serving(2)])) == [0]
+    assert told(planned([away, serving(1), serving(2)], batch=2)) == [0, 1]
+
+
+def test_one_that_went_silent_while_it_was_changed_is_waited_for_and_one_that_was_seen_with_it_is_not():
+    away = msgspec.structs.replace(serving(0, "new", 2, seen_digest="old"), status=WorkerStatus.UNREACHABLE)
+    assert told(planned([away, serving(1), serving(2)])) == []
+    away = msgspec.structs.replace(serving(0, "new", 2), status=WorkerStatus.UNREACHABLE)
+    assert told(planned([away, serving(1), serving(2)])) == [1]
 
 
 def test_those_that_have_run_for_too_short_a_time_are_changed_first():
@@ -234,3 +242,18 @@ def test_a_configuration_is_that_of_the_worker_alone():
 def test_one_that_is_to_stop_keeps_the_configuration_from_nobody():
     leaving = worker(0, WEB, 0, ONE, WorkerStatus.STOPPING, want=Want.STOP, digest="old", revision=1)
     assert told(planned([leaving, serving(1), serving(2)])) == [1]
+
+
+def test_what_somebody_waits_for_begins_now_when_the_clock_was_set_back():
+    later = msgspec.structs.replace(serving(0, "new", 2), changed=NOW + 10**12)
+    plan = planned([later], scale=1, action_oid=uid(9, 9))
+    assert (plan.changed, plan.look_again_after) == ([(later, later)], 0.0)
+    plan = planned([later], scale=1)
+    assert (plan.changed, plan.rolled) == ([(later, later)], False)
+    now = msgspec.structs.replace(later, changed=NOW)
+    assert not planned([now], scale=1, action_oid=uid(9, 9)).changed
+
+
+def test_a_clock_that_was_set_back_touches_nobody_when_nobody_waits():
+    away = msgspec.structs.replace(serving(0, "new", 2), status=WorkerStatus.UNREACHABLE, changed=NOW + 10**12)
+    assert not planned([away], scale=1)
