@@ -39,8 +39,7 @@ class ProcessStories:
         self._take_the_sick_first()
         self._cancel_a_growth()
         self._rest_after_a_scaling()
-        # Another name changes nothing of a worker, whichever master looks.
-        self._world.call("update_cluster", self._farm, {"steady": LONG_STEADY_S, "name": "very_last_farm"})
+        self._world.call("update_cluster", self._farm, {"steady": LONG_STEADY_S})
         self._lose_a_line_in_an_update()
         self._kill_the_master_meanwhile()
         self._set_the_clock_back()
@@ -150,6 +149,8 @@ class ProcessStories:
 
     def _kill_the_master_meanwhile(self) -> None:
         """An action that waits for nothing but time goes on with the next master."""
+        # Another name changes nothing of a worker, whichever master looks.
+        self._world.call("update_cluster", self._farm, {"name": "very_last_farm"})
         action = self._grow_until_all_run()
         self._world.kill_master()
         self._world.run(1.0)
