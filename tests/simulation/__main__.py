@@ -6,7 +6,8 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from twisted.logger import globalLogBeginner
 
@@ -84,19 +85,29 @@ def _outcomes(seeds: range, agents: int | None, jobs: int) -> Iterator[Outcome]:
     """Yield what came of every seed, in order."""
     if jobs <= 1:
         yield from (run_seed(seed, agents) for seed in seeds)
-        return
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap(_Job(agents), seeds, chunksize=8)
+    else:
+        yield from _shared(_Job(agents), seeds, jobs, chunksize=8)
+
+
+def _shared(work: Callable[[Any], Any], items: Iterable[Any], jobs: int, chunksize: int = 1) -> Iterator[Any]:
+    """Yield what comes of every item, in order, worked out by so many processes, which end in order.
+
+    A pool that is ended instead, as `with` does it, may wait for ever for a process that it had just begun.
+    """
+    pool = multiprocessing.get_context("fork").Pool(jobs)
+    yield from pool.imap(work, items, chunksize=chunksize)
+    pool.close()
+    pool.join()
 
 
 def _count_teeth(seeds: range, agents: int | None, jobs: int) -> int:
     """Print in how many seeds each planted defect is found; returns 1 when one is found in none that should be."""
     blind = []
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        for name, found in pool.imap(_Bite(seeds, agents), [defect.name for defect in ALL]):
-            print(f"{found:>5} of {len(seeds)}  {name}{f' ({STOOD[name]})' if name in STOOD else ''}", flush=True)
-            if not found and name not in STOOD:
-                blind.append(name)
+    bite, names = _Bite(seeds, agents), [defect.name for defect in ALL]
+    for name, found in map(bite, names) if jobs <= 1 else _shared(bite, names, jobs):
+        print(f"{found:>5} of {len(seeds)}  {name}{f' ({STOOD[name]})' if name in STOOD else ''}", flush=True)
+        if not found and name not in STOOD:
+            blind.append(name)
     print(f"not found: {', '.join(blind) or 'none'}")
     return 1 if blind else 0
 
