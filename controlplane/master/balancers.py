@@ -34,6 +34,9 @@ GIVEN_UP_AFTER = 100
 """Failures in a row, when the cluster is no more and the balancer cannot be told."""
 
 RELOAD_WITHIN_S = 30.0
+RELOAD_GAP_S = 1.0
+"""Between two reloads of one balancer: haproxy, for one, passes over a signal that comes while it starts anew."""
+
 SAID_LENGTH_MAX = 500
 FILE_MODE = 0o640
 
@@ -133,7 +136,11 @@ class Balancers:
         self._poster = poster
         self._files = files
         self._change = change
+        self._clock = clock
         self._failures: dict[Oid, int] = {}
+        self._reload_from: dict[Oid, Seconds] = {}
+        """When a balancer may be reloaded again, by our clock."""
+
         self._loop: Loop[Oid] = Loop("balancers", clock, self._tell, parallel_max=PARALLEL_MAX)
 
     def start(self) -> None:
@@ -156,6 +163,9 @@ class Balancers:
         if balance is None or balance.accepted >= balance.sequence:
             self._failures.pop(cluster_oid, None)
             return None
+        rest = self._reload_from.get(cluster_oid, 0.0) - self._clock.seconds()
+        if rest > 0:
+            return rest
         try:
             await self._send(balance)
         except ControlPlaneError as problem:
@@ -167,6 +177,9 @@ class Balancers:
     async def _send(self, balance: Balance) -> None:
         match balance.rule.target:
             case FileTarget() as target:
+                self._reload_from = {oid: due for oid, due in self._reload_from.items() if due > self._clock.seconds()}
+                if target.reload is not None:
+                    self._reload_from[balance.cluster_oid] = self._clock.seconds() + RELOAD_GAP_S
                 await self._files.put(target, render(target, balance.members))
             case CallbackTarget(url=url):
                 message = BalanceMessage(

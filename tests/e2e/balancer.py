@@ -1,8 +1,12 @@
-"""haproxy as a cluster's load balancer, and clients that count what fails."""
+"""haproxy as a cluster's load balancer, and clients that count what fails.
+
+As a program, with the path of haproxy's master socket: have it read its file anew, and return when it has.
+"""
 
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections import deque
 from pathlib import Path
@@ -11,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 WITHIN_S = 30.0
+ANSWER_WITHIN_S = 5.0
 ANSWERS_KEPT = 100
 BEFORE = """
 global
@@ -37,11 +42,11 @@ class Haproxy:
         self.directory = directory
         self.port = port
         self.file = directory / "web.cfg"
-        self.pid_file = directory / "haproxy.pid"
+        self.socket = directory / "master.sock"
         self.before = BEFORE.format(directory=directory, port=port)
         self.log = (directory / "haproxy.log").open("wb")
         self.file.write_text(self.before)
-        command = ["haproxy", "-W", "-db", "-f", str(self.file), "-p", str(self.pid_file)]
+        command = ["haproxy", "-W", "-db", "-f", str(self.file), "-S", str(self.socket)]
         self._process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         end = monotonic() + WITHIN_S
         while not self._listens():
@@ -52,7 +57,7 @@ class Haproxy:
     @property
     def reload(self) -> str:
         """The command that has it read its file."""
-        return f"kill -USR2 {self._process.pid}"
+        return f"{sys.executable} {Path(__file__).resolve()} {self.socket}"
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -66,6 +71,39 @@ class Haproxy:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def reload(path: str) -> None:
+    """Have haproxy read its file anew; return when another process of it serves."""
+    before = serving(path)
+    say(path, "reload")
+    end = monotonic() + WITHIN_S
+    while not (now := serving(path)) or now & before:
+        if monotonic() > end:
+            sys.exit("haproxy has not read its file")
+        sleep(0.02)
+
+
+def serving(path: str) -> set[str]:
+    """Return the processes that take new connections; none while haproxy starts anew."""
+    listed = say(path, "show proc").partition("# workers")[2].partition("# old workers")[0]
+    return {line.split()[0] for line in listed.splitlines() if " worker " in line.replace("\t", " ")}
+
+
+def say(path: str, command: str) -> str:
+    """Return what haproxy's master answers; nothing while it does not listen."""
+    said = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(ANSWER_WITHIN_S)
+            line.connect(path)
+            line.sendall(f"{command}\n".encode())
+            line.shutdown(socket.SHUT_WR)
+            while not said.endswith(b"\n\n") and (more := line.recv(65_536)):
+                said += more
+    except OSError:
+        pass
+    return said.decode()
 
 
 class Clients:
@@ -100,3 +138,7 @@ class Clients:
                     self._answers.append(answer.read().decode().strip())
             except (URLError, OSError) as problem:
                 self.failures.append(str(problem))
+
+
+if __name__ == "__main__":
+    reload(sys.argv[1])
