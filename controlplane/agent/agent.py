@@ -5,13 +5,15 @@ of one key: attach when it is not attached, then report what changed, and again 
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from controlplane.agent.checkups import check_workers
+from controlplane.agent.leases import Leases, Surroundings
 from controlplane.agent.meters import Meters
 from controlplane.agent.orders import Orders
 from controlplane.agent.supervisor import Supervisor
@@ -19,12 +21,14 @@ from controlplane.clock import Chance, Clock
 from controlplane.drivers.driver import Driver
 from controlplane.errors import ControlPlaneError, NotAttached
 from controlplane.loop import Loop
+from controlplane.records.health_policies import UrlLook
 from controlplane.records.nodes import NodeFacts
 from controlplane.records.protocol import (
     ANSWER_QUESTION,
     ASSIGNMENT_TOPIC,
     ATTACH_AGENT,
     QUESTION_TOPIC,
+    RENEW_LEASE,
     REPORT_WORKERS,
     TICK_TOPIC,
     Attachment,
@@ -40,8 +44,8 @@ RETRY_PAUSE_MIN_S = 0.2
 RETRY_PAUSE_MAX_S = 5.0
 ANSWER_WITHIN_S = 4.0
 SAVE_AGAIN_AFTER_S = 5.0
-MASTER, NOTEBOOK = "master", "notebook"
-"""Keys of the agent's loop: the conversation with the master, and what could not be written down."""
+MASTER, NOTEBOOK, LEASE = "master", "notebook", "lease"
+"""Keys of the agent's loop: the conversation with the master, what could not be written down, and the leases."""
 
 log = Logger()
 
@@ -76,13 +80,25 @@ class Agent:
     """Keeps one node."""
 
     def __init__(
-        self, clock: Clock, chance: Chance, facts: NodeFacts, drivers: Mapping[str, Driver], notebook: Memory
+        self,
+        clock: Clock,
+        chance: Chance,
+        facts: NodeFacts,
+        drivers: Mapping[str, Driver],
+        notebook: Memory,
+        leases: Surroundings | None = None,
     ) -> None:
+        """Without `leases` it kills nothing when its master is silent, and does not say that it does."""
+        self._clock = clock
         self._chance = chance
         self._facts = facts
         self._notebook = notebook
         self._supervisor = Supervisor(clock, chance, drivers, self._changed, self._attach_again)
         self._meters = Meters(clock, self._supervisor.statistics)
+        self._leases = None if leases is None else Leases(leases, self._desire, self._renew)
+        self._is_kept = True
+        """Whether the assignment is on the disk as it is."""
+
         self._boot = chance.new_oid()
         self._orders = Orders(clock, self._boot, self._supervisor, lambda: self._link)
         self._sequence = 0
@@ -100,6 +116,9 @@ class Agent:
         self._failures = 0
         self._loop: Loop[str] = Loop("uplink", clock, self._talk)
         self.rotate: Callable[[], None] = lambda: None
+        self.poll: Callable[[Mapping[str, UrlLook]], Coroutine[Deferred[Any], Any, dict[str, Any]]] = _poll_nothing
+        """Asks for pages of workers."""
+
         self.trust: Callable[[tuple[str, ...]], None] = lambda _: None
         """Told by what the router is known from now on."""
 
@@ -113,7 +132,8 @@ class Agent:
             self._epoch, self._version = kept.epoch, kept.version
             self._entries = {entry.oid: entry for entry in kept.workers}
             self._configs = dict(kept.configs)
-            self._supervisor.desire(self._entries, self._configs)
+            self._keep_leases()
+            self._desire()
 
     def joined(self, link: Link) -> None:
         """Attach over a new session."""
@@ -155,7 +175,8 @@ class Agent:
             look_again = self._save()
             if look_again is not None:
                 self._loop.wake_after(NOTEBOOK, look_again)
-            self._supervisor.desire(self._entries, self._configs)
+            self._keep_leases()
+            self._desire()
 
     async def close(self, keep: bool) -> None:
         """Stop; with `keep` workers go on and are adopted later."""
@@ -191,13 +212,50 @@ class Agent:
         look_again = self._save()
         if look_again is not None:
             self._loop.wake_after(NOTEBOOK, look_again)
-        self._supervisor.desire(self._entries, self._configs)
+        self._keep_leases()
+        if self._leases is not None:
+            self._leases.confirm()
+        self._desire()
         self._acknowledge(whole)
+
+    def _desire(self) -> None:
+        """Have everything run that is assigned and may run."""
+        void = frozenset() if self._leases is None else self._leases.lapsed
+        entries = {oid: entry for oid, entry in self._entries.items() if oid not in void} if void else self._entries
+        self._supervisor.desire(entries, self._configs, void)
+
+    def _keep_leases(self) -> None:
+        if self._leases is None:
+            return
+        fences = {oid: entry.fence_after for oid, entry in self._entries.items() if entry.fence_after is not None}
+        # What changes has to be heard of: the master counts on what was said.
+        changed = [oid for oid in self._entries if self._leases.fence_of(oid) != fences.get(oid)]
+        self._dirty.update(dict.fromkeys(changed))
+        self._leases.keep(fences)
+
+    def _renew(self) -> None:
+        self._loop.wake(LEASE)
+
+    async def _renew_lease(self) -> Seconds | None:
+        link, leases = self._link, self._leases
+        if link is None or leases is None or self._contact is not _Contact.ATTACHED:
+            return None
+        sent = leases.now()
+        try:
+            await link.call(RENEW_LEASE, ANSWER_WITHIN_S)
+        except NotAttached:
+            self._attach_again()
+        except ControlPlaneError as problem:
+            log.info("the lease was not renewed: {problem}", problem=str(problem))
+        else:
+            leases.heard(sent)
+        return None
 
     def _save(self) -> Seconds | None:
         """Write the assignment down; returns after how many seconds to try again when that is not possible."""
         if self._epoch is None:
             return None
+        before, self._is_kept = self._is_kept, False
         try:
             self._notebook.write(
                 Assignment(
@@ -213,6 +271,10 @@ class Agent:
                 problem=problem,
             )
             return SAVE_AGAIN_AFTER_S
+        self._is_kept = True
+        if not before:
+            self._dirty.update(dict.fromkeys(self._entries))
+            self._loop.wake(MASTER)
         return None
 
     def _acknowledge(self, whole: bool) -> None:
@@ -235,6 +297,8 @@ class Agent:
     async def _talk(self, key: str) -> Seconds | None:
         if key == NOTEBOOK:
             return self._save()
+        if key == LEASE:
+            return await self._renew_lease()
         link = self._link
         if link is None:
             return None
@@ -262,6 +326,8 @@ class Agent:
         self._master_epoch = attachment.epoch
         self._master_boot = attachment.boot
         self._contact = _Contact.ATTACHED
+        if self._leases is not None and (attachment.epoch, attachment.assignment) == (self._epoch, self._version):
+            self._leases.confirm()
         self.trust(attachment.router_keys)
         log.info("attached as node {authid}", authid=attachment.authid, node=str(attachment.node_oid))
 
@@ -283,7 +349,11 @@ class Agent:
         self._unreported = False
         try:
             report = self._build(whole, dirty)
-            return await link.call(uri, ANSWER_WITHIN_S, report=to_wire(report), **arguments)
+            sent = None if self._leases is None else self._leases.now()
+            answer = await link.call(uri, ANSWER_WITHIN_S, report=to_wire(report), **arguments)
+            if self._leases is not None and sent is not None:
+                self._leases.heard(sent)
+            return answer
         except BaseException:
             self._dirty = {**dirty, **self._dirty}
             self._unreported = True
@@ -297,7 +367,8 @@ class Agent:
         for oid in {**oids, **dirty}:
             report = self._supervisor.report(oid)
             if report is not None:
-                workers.append(report)
+                fence = self._leases.fence_of(oid) if self._leases is not None and self._is_kept else None
+                workers.append(msgspec.structs.replace(report, fence_after=fence))
             else:
                 gone.append(oid)
         return Report(
@@ -330,6 +401,10 @@ class Agent:
             answer = await self._meters.measure(question.workers, question.watch)
         elif question.sought is not None:
             answer = await self._supervisor.inspect(question.sought)
+        elif question.kind == "check":
+            answer = await check_workers(self._clock, self._supervisor.check, question.workers, question.within)
+        elif question.urls is not None:
+            answer = await self.poll(question.urls)
         elif question.passed is not None:
             answer = await self._supervisor.pass_on(question.passed)
         if link is None or link is not self._link:
@@ -338,3 +413,7 @@ class Agent:
             await link.call(ANSWER_QUESTION, ANSWER_WITHIN_S, question_oid=str(question.oid), answer=answer)
         except ControlPlaneError as problem:
             log.info("an answer was not taken: {problem}", problem=str(problem))
+
+
+async def _poll_nothing(_looks: Mapping[str, UrlLook]) -> dict[str, Any]:
+    return {}

@@ -16,8 +16,10 @@ from twisted.logger import Logger
 
 from controlplane import __version__
 from controlplane.agent.agent import ANSWER_WITHIN_S, Agent
+from controlplane.agent.leases import Machine
 from controlplane.agent.membership import Keys, Pins, join, known_master, rotate
 from controlplane.agent.notebook import Notebook
+from controlplane.agent.pages import poll_pages
 from controlplane.agent.stunnel import Stunnel, find_stunnel
 from controlplane.agent.tunnels import Tunnels
 from controlplane.config import AgentSettings
@@ -65,8 +67,9 @@ class AgentProcess:
             drivers = _load_drivers(settings.drivers.split(","), surroundings, reactor)
         stunnel = find_stunnel()
         facts = _facts(settings, surroundings, stunnel)
-        self._agent = Agent(reactor, chance, facts, drivers, Notebook(directory))
+        self._agent = Agent(reactor, chance, facts, drivers, Notebook(directory), Machine(reactor, directory))
         self._agent.rotate = self._rotate
+        self._agent.poll = lambda looks: poll_pages(reactor, looks)
         self._agent.trust = self._trust
         self._session: Session | None = None
         self._tunnels: Tunnels | None = None

@@ -8,13 +8,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import CancelledError, DeferredList, DeferredLock, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.agent.worker_logs import read_logs
-from controlplane.clock import Chance, Clock
+from controlplane.clock import Chance, Clock, limit
 from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
-from controlplane.drivers.driver import Adopts, Driver, LooksThrough, Operates, Unavailable, Unit, Updates
+from controlplane.drivers.driver import (
+    Adopts,
+    Checks,
+    Driver,
+    Kills,
+    LooksThrough,
+    Operates,
+    Unavailable,
+    Unit,
+    Updates,
+)
 from controlplane.errors import (
     MESSAGE_LENGTH_MAX,
     PROBLEMS_MAX,
@@ -25,6 +35,7 @@ from controlplane.errors import (
     WorkerFailed,
 )
 from controlplane.loop import Loop
+from controlplane.records.recoveries import Checked
 from controlplane.records.types import NANOSECONDS, Oid, Seconds, to_wire
 from controlplane.records.workers import (
     REASON_LENGTH_MAX,
@@ -49,7 +60,7 @@ log = Logger()
 class _Worker:
     """One worker on this node."""
 
-    __slots__ = ("alone", "driver", "failures", "reason", "restarts", "spec", "unit")
+    __slots__ = ("alone", "driver", "failures", "reason", "restarts", "sick", "spec", "starting", "unit", "void")
 
     def __init__(self, driver: str) -> None:
         self.driver = driver
@@ -62,6 +73,13 @@ class _Worker:
         self.failures: Failures | None = None
         self.reason: str | None = None
         self.restarts = 0
+        self.void = False
+        """Whether it must not run any longer, so that there is no time to end it in order."""
+
+        self.starting: Deferred[Unit] | None = None
+        self.sick: Checked | None = None
+        """What the last check found, when what it looked at was not well."""
+
         self.alone = DeferredLock()
         """Drivers are asked for one thing at a time about each worker."""
 
@@ -125,16 +143,24 @@ class Supervisor:
                     self._loop.wake(oid)
         return look_again
 
-    def desire(self, entries: Mapping[Oid, Entry], configs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over what shall run on this node; everything else is stopped."""
+    def desire(
+        self,
+        entries: Mapping[Oid, Entry],
+        configs: Mapping[str, Mapping[str, Any]],
+        void: frozenset[Oid] = frozenset(),
+    ) -> None:
+        """Take over what shall run on this node; everything else is stopped, and what is `void` is killed."""
         for oid, entry in entries.items():
             worker = self._workers.setdefault(oid, _Worker(entry.driver))
             if worker.spec is None or worker.spec.digest != entry.digest:
                 worker.spec = WorkerSpec(oid=oid, digest=entry.digest, config=dict(configs[entry.digest]))
                 self._loop.wake(oid)
         for oid, worker in self._workers.items():
+            worker.void = oid in void
             if oid not in entries:
                 worker.spec = None
+                if worker.void and worker.starting is not None:
+                    worker.starting.cancel()
                 self._loop.wake(oid)
 
     def report(self, oid: Oid) -> WorkerReport | None:
@@ -149,11 +175,12 @@ class Supervisor:
         if unit is None:
             status = WorkerStatus.ERROR if worker.failures is not None else WorkerStatus.STARTING
             return WorkerReport(oid=oid, status=status, reason=worker.reason, restarts=worker.restarts, failures=failed)
+        sick = worker.sick if worker.sick is not None and worker.sick.started == unit.started else None
         return WorkerReport(
             oid=oid,
-            status=WorkerStatus.RUNNING,
+            status=WorkerStatus.RUNNING if sick is None else WorkerStatus.ERROR,
             digest=unit.digest,
-            reason=worker.reason,
+            reason=worker.reason if sick is None else sick.reason,
             restarts=worker.restarts,
             failures=failed,
             started=unit.started,
@@ -176,6 +203,27 @@ class Supervisor:
                 asked.append((oid, ensureDeferred(self._drivers[worker.driver].statistics(oid))))
         answers = await DeferredList([answer for _, answer in asked], consumeErrors=True)
         return {str(oid): figures for (oid, _), (good, figures) in zip(asked, answers, strict=True) if good}
+
+    async def check(self, oid: Oid, within: Seconds) -> Checked:
+        """Look at a worker now, and report it from then on as it was found."""
+        worker = self._workers.get(oid)
+        if worker is None or worker.unit is None:
+            reason = None if worker is None else worker.reason
+            return Checked(well=False, reason=reason or "it does not run")
+        unit, driver = worker.unit, self._drivers[worker.driver]
+        found = Checked(well=True, started=unit.started)
+        if isinstance(driver, Checks):
+            try:
+                await limit(self._clock, ensureDeferred(driver.check(oid)), within, "a look at it")
+            except ControlPlaneError as problem:
+                found = Checked(well=False, reason=problem.message[:REASON_LENGTH_MAX], started=unit.started)
+        if worker.unit is None or worker.unit.started != unit.started:
+            return Checked(well=False, reason=worker.reason or "it ended while it was looked at")
+        sick = None if found.well else found
+        if sick != worker.sick:
+            worker.sick = sick
+            self._changed(oid)
+        return found
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written, at most that long; see `Operates`."""
@@ -290,7 +338,8 @@ class Supervisor:
             case Act.START | Act.REPLACE if spec is not None:
                 await self._start(oid, worker, spec)
             case Act.STOP:
-                await self._drivers[worker.driver].stop(oid)
+                driver = self._drivers[worker.driver]
+                await (driver.kill(oid) if worker.void and isinstance(driver, Kills) else driver.stop(oid))
                 worker.unit = None
                 log.info("stopped worker {oid}", oid=str(oid))
             case _:
@@ -318,8 +367,12 @@ class Supervisor:
                 raise WorkerFailed(f"this node has no driver {worker.driver!r}")
             if worker.driver in self.unavailable:
                 raise WorkerFailed(f"the driver {worker.driver} is not available: {self.unavailable[worker.driver]}")
-            unit = await self._updated(worker, driver, spec) or await driver.start(spec)
+            worker.starting = ensureDeferred(self._started(worker, driver, spec))
+            unit = await worker.starting
         except CancelledError:
+            if worker.void and driver is not None:
+                worker.unit = driver.find(oid)
+                return
             raise  # The agent ends; the worker has done nothing wrong.
         except Exception as problem:
             if not isinstance(problem, ControlPlaneError):
@@ -330,6 +383,8 @@ class Supervisor:
             reason = problem.message if isinstance(problem, ControlPlaneError) else f"the driver failed: {problem}"
             self._note_failure(oid, worker, reason, 0.0)
             return
+        finally:
+            worker.starting = None
         if driver.find(oid) is None:
             # A driver returns once the former one has ended: the new one served, and died before that.
             worker.unit = None
@@ -345,6 +400,9 @@ class Supervisor:
         if worker.unit is None or not isinstance(driver, Updates):
             return None
         return await driver.update(spec)
+
+    async def _started(self, worker: _Worker, driver: Driver, spec: WorkerSpec) -> Unit:
+        return await self._updated(worker, driver, spec) or await driver.start(spec)
 
     def _note_failure(self, oid: Oid, worker: _Worker, reason: str, ran: Seconds) -> None:
         if worker.spec is None:

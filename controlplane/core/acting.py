@@ -10,13 +10,12 @@ from typing import NamedTuple
 import msgspec
 
 from controlplane.core.generic_clusters import steady_at
+from controlplane.core.recovering import FAILURES_MAX, describe, is_under_way, late_at
 from controlplane.records.actions import Action, ActionKind, Failed, Phase
 from controlplane.records.clusters import Cluster
+from controlplane.records.recoveries import Chain
 from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
-
-FAILURES_MAX = 3
-"""In a row: after so many a worker is not waited for."""
 
 OF_ALL = frozenset({ActionKind.CLUSTER_CREATE, ActionKind.CLUSTER_UPDATE, ActionKind.CLUSTER_DELETE})
 DELETING = frozenset({ActionKind.CLUSTER_DELETE, ActionKind.WORKER_DELETE})
@@ -52,6 +51,7 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     leaving: list[Oid] = []
     waiting = present = 0
     instants: list[Instant] = []
+    recoveries = {recovery.worker_oid: recovery for recovery in action.recoveries}
     everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
     for worker in workers:
         if worker.want is Want.REMOVE or worker.farewell is not None:
@@ -61,7 +61,15 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
             present += 1
         if not everything and worker.created < action.created and worker.oid not in action.workers:
             continue
-        if _serves(worker, cluster):
+        recovery = recoveries.get(worker.oid)
+        if recovery is not None and recovery.given_up:
+            failed.append(Failed(worker_oid=worker.oid, reason=describe(recovery)))
+            continue
+        if recovery is not None:
+            instants.append(late_at(action.chain or Chain(), recovery))
+        if recovery is not None and is_under_way(recovery, worker):
+            waiting += 1
+        elif _serves(worker, cluster):
             until = steady_at(cluster, worker)
             if now >= until:
                 done.append(worker.oid)

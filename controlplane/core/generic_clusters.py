@@ -25,6 +25,8 @@ RANDOM_LENGTH = 8
 ROUTERS = "router"
 """In names, for the workers that belong to no group."""
 
+LATER = frozenset({"rebuilds", "kills", "adopts"})
+
 _DIRECTIVE = re.compile(r"\$([0-9]?)([IRr])")
 
 
@@ -78,18 +80,17 @@ def worker_config(cluster: Cluster, called: str, spec: Spec, worker: Worker) -> 
         name=_name_from(cluster, called, worker, None),
         index=worker.index,
         generation=worker.generation,
+        rebuilds=worker.rebuilds,
+        kills=worker.kills,
         properties=spec.properties,
     )
     kept = worker.kept
     if kept is not None and kept.beside == spec_identity(spec):
         own = spec if kept.spec is None else from_wire(kept.spec, Spec)
         config = msgspec.structs.replace(config, name=kept.name, index=kept.index, properties=own.properties)
-    told = msgspec.structs.asdict(config)
-    if worker.adopts is None:
-        del told["adopts"]  # So that the others are what they were before there was such a thing.
-    else:
-        told["adopts"] = worker.adopts
-    return told
+    # What came later is mentioned when it says something: the digests of all other workers stay what they were.
+    told = {name: value for name, value in msgspec.structs.asdict(config).items() if value or name not in LATER}
+    return told if worker.adopts is None else {**told, "adopts": worker.adopts}
 
 
 def spec_identity(spec: Spec) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from controlplane.core.balancing import drain_of, is_drained
 from controlplane.core.farewells import next_farewell
+from controlplane.core.fencing import gone_at, may_still_run
 from controlplane.core.placement import (
     NOWHERE,
     Placement,
@@ -112,13 +113,24 @@ class Pass:
                 members[worker.workergroup_oid].append(worker)
             else:
                 self._stop(worker.oid, Want.REMOVE)
+        held = self._held_places()
         kept: list[Oid] = []
         for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
             stay = self._who_stay(group, members[group], scales[group])
-            missing = missing_indexes(stay, scales[group], self.s.cluster.run)
+            missing = missing_indexes(stay, scales[group] - held.get(group, 0), self.s.cluster.run)
             chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
             kept.extend(worker.oid for worker in sorted(chosen, key=by_index))
         return kept
+
+    def _held_places(self) -> dict[Oid | None, int]:
+        """Return how many of each group are to go and may still run on a silent node: nobody takes their places."""
+        held: dict[Oid | None, int] = {}
+        for worker in self.s.workers if self.s.cluster.fence_after is not None else ():
+            node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
+            stopping = worker.want is Want.REMOVE and worker.status is WorkerStatus.STOPPING
+            if stopping and may_still_run(self.s.cluster, worker, node, self.s.now):
+                held[worker.workergroup_oid] = held.get(worker.workergroup_oid, 0) + 1
+        return held
 
     def _who_stay(self, group: Oid | None, workers: list[Worker], scale: int) -> list[Worker]:
         """Have the surplus of a group stopped, and return the others."""
@@ -192,7 +204,9 @@ class Pass:
         for oid, worker in self.become.items():
             if worker.status is WorkerStatus.STOPPING:
                 node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
-                if is_lost(node, self.s.cluster.grace_period, self.s.now):
+                if node is not None and may_still_run(self.s.cluster, worker, node, self.s.now):
+                    self._look_again_at(gone_at(self.s.cluster, worker, node))
+                elif is_lost(node, self.s.cluster.grace_period, self.s.now):
                     self._set(oid, status=WorkerStatus.STOPPED)
                 elif node is not None and not node.online:
                     self._look_again_at(lost_at(node, self.s.cluster.grace_period))
@@ -264,6 +278,9 @@ class Pass:
         if worker.node_oid is None:
             return None
         node = self.s.nodes.get(worker.node_oid)
+        if node is not None and may_still_run(self.s.cluster, worker, node, self.s.now):
+            self._look_again_at(gone_at(self.s.cluster, worker, node))
+            return None
         if node is None or node.oid not in self.s.candidates:
             return "its node no longer carries the cluster"
         if worker.oid in leaving:
@@ -387,7 +404,9 @@ class Pass:
             return False
         return worker.status is not WorkerStatus.RUNNING or worker.seen_digest != target
 
-    def _look_again_at(self, instant: Instant) -> None:
+    def _look_again_at(self, instant: Instant | None) -> None:
+        if instant is None:
+            return
         seconds = max(0.0, (instant - self.s.now) / NANOSECONDS)
         before = self.plan.look_again_after
         self.plan.look_again_after = seconds if before is None else min(before, seconds)
@@ -402,4 +421,5 @@ _NOT_RUNNING: Mapping[str, Any] = {
     "pid": None,
     "realms": (),
     "addresses": (),
+    "fence_after": None,
 }

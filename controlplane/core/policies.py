@@ -14,6 +14,7 @@ from controlplane.core.removal import SICK, surplus
 from controlplane.core.resizing import Size, adjusted
 from controlplane.core.spreading import apportion, area_of, rules_of
 from controlplane.records.balancing import LoadBalancePolicy
+from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.nodes import Node
 from controlplane.records.placement import PlacementRules, Share
@@ -71,6 +72,7 @@ POLICY_TYPES: Mapping[str, PolicyType] = {
         PolicyType("affinity", "1.0", AffinityPolicy, 300, True, "How many workers stand on one node.", "0.1"),
         PolicyType("affinity", "1.1", KeepingPolicy, 300, True, "How workers keep apart or together.", "0.1"),
         PolicyType("load_balance", "1.0", LoadBalancePolicy, 500, True, "Keeps a balancer in step.", "0.1"),
+        PolicyType("health", "1.0", HealthPolicy, 600, True, "How sick workers are found and brought back.", "0.1"),
         PolicyType("deletion", "1.0", DeletionPolicy, 400, True, "Which workers go when a cluster shrinks.", "0.1"),
         PolicyType(
             "deletion", "1.1", HookedDeletionPolicy, 400, True, "Which workers go, and what they wait for.", "0.1"

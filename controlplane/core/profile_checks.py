@@ -10,9 +10,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from controlplane.core.health_rules import health_problems
 from controlplane.core.placeholders import PLACEHOLDER
 from controlplane.core.policy_checks import policy_problems
 from controlplane.errors import Problem
+from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.profiles import (
     OWN_VARIABLE_PREFIX,
     ContainerProperties,
@@ -50,6 +52,8 @@ def problems_of(properties: Any) -> list[Problem]:
             return [*_common(properties, "$"), *_of_process(properties)]
         case ContainerProperties():
             return [*_common(properties, "$"), *_of_container(properties)]
+        case HealthPolicy():
+            return list(health_problems(properties))
         case _:
             return list(policy_problems(properties))
 

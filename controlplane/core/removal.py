@@ -96,7 +96,7 @@ def missing_indexes(stay: list[Worker], scale: int, run: bool) -> list[int]:
         return []
     taken = {worker.index for worker in stay}
     free = (index for index in range(scale) if index not in taken)
-    return list(itertools.islice(free, scale - len(stay)))
+    return list(itertools.islice(free, max(0, scale - len(stay))))
 
 
 def is_sick(worker: Worker) -> bool:

@@ -14,7 +14,15 @@ from twisted.logger import Logger
 
 from controlplane.clock import Clock, limit, sleep
 from controlplane.errors import NoAnswer, WorkerFailed
-from controlplane.records.profiles import CommandCheck, Health, HttpCheck, Ready, TcpCheck
+from controlplane.records.profiles import (
+    CommandCheck,
+    ContainerProperties,
+    Health,
+    HttpCheck,
+    ProcessProperties,
+    Ready,
+    TcpCheck,
+)
 
 OUTPUT_SHOWN_MAX = 200
 PAGE_READ_MAX = 1_048_576
@@ -49,6 +57,22 @@ def look_of(check: TcpCheck | HttpCheck | CommandCheck, place: Place) -> Look:
             return lambda: _look_at_page(place, check)
         case CommandCheck(command=command):
             return lambda: place.run(command)
+
+
+def looks_of(properties: ProcessProperties | ContainerProperties, place: Place) -> tuple[Look, ...]:
+    """Return what to look at when somebody wants to know whether a worker is well."""
+    asked = [properties.ready.check, None if properties.health is None else properties.health.check]
+    checks = [check for check in asked if isinstance(check, TcpCheck | HttpCheck | CommandCheck)]
+    return tuple(look_of(check, place) for number, check in enumerate(checks) if check not in checks[:number])
+
+
+async def look_at_all(looks: Sequence[Look]) -> None:
+    """Return when all is well; raises `WorkerFailed` with the first thing that is not."""
+    for look in looks:
+        try:
+            await look()
+        except NotWell as problem:
+            raise WorkerFailed(f"it failed its check: {problem}") from None
 
 
 async def until_well(clock: Clock, look: Look, ready: Ready) -> None:
@@ -150,7 +174,7 @@ async def _look_at_port(place: Place, name: str) -> None:
     host, port = EVERYWHERE.get(place.host, place.host), place.ports[name]
     try:
         made: Any = Factory.forProtocol(Protocol)
-        found: Any = await _wait(_endpoint(place.reactor, host, port).connect(made))
+        found: Any = await wait(_endpoint(place.reactor, host, port).connect(made))
     except (ConnectError, DNSLookupError, OSError) as problem:
         raise NotWell(f"nothing accepts connections on port {port} ({_short(problem)})") from None
     # In order: a program that reads from a connection that was reset may take it badly.
@@ -169,7 +193,7 @@ async def _look_at_page(place: Place, check: HttpCheck) -> None:
     authority = f"[{host}]" if ":" in host else host
     url = f"http://{authority}:{port}{check.path}"
     try:
-        response: Any = await _wait(Agent.usingEndpointFactory(place.reactor, Factory()).request(b"GET", url.encode()))
+        response: Any = await wait(Agent.usingEndpointFactory(place.reactor, Factory()).request(b"GET", url.encode()))
     except (ConnectError, DNSLookupError, OSError, ResponseFailed) as problem:
         raise NotWell(f"{url} gave no answer ({_short(problem)})") from None
     rest = _Rest()
@@ -184,7 +208,7 @@ def _endpoint(reactor: Any, host: str, port: int) -> Any:
     return (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port)
 
 
-def _wait(work: Deferred[Any]) -> Deferred[Any]:
+def wait(work: Deferred[Any]) -> Deferred[Any]:
     """Return something that ends with `CancelledError` when it is cancelled, and with no error of Twisted's own."""
     given_up = []
 

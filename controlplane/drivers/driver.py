@@ -134,6 +134,19 @@ class Updates(Protocol):
 
 
 @runtime_checkable
+class Checks(Protocol):
+    """A driver that can look whether a worker is well when somebody wants to know."""
+
+    async def check(self, oid: Oid) -> None:
+        """Look at a worker that runs, and return when it is well; may be cancelled.
+
+        It is looked at whether what runs of it still does, and is not held, and what its configuration says about when
+        it is ready is looked at once more. Raises `WorkerFailed` with what is wrong.
+        """
+        ...
+
+
+@runtime_checkable
 class Adopts(Protocol):
     """A driver that can take over what runs already and was not started by it.
 
@@ -146,4 +159,13 @@ class Adopts(Protocol):
 
         With `snapshot` it is kept as it is, as far as there is a way, and the profile is of that. Raises `CannotAdopt`.
         """
+        ...
+
+
+@runtime_checkable
+class Kills(Protocol):
+    """A driver that can end a worker at once, because it must not run any longer."""
+
+    async def kill(self, oid: Oid) -> None:
+        """Kill what runs of a worker and return when nothing of that is left; what it has kept stays."""
         ...

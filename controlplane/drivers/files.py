@@ -48,3 +48,18 @@ def homes_in(directory: Path) -> list[Path]:
         return list(directory.iterdir())
     except FileNotFoundError:
         return []
+
+
+def noted_number(path: Path) -> int:
+    """Return a number that was kept in a file; 0 when there is none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def note_number(path: Path, number: int) -> None:
+    """Keep a number in a file, if it is not what a missing file says."""
+    if number:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, str(number).encode())

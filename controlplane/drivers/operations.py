@@ -66,3 +66,8 @@ def tail(files: Sequence[Path], lines: int, length: int) -> str:
             continue
     text = found[-length:].decode(errors="replace") if length > 0 else ""
     return "\n".join(text.split("\n")[-(lines + 1) :] if text.endswith("\n") else text.split("\n")[-lines:])
+
+
+def is_kill(runs: Mapping[str, Any], wanted: WorkerConfig) -> bool:
+    """Say whether what runs of a worker is to be killed instead of ended in order."""
+    return bool(runs.get("kills", 0) != wanted.kills)

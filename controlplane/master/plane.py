@@ -13,8 +13,10 @@ from controlplane.core.edge_rights import EDGE_ROLE, edge_may
 from controlplane.errors import AlreadyAttached, ControlPlaneError
 from controlplane.master.authenticator import Authenticator, host_of
 from controlplane.master.balancers import Balancers, Files, NoFiles
+from controlplane.master.checkups import Checkups
 from controlplane.master.crossbar_events import crossbar_events
 from controlplane.master.edges import Edges, EdgeSettings, Line
+from controlplane.master.health import Health
 from controlplane.master.hooks import Hooks
 from controlplane.master.monitor import Monitor
 from controlplane.master.outgoing import Nowhere, Poster
@@ -37,6 +39,7 @@ from controlplane.services import (
     audits,
     balances,
     bindings,
+    checking,
     cluster_actions,
     clusters,
     crossbar,
@@ -59,6 +62,7 @@ from controlplane.services import (
     profiles,
     protection,
     receivers,
+    recovering,
     remote,
     services,
     teams,
@@ -79,6 +83,8 @@ PROCEDURES = collect(
     clusters,
     generic_clusters,
     cluster_actions,
+    checking,
+    recovering,
     bindings,
     balances,
     metrics,
@@ -167,6 +173,21 @@ class Plane:
         self.balancers = Balancers(
             clock, self.store, self.outgoing, self.files, lambda work: self.pipeline.change(work)
         )
+        self.checkups = Checkups(
+            clock,
+            self.store,
+            lambda node: self.uplinks.session_of(node) is not None,
+            lambda ask: self.uplinks.ask(ask),
+            lambda work: self.pipeline.change(work),
+        )
+        self.health = Health(
+            clock,
+            self.store,
+            chance,
+            lambda node: self.uplinks.session_of(node) is not None,
+            lambda ask: self.uplinks.ask(ask),
+            lambda work: self.pipeline.change(work),
+        )
         self.sessions = Sessions(self.store, wire.kill, chance.now)
         self.authenticator = Authenticator(self.store, self.sessions, chance.now, clock.seconds, limits)
         self.sessions.proven = self._proven
@@ -199,9 +220,12 @@ class Plane:
         self.retention.start()
         self.hooks.start()
         self.balancers.start()
+        self.health.start()
 
     async def close(self) -> None:
         """Finish what is under way, write it and stop."""
+        await self.checkups.close()
+        await self.health.close()
         await self.edges.close()
         await self.retention.close()
         await self.timetable.close()
@@ -317,3 +341,14 @@ class Plane:
     def call_hook(self, worker_oid: Oid) -> None:
         """Call the webhook of a worker that is to go."""
         self.hooks.wake(worker_oid)
+
+    def check_cluster(self, cluster_oid: Oid) -> None:
+        """Have the agents look at the workers of a cluster, as its action wants."""
+        self.checkups.wake(cluster_oid)
+
+    def attend_cluster(self, cluster_oid: Oid, *, unwell: bool = False) -> None:
+        """Have the health policy of a cluster obeyed as it is now; or because workers are not well, if it has one."""
+        if unwell:
+            self.health.hear(cluster_oid)
+        else:
+            self.health.attend(cluster_oid)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from controlplane.records.health_policies import UrlLook
 from controlplane.records.types import Oid, from_wire
 from controlplane.records.workers import LookAtLogs, PassedOn, Question
 
@@ -18,4 +21,7 @@ def question_of(oid: Oid, wanted: Mapping[str, Any]) -> Question:
     workers = tuple(wanted["workers"])
     if "watch" in wanted:
         return Question(oid=oid, kind="metrics", workers=workers, watch=wanted["watch"])
-    return Question(oid=oid, kind="statistics", workers=workers)
+    asked = Question(oid=oid, kind=wanted.get("kind", "statistics"), workers=workers, within=wanted.get("within"))
+    if "urls" in wanted:
+        return msgspec.structs.replace(asked, urls=from_wire(wanted["urls"], dict[str, UrlLook]))
+    return asked

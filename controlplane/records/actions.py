@@ -7,6 +7,7 @@ import msgspec
 
 from controlplane.records.lifecycle import Leaving
 from controlplane.records.policies import Decision
+from controlplane.records.recoveries import Chain, Recovery
 from controlplane.records.types import Instant, Oid, Record, Seconds
 
 WORKERS_LISTED_MAX = 1_000
@@ -35,6 +36,8 @@ class ActionKind(enum.Enum):
     WORKER_DELETE = "WORKER_DELETE"
     CLUSTER_OPERATION = "CLUSTER_OPERATION"
     WORKER_OPERATION = "WORKER_OPERATION"
+    WORKER_CHECK = "WORKER_CHECK"
+    WORKER_RECOVER = "WORKER_RECOVER"
 
 
 OPERATIONS = frozenset({ActionKind.CLUSTER_OPERATION, ActionKind.WORKER_OPERATION})
@@ -52,6 +55,9 @@ class ActionStatus(enum.Enum):
 
 class Phase(enum.Enum):
     """What a running action is about."""
+
+    CHECK = "check"
+    """The agents are asked how workers are."""
 
     CONVERGE = "converge"
     """What is wanted is stored, and workers are on their way."""
@@ -145,6 +151,12 @@ class Action(Record, frozen=True, kw_only=True):
 
     ending: ActionStatus | None = None
     """What it will have been when everything is taken back; None while it goes forward."""
+
+    chain: Chain | None = None
+    """What a recovery does about a worker."""
+
+    recoveries: tuple[Recovery, ...] = ()
+    """Workers that are being brought back in their places."""
 
     timeout: Seconds
     created: Instant

@@ -119,6 +119,9 @@ class Cluster(Record, frozen=True, kw_only=True):
     node_oid: Oid | None = None
     """The one node that such a worker stands on; None for any."""
 
+    fence_after: Seconds | None = None
+    """How long its workers may run while their agent hears nothing of the master, in seconds; None for ever."""
+
 
 class ClusterRevision(Record, frozen=True, kw_only=True):
     """One configuration that a cluster has had and that workers may still run."""

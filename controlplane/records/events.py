@@ -18,6 +18,7 @@ from controlplane.records.clusters import (
     MembershipView,
 )
 from controlplane.records.definitions import DefinitionView
+from controlplane.records.health_policies import RecoveryGivenUp
 from controlplane.records.lifecycle import LifecycleHook
 from controlplane.records.nodes import NodeChange, NodeView
 from controlplane.records.policies import BindingView, PolicySkipped
@@ -203,6 +204,14 @@ POLICY_ATTACHED = _own("cluster", "policy_attached", BindingView, "A cluster obe
 POLICY_CHANGED = _own("cluster", "policy_changed", BindingView, "A policy of a cluster was enabled or disabled.")
 POLICY_DETACHED = _own("cluster", "policy_detached", BindingView, "A cluster obeys a policy no longer.")
 POLICY_SKIPPED = _own("cluster", "policy_skipped", PolicySkipped, "A schedule left out a time.", EventLevel.WARNING)
+
+RECOVERY_GIVEN_UP = _own(
+    "cluster",
+    "recovery_given_up",
+    RecoveryGivenUp,
+    "A health policy brings a worker back no more; the reason says why.",
+    EventLevel.ERROR,
+)
 
 RECEIVER_CREATED = _guarded("receiver", "created", ReceiverView, "A receiver was created.")
 RECEIVER_UPDATED = _guarded("receiver", "updated", ReceiverView, "A receiver was changed, or has another address.")

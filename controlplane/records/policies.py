@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from controlplane.records.health_policies import GivenUp
 from controlplane.records.placement import SHARES_MAX, WEIGHT_DEFAULT, Weight, Zone
 from controlplane.records.profiles import Part
 from controlplane.records.types import Instant, Line, Oid, Record
@@ -153,6 +154,8 @@ class Binding(Record, frozen=True, kw_only=True):
 
     created: Instant
     changed: Instant
+    given_up: dict[str, GivenUp] = msgspec.field(default_factory=dict)
+    """Of a health policy: places in which it brings nobody back any more; `*` is the whole cluster."""
 
 
 class BindingView(Record, frozen=True, kw_only=True):
@@ -172,6 +175,9 @@ class BindingView(Record, frozen=True, kw_only=True):
 
     created: Instant
     changed: Instant
+    given_up: dict[str, GivenUp] = msgspec.field(default_factory=dict)
+    """Of a health policy: what it brings back no more, group and index of the worker; `*` is the whole cluster."""
+
     action_oid: Oid | None = None
     """The action that attached, changed or detached it, where that is what the answer is about."""
 

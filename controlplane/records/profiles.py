@@ -396,6 +396,12 @@ class WorkerConfig(Record, frozen=True, kw_only=True):
     generation: Natural = 0
     """Nothing to a driver; another number makes another digest, and so a new start."""
 
+    rebuilds: Natural = 0
+    """With another number the worker starts with nothing of what it has kept in its directory."""
+
+    kills: Natural = 0
+    """With another number what runs of it is killed instead of ended in order."""
+
     properties: dict[str, Any]
     """Of the profile, for the driver that it names."""
 

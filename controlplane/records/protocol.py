@@ -7,6 +7,7 @@ ATTACH_AGENT = AGENT_PREFIX + "attach_agent"
 REPORT_WORKERS = AGENT_PREFIX + "report_workers"
 ANSWER_QUESTION = AGENT_PREFIX + "answer_question"
 REPORT_ORDER = AGENT_PREFIX + "report_order"
+RENEW_LEASE = AGENT_PREFIX + "renew_lease"
 SYNC_TUNNELS = AGENT_PREFIX + "sync_tunnels"
 ROTATE_KEY = AGENT_PREFIX + "rotate_key"
 

@@ -7,6 +7,7 @@ import msgspec
 
 from controlplane.records.balancing import Drain
 from controlplane.records.definitions import Labels
+from controlplane.records.health_policies import UrlLook
 from controlplane.records.lifecycle import Farewell
 from controlplane.records.metrics import Watch
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
@@ -60,6 +61,8 @@ class Entry(Record, frozen=True, kw_only=True):
     oid: Oid
     driver: str
     digest: str
+    fence_after: float | None = None
+    """Seconds without a word of the master after which the agent kills it; None for never."""
 
 
 class WorkerReport(Record, frozen=True, kw_only=True):
@@ -84,6 +87,9 @@ class WorkerReport(Record, frozen=True, kw_only=True):
     paused: bool = False
     """Whether it is held, as somebody wanted: it runs, and does nothing."""
 
+    fence_after: float | None = None
+    """Seconds without a word of the master after which it is killed, as the agent was told and has written down."""
+
 
 class Assignment(Record, frozen=True, kw_only=True):
     """What one node shall run, whole or as the difference to an earlier version."""
@@ -107,10 +113,16 @@ class Question(Record, frozen=True, kw_only=True):
 
     oid: Oid
     kind: str
-    """`statistics`; `pass_on`, a call of the Crossbar.io node; `logs`; `adoption`; `operate`, an order that is reported
-    on by itself; or `rotate_key`, which is no question either: the agent makes a new key and logs in with it."""
+    """`statistics`; `check`; `poll`; `pass_on`, a call of the Crossbar.io node; `logs`; `adoption`; `operate`, an order
+    that is reported on by itself; or `rotate_key`, which is none either: the agent makes a new key and uses it."""
 
     workers: tuple[Oid, ...] = ()
+    within: float | None = None
+    """Seconds after which nobody waits for the answer any more."""
+
+    urls: dict[str, UrlLook] | None = None
+    """Pages of workers to ask for, for `poll`."""
+
     passed: "PassedOn | None" = None
     look: "LookAtLogs | None" = None
     sought: "WorkerSought | None" = None
@@ -270,8 +282,17 @@ class Worker(Record, frozen=True, kw_only=True):
     generation: int = 0
     """Grows when somebody wants it restarted."""
 
+    rebuilds: int = 0
+    """Grows when somebody wants nothing to be left of what it has kept."""
+
+    kills: int = 0
+    """Grows when somebody wants it killed instead of ended in order."""
+
     renewals: int = 0
     """How often another process took the place of its first one, for whatever reason."""
+
+    fence_after: float | None = None
+    """Seconds of silence after which its agent has said that it kills it; None when it has not said so."""
 
     restarts_seen: int = 0
     """As last reported; an agent counts from zero when it starts."""

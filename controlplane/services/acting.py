@@ -1,6 +1,6 @@
 """Actions from their beginning to their end: in transactions of callers and of the monitor, and nowhere else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from controlplane.records.actions import (
     Action,
     ActionKind,
     ActionStatus,
+    Outputs,
     Pace,
     Phase,
 )
@@ -32,6 +33,7 @@ from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, counts_of, groups_of
 from controlplane.services.members import leave
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
+from controlplane.services.recoveries import go_on
 from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
 from controlplane.store.database import View
@@ -64,9 +66,12 @@ def begin(
     total: int = 0,
     pace: Pace | None = None,
     rows: Callable[[Table[Any]], Rows[Any]] | None = None,
+    about: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Action:
     """Lock a cluster for a new action and make its `changes`, on account of `rows`; the action goes on by itself.
+
+    `about` is what the action has more than others.
 
     Raises `ActionConflict` while another action changes the cluster, unless this one deletes it: that goes first.
     """
@@ -105,6 +110,7 @@ def begin(
         timeout=cluster.timeout,
         created=ledger.now,
     )
+    action = msgspec.structs.replace(action, **(about or {}))
     ledger.rows(ACTIONS).add(action)
     _forget_old(ledger)
     changed = msgspec.structs.replace(cluster, **changes, action_oid=oid, changed=ledger.now)
@@ -190,6 +196,9 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     action = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
     if action is None:
         return None
+    if action.phase is Phase.CHECK:
+        return _await_check(ledger, cluster, _counted_from_now(ledger, action))
+    action = go_on(ledger, cluster, action)
     workers = list(ledger.rows(WORKERS).all(cluster.oid))
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
     if action.kind in OPERATIONS:
@@ -246,9 +255,34 @@ def _begun(action: Action) -> Instant:
     return action.created if action.since is None else action.since
 
 
+def conclude(ledger: Ledger, cluster: Cluster, action: Action, outputs: Outputs, reason: str | None) -> Action:
+    """End an action that has only looked."""
+    total = len(outputs.done) + len(outputs.failed)
+    found = msgspec.structs.replace(
+        action,
+        done=len(outputs.done),
+        total=total,
+        outputs=msgspec.structs.replace(
+            outputs, done=outputs.done[:WORKERS_LISTED_MAX], failed=outputs.failed[:WORKERS_LISTED_MAX]
+        ),
+    )
+    ledger.rows(ACTIONS).put(found, action)
+    return _end(ledger, cluster, found, ActionStatus.SUCCEEDED, reason)
+
+
 def sooner(one: Seconds | None, other: Seconds | None) -> Seconds | None:
     """Return the shorter of two times to wait; None is for ever."""
     return min((time for time in (one, other) if time is not None), default=None)
+
+
+def _await_check(ledger: Ledger, cluster: Cluster, action: Action) -> Seconds | None:
+    """Have the agents asked, by a master that may have been started since; what they say ends this phase."""
+    late = _time_left(ledger, action, action.timeout)
+    if late <= 0:
+        _end(ledger, cluster, action, ActionStatus.FAILED, f"it took longer than {action.timeout:g} s")
+        return None
+    ledger.look_into(cluster.oid)
+    return late
 
 
 def _note(

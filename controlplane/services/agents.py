@@ -14,6 +14,7 @@ from controlplane.records.orders import OrderReport, OrderStatus
 from controlplane.records.protocol import (
     ANSWER_QUESTION,
     ATTACH_AGENT,
+    RENEW_LEASE,
     REPORT_ORDER,
     REPORT_WORKERS,
     ROTATE_KEY,
@@ -29,6 +30,9 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import MEMBERSHIPS, NODES, ORDERS, WORKERS
+
+RUNNING_STILL = frozenset({WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE, WorkerStatus.ERROR})
+"""What a worker may be in while it runs on as it was started: one that failed a check may be well again."""
 
 EPOCHS_KEPT = 20_000
 """Nodes whose identity of versions is not computed anew for every report."""
@@ -85,6 +89,14 @@ def report_workers(call: WritingCall, report: Report) -> Receipt:
     return Receipt(sequence=report.sequence)
 
 
+@procedure(RENEW_LEASE, needs="agent", raises=(NotAuthorized, NotAttached))
+def renew_lease(call: Call) -> None:
+    """Hear that the master is there: what is to be killed without a master may go on."""
+    node = own_node(call)
+    if not node.online or call.agents.session_of(node.oid) != call.caller.session:
+        raise NotAttached("this session is not attached for its node", next_step="attach again")
+
+
 @procedure(ANSWER_QUESTION, needs="agent", raises=(NotAuthorized,))
 def answer_question(call: Call, question_oid: Oid, answer: dict[str, Any]) -> None:
     """Answer what the master asked."""
@@ -116,7 +128,7 @@ def apply_report(ledger: Ledger, node: Node, report: Report) -> None:
         mentioned.add(said.oid)
         worker = ledger.rows(WORKERS).find(said.oid)
         if worker is not None and worker.node_oid == node.oid and worker.want is Want.RUN:
-            _apply_worker(ledger, worker, said)
+            _apply_worker(ledger, worker, said, known)
     gone = set(report.gone) - mentioned
     if report.full:
         here = [worker.oid for worker in ledger.rows(WORKERS).all_by("node", node.oid)]
@@ -180,18 +192,20 @@ def own_node(call: Call) -> Node:
     return call.identity.record
 
 
-def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
+def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport, known: int) -> None:
     again = said.restarts - worker.restarts_seen if said.restarts >= worker.restarts_seen else said.restarts
     common = {
         "restarts": worker.restarts + again,
         "restarts_seen": said.restarts,
         "reason": said.reason,
-        "failures": said.failures,
+        "fence_after": said.fence_after,
+        # What failed with a configuration from before says nothing of the one that it is to have.
+        "failures": said.failures if known >= worker.version else worker.failures,
     }
     match said.status:
         case WorkerStatus.RUNNING:
-            kept_running = worker.status in (WorkerStatus.RUNNING, WorkerStatus.UNREACHABLE)
-            renewed = bool(again) or not kept_running or worker.started != said.started
+            runs_on = worker.status in RUNNING_STILL and worker.started == said.started
+            renewed = bool(again) or not runs_on
             running = ledger.update_worker(
                 worker,
                 **common,
@@ -212,7 +226,9 @@ def _apply_worker(ledger: Ledger, worker: Worker, said: WorkerReport) -> None:
             if running.seen_digest != worker.seen_digest or running.renewals != worker.renewals:
                 ledger.wake(worker.cluster_oid)
         case WorkerStatus.ERROR:
-            failed = ledger.update_worker(worker, **common, status=WorkerStatus.ERROR, **_NOTHING_RUNS)
+            runs: dict[str, Any] = {"seen_digest": said.digest, "started": said.started, "pid": said.pid}
+            runs |= {"realms": said.realms, "addresses": said.addresses}
+            failed = ledger.update_worker(worker, **common, status=WorkerStatus.ERROR, **runs)
             if again or worker.status is not WorkerStatus.ERROR:
                 ledger.publish(events.WORKER_FAILED, worker_view(failed))
         case _:

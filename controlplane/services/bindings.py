@@ -112,7 +112,7 @@ def update_cluster_policy(call: WritingCall, cluster: AnyCluster, policy: Existi
     binding = _binding(call, cluster, policy)
     due = due_of(policy, enabled, call.now) if enabled != binding.enabled else binding.due
     changed = call.rows(BINDINGS).put(
-        msgspec.structs.replace(binding, enabled=enabled, due=due, changed=call.now), binding
+        msgspec.structs.replace(binding, enabled=enabled, due=due, changed=call.now, given_up={}), binding
     )
     return _announced(call, ActionKind.CLUSTER_UPDATE_POLICY, cluster, changed)
 
@@ -129,6 +129,7 @@ def _announced(call: WritingCall, kind: ActionKind, cluster: Cluster, binding: B
     """Have the cluster placed as its policies say now, and tell what has changed: in an action that is over at once."""
     place_as_bound(call, cluster)
     call.ledger.reconsider_policies(cluster.oid)
+    call.ledger.attend(cluster.oid)
     inputs = {"policy": str(binding.policy_oid), "enabled": binding.enabled}
     action = note_done(call.ledger, cluster, kind, call.caller, inputs)
     view = msgspec.structs.replace(_view(call, cluster, binding), action_oid=action.oid)
@@ -162,4 +163,5 @@ def _view(call: Call, cluster: Cluster, binding: Binding) -> BindingView:
         due=binding.due,
         created=binding.created,
         changed=binding.changed,
+        given_up=binding.given_up,
     )

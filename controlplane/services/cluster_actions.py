@@ -1,4 +1,4 @@
-"""What can be done with clusters of any type: look, resize, check, recover, take workers out."""
+"""What can be done with clusters of any type: look, resize, take workers out."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import msgspec
 
 from controlplane.core.policies import choose_victims, decide_scaling, plan_growth
-from controlplane.core.removal import SICK
 from controlplane.core.resizing import Resize, Size, resized
 from controlplane.errors import (
     ActionConflict,
@@ -25,7 +24,7 @@ from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerView
-from controlplane.services.acting import announce_size, begin, dismiss, require_free
+from controlplane.services.acting import announce_size, begin, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
 from controlplane.services.farewells import is_leaving, see_off
@@ -244,26 +243,6 @@ def replace_cluster_workers(
         "destroy": destroy,
     }
     return _begin(call, cluster, ActionKind.CLUSTER_REPLACE_WORKERS, inputs, workers=joined, leaving=leaving)
-
-
-@procedure(
-    CLUSTER + "recover_cluster",
-    needs="operate",
-    writes=True,
-    raises=(NoSuchObject, Ambiguous, ActionConflict),
-)
-def recover_cluster(call: WritingCall, cluster: AnyCluster) -> ActionView:
-    """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay.
-
-    Protected ones are not replaced: they are tried again where they are.
-    """
-    sick = [
-        worker
-        for worker in call.rows(WORKERS).all(cluster.oid)
-        if worker.status in SICK and worker.workergroup_oid is not None and not worker.protected
-    ]
-    dismiss(call.ledger, sick)
-    return _begin(call, cluster, ActionKind.CLUSTER_RECOVER, {"workers": [str(worker.oid) for worker in sick]})
 
 
 def view_any_cluster(call: Call, cluster: Cluster) -> AnyClusterView:

@@ -38,6 +38,8 @@ from controlplane.store.catalog import (
 from controlplane.store.database import Change
 from controlplane.store.tables import key_of
 
+UNWELL = frozenset({WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
+
 EVENTS_KEPT_MAX = 100_000
 """Older events are forgotten; a console that was away longer reads the current state."""
 
@@ -73,6 +75,14 @@ class Outlets(Protocol):
         """Tell the load balancer of a cluster who serves."""
         ...
 
+    def check_cluster(self, cluster_oid: Oid) -> None:
+        """Have the agents look at the workers of a cluster, as its action wants."""
+        ...
+
+    def attend_cluster(self, cluster_oid: Oid, *, unwell: bool = False) -> None:
+        """Have the health policy of a cluster obeyed as it is now; or because workers are not well, if it has one."""
+        ...
+
 
 class Ledger:
     """Changes of one transaction, and what follows from them."""
@@ -98,6 +108,7 @@ class Ledger:
         self._clusters: dict[Oid, None] = {}
         self._nodes: dict[Oid, set[Oid]] = {}
         self._woken: dict[Oid, None] = {}
+        self._unwell: dict[Oid, None] = {}
         self._relieved: dict[Oid, None] = {}
         self._served: dict[Oid, None] = {}
         """Clusters of which others serve now."""
@@ -147,6 +158,14 @@ class Ledger:
         if look_again_after is not None:
             self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid, look_again_after))
 
+    def look_into(self, cluster_oid: Oid) -> None:
+        """Have the agents look at the workers of a cluster after the commit."""
+        self.change.after_commit(partial(self._outlets.check_cluster, cluster_oid))
+
+    def attend(self, cluster_oid: Oid) -> None:
+        """Have the health policy of a cluster obeyed as it is after the commit."""
+        self.change.after_commit(partial(self._outlets.attend_cluster, cluster_oid))
+
     def touch_cluster(self, cluster_oid: Oid) -> None:
         """Have the status of a cluster derived anew."""
         self._clusters[cluster_oid] = None
@@ -173,6 +192,8 @@ class Ledger:
         if reassigned and new.node_oid is not None:
             new = msgspec.structs.replace(new, version=self._next_version(new.node_oid))
         self.rows(WORKERS).put(new, old)
+        if new.status in UNWELL and (new.status, new.failures) != (old.status, old.failures):
+            self._unwell[new.cluster_oid] = None
         if (state_of(old), old.restarts, old.node_oid) != (state_of(new), new.restarts, new.node_oid):
             self._count(old, -1)
             self._count(new, +1)
@@ -182,6 +203,13 @@ class Ledger:
         if served(old) != served(new):
             self._served[new.cluster_oid] = None
         return new
+
+    def retell(self, worker: Worker) -> None:
+        """Have the agent of a worker told once more what it shall do about it."""
+        if assigned_to(worker) is not None and worker.node_oid is not None:
+            told = msgspec.structs.replace(worker, version=self._next_version(worker.node_oid))
+            self.rows(WORKERS).put(told, worker)
+            self._touch_place(told)
 
     def move_worker(self, old: Worker, new: Worker) -> Worker:
         """Give a worker a place in another cluster; its node runs on what it runs."""
@@ -213,6 +241,8 @@ class Ledger:
             self._settle_node(node_oid, frozenset(workers))
         for node_oid in self._relieved:
             self._wake_waiting(node_oid)
+        for cluster_oid in self._unwell:
+            self.change.after_commit(partial(self._outlets.attend_cluster, cluster_oid, unwell=True))
         for cluster_oid in self._woken:
             self.change.after_commit(partial(self._outlets.wake_cluster, cluster_oid))
 

@@ -5,11 +5,12 @@ import msgspec
 from controlplane.core.spreading import rules_of
 from controlplane.records.balancing import LoadBalancePolicy
 from controlplane.records.clusters import Cluster
+from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.policies import AffinityPolicy, KeepingPolicy
 from controlplane.services.balancing import balance_as_bound, rules_of_balance
 from controlplane.services.bound import bound_policies
 from controlplane.services.pipeline import WritingCall
-from controlplane.store.catalog import CLUSTERS
+from controlplane.store.catalog import CLUSTERS, WORKERS
 
 
 def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
@@ -19,6 +20,14 @@ def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
     limits = [rule.per_node_max for _, rule in rules if isinstance(rule, AffinityPolicy | KeepingPolicy)]
     per_node = min((limit for limit in limits if limit is not None), default=None)
     placement = rules_of(rules)
+    fences = [
+        rule.recovery.fence_after for _, rule in rules if isinstance(rule, HealthPolicy) and rule.recovery.fencing
+    ]
+    fence = min(fences, default=None)
+    if fence != cluster.fence_after:
+        cluster = call.rows(CLUSTERS).put(msgspec.structs.replace(cluster, fence_after=fence), cluster)
+        for worker in list(call.rows(WORKERS).all(cluster.oid)):
+            call.ledger.retell(worker)
     balanced = next(
         ((each.binding.policy_oid, each.name, each.rule) for each in bound if isinstance(each.rule, LoadBalancePolicy)),
         None,

@@ -29,7 +29,6 @@ from controlplane.records.receivers import (
 from controlplane.records.types import mentioned
 from controlplane.services.arguments import AnyCluster, AnyReceiver, ExistingReceiver, ReceiverChanges, ReceiverSettings
 from controlplane.services.cluster_actions import (
-    recover_cluster,
     resize_cluster,
     scale_in_cluster,
     scale_out_cluster,
@@ -38,6 +37,7 @@ from controlplane.services.lists import Limit, select
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Procedure, procedure
 from controlplane.services.quotas import require_room
+from controlplane.services.recovering import recover_cluster
 from controlplane.store.catalog import CLUSTERS, MESSAGES, PRINCIPALS, RECEIVERS
 from controlplane.store.database import View
 

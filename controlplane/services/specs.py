@@ -106,18 +106,20 @@ class RouterRevision:
         self.exposed = bool(exposures(self._effective, ""))
         """Whether workers must not listen with it beyond loopback."""
 
-        self._composed: dict[tuple[int, tuple[tuple[str, str], ...]], tuple[str, dict[str, Any]]] = {}
+        self._composed: dict[tuple[int, int, tuple[tuple[str, str], ...]], tuple[str, dict[str, Any]]] = {}
 
     def compose(self, worker: Worker, links: Links) -> tuple[str, dict[str, Any]]:
         """Return the digest and the configuration of a worker with these links."""
         index = -1 if worker.workergroup_oid else worker.index
-        key = (index, tuple(sorted(links.items())))
+        key = (index, worker.generation, tuple(sorted(links.items())))
         if key not in self._composed:
             oid = self._cluster.oid
             if worker.workergroup_oid is None:
                 config = router_config(oid, self._effective, self._homes, index, links[OWN_SOCKET])
             else:
                 config = proxy_config(oid, self._effective, self._homes, links)
+            if worker.generation:
+                config = {**config, "generation": worker.generation}
             self._composed[key] = (digest_of(config), config)
         return self._composed[key]
 
@@ -213,4 +215,4 @@ class Specs:
         revision = self._compositions.of(self._view, cluster, worker.revision)
         digest, config = revision.compose(worker, worker.links)
         self.configs[digest] = config
-        return Entry(oid=worker.oid, driver=revision.driver, digest=digest)
+        return Entry(oid=worker.oid, driver=revision.driver, digest=digest, fence_after=cluster.fence_after)

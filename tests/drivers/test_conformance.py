@@ -6,12 +6,13 @@ One driver of each kind serves all tests; each leaves it open and without worker
 import re
 
 import msgspec
+import psutil
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 
-from controlplane.drivers.driver import Updates
+from controlplane.drivers.driver import Checks, Updates
 from controlplane.errors import WorkerFailed
 from tests.drivers.benches import ContainerBench, ProcessBench, RouterBench, until
 from tests.e2e.test_router_driver import free_ports
@@ -165,6 +166,20 @@ async def test_a_worker_that_hangs_is_killed_and_lost(bench):
     assert await bench.losses.of(unit.oid, within=bench.hang_within_s)
     assert not bench.alive(unit)
     assert bench.driver.find(unit.oid) is None
+
+
+@test
+async def test_a_check_finds_a_worker_well_until_it_hangs(bench):
+    assert isinstance(bench.driver, Checks)
+    spec = bench.spec()
+    with pytest.raises(WorkerFailed, match="does not run"):
+        await bench.driver.check(spec.oid)
+    unit = await bench.start(spec)
+    await bench.driver.check(spec.oid)
+    bench.hang(unit)
+    await until(lambda: psutil.Process(unit.pid).status() == psutil.STATUS_STOPPED)
+    with pytest.raises(WorkerFailed, match="stopped by a signal"):
+        await bench.driver.check(spec.oid)
 
 
 @test

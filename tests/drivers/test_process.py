@@ -626,3 +626,55 @@ async def test_what_takes_another_process_is_not_changed_in_place(bench):
     )
     assert await bench.driver.update(bench.spec()) is None
     assert bench.driver.find(spec.oid) == unit
+
+
+# Checks, and workers that are brought back
+
+
+@test
+async def test_what_makes_it_ready_is_looked_at_again_when_somebody_wants_to_know(bench):
+    script = "import os; os.path.exists('deaf') and os._exit(3)"
+    check = {"kind": "command", "command": python(script)}
+    spec = bench.spec(command=["sleep", "600"], ports={}, ready={"check": check, "timeout": 20})
+    await bench.start(spec)
+    await bench.driver.check(spec.oid)
+    deaf = bench.surroundings.directory / "workers" / spec.oid.hex / "files" / "deaf"
+    deaf.touch()
+    with pytest.raises(WorkerFailed, match="it failed its check: the command ended with code 3"):
+        await bench.driver.check(spec.oid)
+    await bench.reopen()
+    with pytest.raises(WorkerFailed, match="it failed its check"):
+        await bench.driver.check(spec.oid)
+
+
+def again(spec, digest, **changed):
+    config = {**spec.config, **changed}
+    return msgspec.structs.replace(spec, digest=digest, config=config)
+
+
+@test
+async def test_a_reboot_keeps_what_a_worker_has_kept_and_a_rebuild_does_not(bench):
+    spec = bench.spec()
+    await bench.start(spec)
+    kept = bench.surroundings.directory / "workers" / spec.oid.hex / "files" / "kept"
+    kept.touch()
+    await bench.start(again(spec, "two", generation=1))
+    assert kept.exists()
+    rebuilt = again(spec, "three", generation=2, rebuilds=1)
+    await bench.start(rebuilt)
+    assert not kept.exists()
+    kept.touch()
+    await bench.start(again(rebuilt, "four", generation=3))
+    await bench.reopen()
+    await bench.start(again(rebuilt, "five", generation=4))
+    assert kept.exists()
+
+
+@test
+async def test_one_that_does_not_want_to_end_is_killed_when_that_is_wanted(bench):
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN)"
+    spec = said(bench, deaf, stop={"grace": 600})
+    unit = await bench.start(spec)
+    gentle = {**spec.config["properties"], "stop": {"grace": 0.1}}
+    await bench.start(again(spec, "two", generation=1, kills=1, properties=gentle))
+    assert not bench.alive(unit)

@@ -34,7 +34,9 @@ BATCH_LENGTH = 500
 KEPT_MAX = 500
 """Events and audit entries of the plane that lasts: they are full soon, and must not grow from then on."""
 
-ALONE_S = 1.0
+ALONE_S = 0.5
+"""Of the clock of a bench, which stands still unless somebody waits: then what is due meanwhile happens as well."""
+
 SHORT = reprlib.Repr()
 """Shows values that are nested more deeply than Python can show."""
 

@@ -268,3 +268,15 @@ def test_what_runs_already_becomes_a_node(world, proxy):
         proxy.adopt_node(**wish)
     with pytest.raises(InvalidArgument, match="role"):
         proxy.adopt_node(**wish, role="x")
+
+
+def test_nodes_are_checked_and_brought_back(proxy, shop):
+    node = next(iter(proxy.nodes(cluster_id=shop)))
+    assert over(proxy, proxy.check_cluster(shop)).action == "CLUSTER_CHECK"
+    checked = over(proxy, proxy.check_node(node))
+    assert (checked.action, checked.target_id, list(checked.outputs["done"])) == ("NODE_CHECK", node.id, [node.id])
+    for operation in ("REBOOT", ["rebuild"]):
+        done = over(proxy, proxy.recover_node(node, operation=operation, operation_params={"type": "HARD"}))
+        assert (done.action, list(done.outputs["done"])) == ("NODE_RECOVER", [node.id])
+    over(proxy, proxy.recover_node(node))
+    assert node.id not in proxy.get_cluster(shop).node_ids

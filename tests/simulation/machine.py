@@ -79,6 +79,15 @@ class Machine:
         self.refuses: str | None = None
         """Why no operation succeeds."""
 
+        self.lease: float | None = None
+        """When its agent last heard of the master, as it is on the disk."""
+
+        self.bad_pages: set[str] = set()
+        """Words in URLs of pages that are not good."""
+
+        self.sick: dict[tuple[Oid, int], str | None] = {}
+        """Workers that run and are not well when somebody looks, and why; None for a look without an end."""
+
         self.busy: Counter[Oid] = Counter()
         """Calls to drivers under way, by worker; more than one is a defect."""
 
@@ -113,7 +122,9 @@ class Machine:
             self.facts,
             {"router": self.driver, "process": ProcessDriver(self, self.clock)},
             self.directory,
+            PlayedLeases(self),
         )
+        self.agent.poll = self._poll
         self.world.note(f"{self.name} starts its agent")
         ensureDeferred(self.agent.open())
         if not self.clock.dead:
@@ -150,6 +161,12 @@ class Machine:
         boot = f"{self.facts.machine}"
         self.facts = msgspec.structs.replace(self.facts, machine=boot)
         self.start_agent()
+
+    async def _poll(self, looks: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for pages of workers; those that turned bad are told apart by what is in their URLs."""
+        await _pause(self.world.clock, 0.01)
+        bad = {oid for oid, look in looks.items() if any(word in look.url for word in self.bad_pages)}
+        return {oid: {"well": oid not in bad, "reason": "status 500" if oid in bad else None} for oid in looks}
 
     # The connection
 
@@ -220,6 +237,33 @@ class MemoryNotebook(Notebook):
             self.writes_left = None
             self._machine.kill_agent()
             raise Killed
+
+
+class PlayedLeases:
+    """What an agent counts the time of its leases with, and its file; both outlive the agent."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._clock = machine.clock
+        self._beating = False
+
+    def elapsed(self) -> float:
+        return self._machine.world.clock.seconds()
+
+    def read(self) -> float | None:
+        return self._machine.lease
+
+    def write(self, contact: float) -> None:
+        self._machine.lease = contact
+
+    def beat(self, call: Callable[[], None]) -> None:
+        if not self._beating:
+            self._beating = True
+            self._clock.callLater(1.0, self._beat, call)
+
+    def _beat(self, call: Callable[[], None]) -> None:
+        call()
+        self._clock.callLater(1.0, self._beat, call)
 
 
 class PlayedDriver:
@@ -308,6 +352,15 @@ class PlayedDriver:
     async def statistics(self, oid: Oid) -> dict[str, Any]:
         own = self._machine.figures(oid)
         return own or {"realms": {"app": {"sessions": 3, "messages": {"received": {"call": 7}, "sent": {"result": 7}}}}}
+
+    async def check(self, oid: Oid) -> None:
+        await _pause(self._machine.world.clock, 0.01)
+        unit = self._machine.units.get(oid)
+        if unit is not None and (oid, unit.started) in self._machine.sick:
+            reason = self._machine.sick[oid, unit.started]
+            if reason is None:
+                await Deferred(lambda _: None)
+            raise WorkerFailed(str(reason))
 
     async def close(self, keep: bool) -> None:
         if not keep:

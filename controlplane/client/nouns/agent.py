@@ -47,6 +47,16 @@ class AgentCalls(Noun):
             idempotency_key,
         )
 
+    async def renew_lease(
+        self,
+    ) -> None:
+        """Hear that the master is there: what is to be killed without a master may go on."""
+        return await self._calls.read(
+            "controlplane.agent.renew_lease",
+            {},
+            type(None),
+        )
+
     async def report_order(
         self,
         report: OrderReport | Mapping[str, Any],

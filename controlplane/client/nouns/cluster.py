@@ -59,6 +59,26 @@ class ClusterCalls(Noun):
             idempotency_key,
         )
 
+    async def check_cluster(
+        self,
+        cluster: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have the agents look at every worker of a cluster now, and say in the outputs of the action which are well.
+
+        The action succeeds when the agents have looked, whatever they found. A worker that is not well is in
+        `ERROR` from then on; one of a silent node has failed.
+        """
+        return await self._calls.write(
+            "controlplane.cluster.check_cluster",
+            {
+                "cluster": cluster,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
     async def collect_cluster_attributes(
         self,
         cluster: Key,
@@ -403,17 +423,25 @@ class ClusterCalls(Noun):
     async def recover_cluster(
         self,
         cluster: Key,
+        operation: str | Sequence[str] | None = None,
+        operation_params: Mapping[str, Any] | None = None,
+        check: bool = False,
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Replace every worker of a cluster that has failed, cannot be reached or has no place; healthy ones stay.
+        """Bring every worker of a cluster back that has failed, cannot be reached or has no place; healthy ones stay.
 
-        Protected ones are not replaced: they are tried again where they are.
+        The `operation` is `REBOOT`, `REBUILD` or `RECREATE`, or a list of them to try one after the other; without
+        one workers are recreated. Protected ones never are: they are tried again where they are. With `check`
+        agents look first which workers are not well.
         """
         return await self._calls.write(
             "controlplane.cluster.recover_cluster",
             {
                 "cluster": cluster,
+                "operation": operation,
+                "operation_params": operation_params,
+                "check": check,
             },
             ActionView,
             idempotency_key,

@@ -1,6 +1,6 @@
 """What can be done with each worker; written by scripts/contract from what procedures declare: do not edit."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from controlplane.client.calls import PAGE_SIZE, Key, Noun
@@ -27,6 +27,22 @@ class WorkerCalls(Noun):
             "controlplane.worker.adopt_worker",
             {
                 "adoption": adoption,
+            },
+            ActionView,
+            idempotency_key,
+        )
+
+    async def check_worker(
+        self,
+        worker: Key,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Have the agent of a worker look at it now, and say in the outputs of the action whether it is well."""
+        return await self._calls.write(
+            "controlplane.worker.check_worker",
+            {
+                "worker": worker,
             },
             ActionView,
             idempotency_key,
@@ -200,6 +216,28 @@ class WorkerCalls(Noun):
                 "worker": worker,
             },
             AnyWorkerView,
+            idempotency_key,
+        )
+
+    async def recover_worker(
+        self,
+        worker: Key,
+        operation: str | Sequence[str] | None = None,
+        operation_params: Mapping[str, Any] | None = None,
+        check: bool = False,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ActionView:
+        """Bring one worker back, whatever it does now; with `check` only when its agent finds it not well."""
+        return await self._calls.write(
+            "controlplane.worker.recover_worker",
+            {
+                "worker": worker,
+                "operation": operation,
+                "operation_params": operation_params,
+                "check": check,
+            },
+            ActionView,
             idempotency_key,
         )
 

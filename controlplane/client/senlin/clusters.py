@@ -17,9 +17,8 @@ MADE_FROM = frozenset(
 )
 CHANGED = frozenset({"name", "profile_id", "timeout", "metadata", "config"})
 RESIZED = frozenset({"adjustment_type", "number", "min_size", "max_size", "min_step", "strict"})
-RECOVERED = frozenset({"operation", "check", "check_capacity"})
+RECOVERED = frozenset({"operation", "operation_params", "check", "check_capacity"})
 OURS = {"profile_id": "profile", "desired_capacity": "desired"}
-RECREATE = "RECREATE"
 
 
 class Clusters(Methods):
@@ -80,20 +79,26 @@ class Clusters(Methods):
             lambda page: (each for each in map(self._cluster, page) if wanted is None or each.status in wanted),
         )
 
-    def check_cluster(self, cluster: Any, **params: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered: agents report what their workers do at once, so there is nothing to check for."""
-        not_offered("check_cluster", "use get_cluster or nodes: what they say is what the agents saw last")
+    def check_cluster(self, cluster: Any, **params: Any) -> dict[str, Any]:
+        """Have the agents look at every node of a cluster now: whether it runs, and is ready still.
+
+        The action succeeds when they have looked; its `outputs` say which nodes are well, and why others are not.
+        Those are in `ERROR` from then on. `delete_check_action` is accepted: old actions are forgotten anyway.
+        """
+        words.refuse_unknown(params, frozenset({"delete_check_action"}), "check_cluster")
+        return begun(self._do(lambda: self._client.cluster.check_cluster(key(cluster))))
 
     def recover_cluster(self, cluster: Any, **params: Any) -> dict[str, Any]:
-        """Have new nodes in the places of those that failed, cannot be reached or have no place.
+        """Bring nodes back that failed, cannot be reached or have no place.
 
-        `operation` can be `RECREATE` only. `check` and `check_capacity` are always as if they were true: the state of
-        nodes is known, and as many as are wanted are kept at all times.
+        `operation` is `REBOOT`, `REBUILD` or `RECREATE` (without one, and then the node gets another id), or a list of
+        them to try one after the other. `operation_params` can have `timeout`, the seconds after which the next one is
+        tried, and `type`, `SOFT` unless it is `HARD`. With `check` the agents look first. `check_capacity` is always as
+        if it were true: as many nodes as are wanted are kept at all times.
         """
         words.refuse_unknown(params, RECOVERED, "recover_cluster")
-        if str(params.get("operation", RECREATE)).upper() != RECREATE:
-            not_offered(f"recovery by {params['operation']}", "use RECREATE; agents restart what fails by themselves")
-        return _begun(self._do(lambda: self._client.cluster.recover_cluster(key(cluster))))
+        given = recovery(params)
+        return begun(self._do(lambda: self._client.cluster.recover_cluster(key(cluster), *given)))
 
     def resize_cluster(self, cluster: Any, **params: Any) -> dict[str, Any]:
         """Change the size of a cluster and its bounds.
@@ -102,18 +107,18 @@ class Clusters(Methods):
         `min_size`, `max_size`, `min_step`; `strict`, true unless given, refuses a size outside of the bounds.
         """
         words.refuse_unknown(params, RESIZED, "resize_cluster")
-        return _begun(self._do(lambda: self._client.cluster.resize_cluster(key(cluster), **params)))
+        return begun(self._do(lambda: self._client.cluster.resize_cluster(key(cluster), **params)))
 
     def scale_in_cluster(self, cluster: Any, count: int | None = None) -> dict[str, Any]:
         """Have so many nodes less; without a `count` as many as the policies say, or one.
 
         A size under the lower bound is refused at once, where Senlin's action fails later.
         """
-        return _begun(self._do(lambda: self._client.cluster.scale_in_cluster(key(cluster), count)))
+        return begun(self._do(lambda: self._client.cluster.scale_in_cluster(key(cluster), count)))
 
     def scale_out_cluster(self, cluster: Any, count: int | None = None) -> dict[str, Any]:
         """Have so many nodes more; without a `count` as many as the policies say, or one."""
-        return _begun(self._do(lambda: self._client.cluster.scale_out_cluster(key(cluster), count)))
+        return begun(self._do(lambda: self._client.cluster.scale_out_cluster(key(cluster), count)))
 
     def collect_cluster_attrs(self, cluster: Any, path: str) -> Iterator[ClusterAttr]:
         """Go through what a path leads to in each node: `node_id` and `attr_value`.
@@ -134,7 +139,7 @@ class Clusters(Methods):
         whether they did it are `unknown` in the outputs of the action.
         """
         filters = _node_filters(params.pop("filters", None))
-        return _begun(
+        return begun(
             self._do(
                 lambda: self._client.cluster.perform_cluster_operation(key(cluster), operation, params, filters or None)
             )
@@ -146,7 +151,7 @@ class Clusters(Methods):
         They have to be active, of the type of the cluster's profile, and on machines where the cluster may have them.
         """
         keys = [key(node) for node in _listed(nodes)]
-        return _begun(self._do(lambda: self._client.cluster.add_cluster_workers(key(cluster), keys)))
+        return begun(self._do(lambda: self._client.cluster.add_cluster_workers(key(cluster), keys)))
 
     def remove_nodes_from_cluster(self, cluster: Any, nodes: Any, **params: Any) -> dict[str, Any]:
         """Take nodes out of a cluster, which wants so many less from now on.
@@ -158,7 +163,7 @@ class Clusters(Methods):
         destroy = params.get("destroy_after_deletion", False)
         _require_bool("destroy_after_deletion", destroy)
         oids = self._oids(nodes)
-        return _begun(self._do(lambda: self._client.cluster.remove_cluster_workers(key(cluster), oids, destroy)))
+        return begun(self._do(lambda: self._client.cluster.remove_cluster_workers(key(cluster), oids, destroy)))
 
     def replace_nodes_in_cluster(self, cluster: Any, nodes: Any) -> dict[str, Any]:
         """Have other nodes in the places of some; `nodes` is a dict of those to be replaced, with what replaces each.
@@ -174,7 +179,7 @@ class Clusters(Methods):
         action = self._do(
             lambda: self._client.cluster.replace_cluster_workers(key(cluster), oids, keys, destroy=keys is None)
         )
-        return _begun(action)
+        return begun(action)
 
     def attach_policy_to_cluster(self, cluster: Any, policy: Any, **params: Any) -> dict[str, Any]:
         """Have a cluster obey a policy, with `enabled=False` not yet; the action is over when this returns."""
@@ -263,6 +268,13 @@ def _listed(nodes: Any) -> list[Any]:
     return [nodes] if isinstance(nodes, str | Resource) else list(nodes)
 
 
+def recovery(params: Mapping[str, Any]) -> tuple[Any, Any, bool]:
+    """Return how nodes are to be brought back: operations, their parameters, and whether agents look first."""
+    check = params.get("check", False)
+    _require_bool("check", check)
+    return params.get("operation"), params.get("operation_params"), check
+
+
 def words_of(status: Any) -> frozenset[str] | None:
     """Return the words of Senlin that a status may be, in capitals; None for any."""
     if status is None:
@@ -285,7 +297,8 @@ def _settings(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _begun(action: ActionView) -> dict[str, Any]:
+def begun(action: ActionView) -> dict[str, Any]:
+    """Return what Senlin says of an action that was begun."""
     return {"action": str(action.oid)}
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.client.senlin import resources, words
-from controlplane.client.senlin.clusters import words_of
-from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, without_none
+from controlplane.client.senlin.clusters import begun, recovery, words_of
+from controlplane.client.senlin.methods import Methods, key, read_query, without_none
 from controlplane.client.senlin.resources import Node
 from controlplane.records.actions import ActionView
 from controlplane.records.types import to_wire
@@ -81,13 +81,26 @@ class Nodes(Methods):
             lambda page: (each for each in map(self._node, page) if wanted is None or each.status in wanted),
         )
 
-    def check_node(self, node: Any, **params: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered: its agent reports what a node does at once, so there is nothing to check for."""
-        not_offered("check_node", "use get_node, with details=True to have its agent asked")
+    def check_node(self, node: Any, **params: Any) -> dict[str, Any]:
+        """Have its agent look at a node now: whether it runs, and is ready still.
 
-    def recover_node(self, node: Any, **params: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Not offered yet: a node keeps its id when its agent restarts it, and there is no call that has it do so."""
-        not_offered("recover_node", INSTEAD)
+        The action succeeds when the agent has looked; its `outputs` say what it found. A node that is not well is in
+        `ERROR` from then on.
+        """
+        words.refuse_unknown(params, frozenset(), "check_node")
+        return begun(self._do(lambda: self._client.worker.check_worker(key(node))))
+
+    def recover_node(self, node: Any, **params: Any) -> dict[str, Any]:
+        """Bring a node back, whatever it does now; with `check` only when its agent finds that it is not well.
+
+        `operation` is `REBOOT`, `REBUILD` or `RECREATE`, or a list of them to try one after the other. With `RECREATE`,
+        and without an operation, the node gets another id. `operation_params` can have `timeout`, the seconds after
+        which the next one is tried, and `type`, `SOFT` unless it is `HARD`. There is no `delete_timeout`, and no
+        `force_recreate`: a new node does not wait for the end of the old one.
+        """
+        words.refuse_unknown(params, frozenset({"operation", "operation_params", "check"}), "recover_node")
+        given = recovery(params)
+        return begun(self._do(lambda: self._client.worker.recover_worker(key(node), *given)))
 
     def perform_operation_on_node(self, node: Any, operation: str, **params: Any) -> dict[str, Any]:
         """Carry out an operation on a node, at most once, with the operation's own parameters.

@@ -45,6 +45,8 @@ BUSY: Mapping[ActionKind, str] = {
     ActionKind.WORKER_DELETE: "DELETING",
     ActionKind.CLUSTER_OPERATION: "OPERATING",
     ActionKind.WORKER_OPERATION: "OPERATING",
+    ActionKind.WORKER_CHECK: "CHECKING",
+    ActionKind.WORKER_RECOVER: "RECOVERING",
 }
 """Status of a cluster, or of a node that is in none, while an action of this kind changes it."""
 
@@ -68,6 +70,8 @@ ACTION_NAMES: Mapping[str, str] = {
     "WORKER_UPDATE": "NODE_UPDATE",
     "WORKER_DELETE": "NODE_DELETE",
     "WORKER_OPERATION": "NODE_OPERATION",
+    "WORKER_CHECK": "NODE_CHECK",
+    "WORKER_RECOVER": "NODE_RECOVER",
 }
 """All other kinds of actions have the same name."""
 

@@ -23,13 +23,13 @@ from controlplane.drivers.container.logs import read_logs
 from controlplane.drivers.container.looks import Looks
 from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended, insist
 from controlplane.drivers.container.updates import updated
-from controlplane.drivers.container.work import carry_out, figures
+from controlplane.drivers.container.work import carry_out, figures, look
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings, outlast, shielded
-from controlplane.drivers.files import homes_in, lock_driver
+from controlplane.drivers.files import homes_in, lock_driver, note_number, noted_number
 from controlplane.drivers.following import LogPart
 from controlplane.drivers.notes import Notes
-from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order
+from controlplane.drivers.operations import NOT_RUNNING, is_kill, read_config, read_order
 from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.errors import WorkerFailed
@@ -40,6 +40,7 @@ from controlplane.records.workers import Findings, WorkerSpec
 STARTS_PER_CORE = 8
 STATISTICS_LIMIT_S = 1.9
 DIRECTORY_MODE = 0o700
+REBUILDS = "rebuilds"
 
 log = Logger()
 
@@ -174,6 +175,17 @@ class ContainerDriver:
             unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
             return {"pid": unit.pid, "started": unit.started}
 
+    async def kill(self, oid: Oid) -> None:
+        """Kill what runs of a worker; see `Kills`."""
+        self._retire(oid, hard=True)
+        await self._endings.over(oid)
+
+    async def check(self, oid: Oid) -> None:
+        """Look at a running worker; see `Checks`."""
+        note = self._note(oid)
+        with reported():
+            await look(self._engine, note.container, self._running[oid].looks)
+
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
         if self._lock is None:
@@ -211,10 +223,15 @@ class ContainerDriver:
         """Start a container and have it serve in the place of the one that does so now."""
         oid = spec.oid
         await self._images.provide(properties)
+        if noted_number(self._home(oid) / REBUILDS) != config.rebuilds:
+            await self.stop(oid)
+        note_number(self._home(oid) / REBUILDS, config.rebuilds)
+        runs = self._running.get(oid)
+        hard = runs is not None and runs.note is not None and is_kill(runs.note.config, config)
         beside = properties.overlap and all(port.number is None for port in properties.ports.values())
         slot = self._slots_of.get(oid, 0)
         if not beside:
-            self._retire(oid)
+            self._retire(oid, hard)
             await self._endings.over(oid)
         elif oid in self._running:
             slot = 1 - slot
@@ -252,11 +269,11 @@ class ContainerDriver:
             ports=ports,
             addresses=drafts.addresses(properties, self._surroundings.address, ports),
         )
-        self._retire(oid)
+        self._retire(oid, hard)
         self._slots_of[oid] = slot
         self._running[oid] = new
         self._notes.note(oid, note)
-        new.prober = looks.prober
+        new.prober, new.looks = looks.prober, looks.all()
         new.serve(note)
         return note
 
@@ -264,7 +281,9 @@ class ContainerDriver:
         self, new: Running, spec: WorkerSpec, properties: ContainerProperties, made: drafts.Draft
     ) -> None:
         """Make the container; what an engine made while we gave up is found by its label and removed."""
-        address = self._surroundings.address if not properties.ports else await self._interface()
+        address = self._surroundings.address
+        if properties.ports:
+            address = await interface_of(self._reactor, address)
 
         def create(client: Any) -> str:
             arguments = drafts.creation(client, spec.oid, spec.digest, properties, made, address)
@@ -290,14 +309,11 @@ class ContainerDriver:
             raise problem
 
     async def _take_ports(self, properties: ContainerProperties, run: str, owner: str) -> dict[str, int]:
-        interface = await self._interface() if properties.ports else ""
+        interface = await interface_of(self._reactor, self._surroundings.address) if properties.ports else ""
         return {
             name: self._ports.take(f"{owner}/{name}", f"{run}/{name}", port.number, interface)
             for name, port in properties.ports.items()
         }
-
-    async def _interface(self) -> str:
-        return await interface_of(self._reactor, self._surroundings.address)
 
     def _new(self, oid: Oid, run: str, properties: ContainerProperties) -> Running:
         new = Running(self._reactor, self._engine, oid, run, self._ended)
@@ -306,12 +322,12 @@ class ContainerDriver:
 
     # Ending
 
-    def _retire(self, oid: Oid) -> None:
+    def _retire(self, oid: Oid, hard: bool = False) -> None:
         """End what serves of a worker, and count on it no more."""
         running = self._running.pop(oid, None)
         if running is not None:
             self._notes.cross_out(oid)
-            self._endings.begin(oid, self._over(running, running.stop))
+            self._endings.begin(oid, self._over(running, running.discard if hard else running.stop))
 
     async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
         """End a container, however long its engine is away, and give back what it had of the machine."""
@@ -382,7 +398,8 @@ class ContainerDriver:
         values = drafts.values_of(note.oid, config, self._home(note.oid), self._surroundings.address, note.ports)
         made = drafts.Draft(values, note.ports, note.run, self._owner)
         address = self._surroundings.address
-        running.prober = Looks(self._reactor, self._engine, running, properties, made, address).prober
+        looks = Looks(self._reactor, self._engine, running, properties, made, address)
+        running.prober, running.looks = looks.prober, looks.all()
         self._slots_of[note.oid] = note.slot
         self._running[note.oid] = running
         self._by_container[note.container] = running

@@ -5,7 +5,7 @@ from typing import Any
 
 from controlplane.clock import sleep
 from controlplane.core.placeholders import fill
-from controlplane.drivers.checks import NotWell, Place, Prober, look_of, until_well
+from controlplane.drivers.checks import Look, NotWell, Place, Prober, look_of, looks_of, until_well
 from controlplane.drivers.container.drafts import Draft
 from controlplane.drivers.container.engine import Engine, EngineProblem
 from controlplane.drivers.container.running import Running
@@ -54,6 +54,10 @@ class Looks:
         if health is None or isinstance(health.check, CommandCheck):
             return None
         return Prober(self._reactor, look_of(health.check, self._place), health, self._running.condemn)
+
+    def all(self) -> tuple[Look, ...]:
+        """Return what to look at when somebody wants to know whether it is well."""
+        return looks_of(self._properties, self._place)
 
     async def _look_at_log(self, text: str) -> None:
         container = self._running.container

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import Clock, limit, sleep
-from controlplane.drivers.checks import Prober
+from controlplane.drivers.checks import Look, Prober
 from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, Missing
 from controlplane.drivers.driver import Unit
 from controlplane.errors import NoAnswer, WorkerFailed
@@ -80,6 +80,9 @@ class Running:
         """What it died of."""
 
         self.paused = False
+        self.looks: tuple[Look, ...] = ()
+        """What to look at when somebody wants to know whether it is well."""
+
         self.stop_signal = "SIGTERM"
         self.grace: Seconds = 0.0
         self.prober: Callable[[], Prober | None] = lambda: None

@@ -3,11 +3,13 @@
 import select
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from controlplane.drivers.checks import Look, look_at_all
 from controlplane.drivers.container.engine import Engine
 from controlplane.drivers.container.running import Running
+from controlplane.drivers.processes import State, glance
 from controlplane.errors import WorkerFailed
 from controlplane.records.profiles import Execute, Executed, Part, SendSignal
 from controlplane.records.types import NANOSECONDS, Seconds, to_wire
@@ -86,3 +88,15 @@ def _output(connection: Any, within: Seconds) -> Iterator[bytes]:
                 buffer = buffer[FRAME.size + length :]
     finally:
         connection.close()
+
+
+async def look(engine: Engine, container: str, looks: Sequence[Look]) -> None:
+    """Return when a container runs and all is well; raises `WorkerFailed` with what is not."""
+    state = (await engine.call(lambda client: client.inspect_container(container)))["State"]
+    if state.get("Paused"):
+        raise WorkerFailed("its container is paused")
+    if not state.get("Running"):
+        raise WorkerFailed(f"its container is {state.get('Status', 'gone')}")
+    if state.get("Pid") and glance(state["Pid"]).state is State.HELD:
+        raise WorkerFailed("its process is stopped by a signal or a debugger")
+    await look_at_all(looks)

@@ -18,13 +18,13 @@ from twisted.logger import Logger
 
 from controlplane.clock import limit, sleep
 from controlplane.core.placeholders import fill
-from controlplane.drivers.checks import Place, Prober, look_of, run_command, until_well
+from controlplane.drivers.checks import Place, Prober, look_at_all, look_of, looks_of, run_command, until_well
 from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
-from controlplane.drivers.files import homes_in, lock_driver
+from controlplane.drivers.files import homes_in, lock_driver, note_number, noted_number
 from controlplane.drivers.following import LogPart, follow
 from controlplane.drivers.notes import Notes
-from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
+from controlplane.drivers.operations import NOT_RUNNING, is_kill, read_config, read_order, tail
 from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
 from controlplane.drivers.process.adoption import inspect, note_of
@@ -35,6 +35,7 @@ from controlplane.drivers.process.remains import end_marked
 from controlplane.drivers.process.running import Note, Phase, Running
 from controlplane.drivers.process.taken import Taken
 from controlplane.drivers.process.updates import updated
+from controlplane.drivers.processes import State, glance, identify
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.profiles import (
     CommandCheck,
@@ -44,6 +45,7 @@ from controlplane.records.profiles import (
     ProcessProperties,
     SendSignal,
     TcpCheck,
+    WorkerConfig,
 )
 from controlplane.records.types import Oid
 from controlplane.records.workers import Findings, WorkerSpec
@@ -64,6 +66,11 @@ class _Places(NamedTuple):
     @property
     def log(self) -> Path:
         return self.home / "log"
+
+    @property
+    def rebuilds(self) -> Path:
+        """How often it was wanted that nothing be left of what it has kept."""
+        return self.home / "rebuilds"
 
     @property
     def own(self) -> Path:
@@ -183,6 +190,21 @@ class ProcessDriver:
         unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
         return {"pid": unit.pid, "started": unit.started}
 
+    async def kill(self, oid: Oid) -> None:
+        """Kill what runs of a worker; see `Kills`."""
+        self._retire(oid, hard=True)
+        await self._endings.over(oid)
+
+    async def check(self, oid: Oid) -> None:
+        """Look at a running worker; see `Checks`."""
+        note = self._note(oid)
+        state = glance(note.process.pid).state if identify(note.process.pid) == note.process else State.ENDED
+        if state is State.HELD:
+            raise WorkerFailed("its process is stopped by a signal or a debugger")
+        if state is State.ENDED:
+            raise WorkerFailed("its process has ended")
+        await look_at_all(self._running[oid].looks)
+
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
         if self._unlock is None:
@@ -214,20 +236,23 @@ class ProcessDriver:
         await self._endings.over(spec.oid)
         return note.unit()
 
-    async def _bring_up(self, spec: WorkerSpec, properties: ProcessProperties, config: Any) -> Note:
+    async def _bring_up(self, spec: WorkerSpec, properties: ProcessProperties, config: WorkerConfig) -> Note:
         """Start a process and have it serve in the place of the one that does so now."""
         oid = spec.oid
+        await self._clear(oid, config.rebuilds)
+        hard = self._is_to_be_killed(oid, config)
         beside = properties.overlap and all(port.number is None for port in properties.ports.values())
         slot = self._slots_of.get(oid, 0)
         if not beside:
             # Two processes cannot have the same port, or whatever else it is that they do not share.
-            self._retire(oid)
+            self._retire(oid, hard)
             await self._endings.over(oid)
         elif oid in self._running:
             slot = 1 - slot
         places = self._places(oid)
         for each in (self._surroundings.directory / "workers", places.home, places.own):
             each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        note_number(places.rebuilds, config.rebuilds)
         new = Running(self._reactor, oid, f"{places.home}/{uuid4().hex[:12]}", places.home, self._ended)
         new.grace, new.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
         try:
@@ -258,10 +283,11 @@ class ProcessDriver:
             addresses=addresses(properties, self._surroundings.address, ports),
             unkept=new.kept.unkept,
         )
-        self._retire(oid)
+        self._retire(oid, hard)
         self._slots_of[oid] = slot
         self._running[oid] = new
         self._notes.note(oid, note)
+        new.looks = looks_of(properties, self._place(made, ports))
         new.serve(note, lambda: self._prober(new, properties, made, ports))
         return note
 
@@ -307,12 +333,21 @@ class ProcessDriver:
 
     # Ending
 
-    def _retire(self, oid: Oid) -> None:
+    def _retire(self, oid: Oid, hard: bool = False) -> None:
         """End what serves of a worker, and count on it no more."""
         running = self._running.pop(oid, None)
         if running is not None:
             self._notes.cross_out(oid)
-            self._endings.begin(oid, self._over(running, running.stop))
+            self._endings.begin(oid, self._over(running, running.discard if hard else running.stop))
+
+    async def _clear(self, oid: Oid, rebuilds: int) -> None:
+        """End a worker and leave nothing of what it has kept, when that is wanted and was not done yet."""
+        if noted_number(self._places(oid).rebuilds) != rebuilds:
+            await self.stop(oid)
+
+    def _is_to_be_killed(self, oid: Oid, config: WorkerConfig) -> bool:
+        running = self._running.get(oid)
+        return running is not None and running.note is not None and is_kill(running.note.config, config)
 
     async def _undo(self, new: Running) -> None:
         """End a process that never served."""
@@ -376,6 +411,7 @@ class ProcessDriver:
             self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
         self._slots_of[note.oid] = note.slot
         self._running[note.oid] = running
+        running.looks = looks_of(properties, self._place(made, note.ports))
         running.serve(note, lambda: self._prober(running, properties, made, note.ports))
         return True
 

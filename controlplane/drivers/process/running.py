@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from controlplane.clock import limit
-from controlplane.drivers.checks import Prober
+from controlplane.drivers.checks import Look, Prober
 from controlplane.drivers.driver import Unit
 from controlplane.drivers.process import shim
 from controlplane.drivers.process.limits import Kept
@@ -98,6 +98,9 @@ class Running:
         """What it died of."""
 
         self.kept: Kept = Kept()
+        self.looks: tuple[Look, ...] = ()
+        """What to look at when somebody wants to know whether it is well."""
+
         self.grace: Seconds = 0.0
         self.stop_signal = signal.SIGTERM
         self.prober: Prober | None = None

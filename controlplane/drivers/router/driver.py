@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, ensureDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -19,7 +20,7 @@ from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.endings import Endings
 from controlplane.drivers.files import lock_driver
 from controlplane.drivers.ports import EVERYWHERE, Ports, interface_of
-from controlplane.drivers.processes import Identity, connections
+from controlplane.drivers.processes import Identity, State, connections, glance
 from controlplane.drivers.router import plans, workerpath
 from controlplane.drivers.router.node import LocalNode, NodeReactor
 from controlplane.drivers.router.notes import Notes, WorkerNote
@@ -33,6 +34,7 @@ from controlplane.records.workers import Address, WorkerSpec
 
 ADOPT_LIMIT_S = 5.0
 STATISTICS_LIMIT_S = 1.8
+CHECK_LIMIT_S = 4.0
 DIRECTORY_MODE = 0o700
 UNKNOWN = UUID(int=0)
 """Whose the process of an unknown worker is."""
@@ -148,6 +150,25 @@ class RouterDriver:
         asked = ensureDeferred(self._figures(running.worker_id, running.note))
         found: dict[str, Any] = await limit(self._reactor, asked, STATISTICS_LIMIT_S, "the worker")
         return found
+
+    async def kill(self, oid: Oid) -> None:
+        """Kill what runs of a worker; see `Kills`."""
+        running = self._running.get(oid)
+        if running is not None:
+            running.kill()
+        await self.stop(oid)
+
+    async def check(self, oid: Oid) -> None:
+        """Have a running worker answer something; see `Checks`."""
+        running = self._running.get(oid)
+        if running is None or running.note is None or running.has_died():
+            raise WorkerFailed("the worker does not run")
+        if glance(running.note.process.pid).state is State.HELD:
+            raise WorkerFailed("its process is stopped by a signal or a debugger")
+        try:
+            await self._workers.ask(running.worker_id, CHECK_LIMIT_S)
+        except (NoAnswer, ApplicationError) as problem:
+            raise WorkerFailed(f"it does not answer: {problem}") from None
 
     async def forward(self, procedure: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float) -> Any:
         """Call a management procedure of the node by the part of its name that comes after the node's prefix."""

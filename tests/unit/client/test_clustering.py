@@ -14,7 +14,7 @@ from controlplane.client.clustering import (
 )
 from controlplane.client.senlin import words
 from controlplane.client.senlin.resources import Cluster, Policy, Profile
-from controlplane.errors import InUse, InvalidConfiguration, NotOffered
+from controlplane.errors import InUse, InvalidArgument, InvalidConfiguration, NotOffered
 from controlplane.records.actions import ActionKind
 from controlplane.records.clusters import ClusterStatus
 from controlplane.records.workers import WorkerStatus
@@ -22,11 +22,6 @@ from controlplane.records.workers import WorkerStatus
 SIGNATURES = (Path(__file__).parent / "senlin_methods.txt").read_text().split("\n")[:-1]
 SPEC = {"type": "process", "version": "1.0", "properties": {"command": ["sleep", "100"]}}
 SCALING = {"type": "scaling", "version": "1.0", "properties": {"event": "CLUSTER_SCALE_OUT"}}
-NOT_OFFERED = {
-    "check_cluster": ("shop",),
-    "check_node": ("node",),
-    "recover_node": ("node",),
-}
 
 
 def signature_of(method: str) -> inspect.Signature:
@@ -48,15 +43,6 @@ def test_all_of_them_are_documented():
     for part in Proxy.__bases__:
         public |= {name for name in vars(part) if not name.startswith("_")}
     assert public == {line.partition("(")[0] for line in SIGNATURES}
-
-
-@pytest.mark.parametrize(("method", "args"), NOT_OFFERED.items())
-def test_what_is_missing_says_so_at_once_and_what_to_use(proxy, line, method, args):
-    with pytest.raises(NotOffered) as caught:
-        getattr(proxy, method)(*args)
-    assert caught.value.next_step
-    assert line.calls == []
-    assert "not offered" in inspect.getdoc(getattr(Proxy, method)).lower()
 
 
 def test_each_of_our_words_has_one_of_senlins():
@@ -202,8 +188,8 @@ def test_what_a_cluster_has_not_is_refused(proxy):
     proxy.create_cluster(**good)
     with pytest.raises(NotOffered):
         proxy.update_cluster("shop", profile_id="sleeper", profile_only=True)
-    with pytest.raises(NotOffered):
-        proxy.recover_cluster("shop", operation="REBOOT")
+    with pytest.raises(InvalidArgument):
+        proxy.recover_cluster("shop", check="perhaps")
 
 
 def test_policies_are_attached_and_detached_at_once(proxy):
