@@ -76,7 +76,8 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
             else:
                 waiting += 1
                 instants.append(until)
-        elif worker.failures >= FAILURES_MAX:
+        elif worker.failures >= FAILURES_MAX and worker.revision == cluster.revision:
+            # With another configuration than the newest it failed before: it is to be given that one yet.
             failed.append(Failed(worker_oid=worker.oid, reason=worker.reason))
         elif worker.status is WorkerStatus.PENDING:
             until = worker.changed + int(cluster.grace_period * NANOSECONDS)

@@ -51,9 +51,13 @@ class Batches:
             changing.pop(before["oid"], None)
             return
         known = changing.get(after["oid"])
+        if known is not None and _is_steady(known, pace, now):
+            # It has proven itself; what it does from now on is no part of a change.
+            del changing[after["oid"]]
+            known = None
         if before["digest"] not in (None, after["digest"]):
             served = before["status"] == "RUNNING" or _is_silent_as_it_was(before)
-            if served and (known is None or _is_steady(known, pace, now)):
+            if served and known is None:
                 self._entered.append((after, pace))
             # Who is given back what it was last seen with may never have begun to change.
             changing[after["oid"]] = Changing(after["digest"], now if after["seen_digest"] == after["digest"] else None)

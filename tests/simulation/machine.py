@@ -296,6 +296,7 @@ class PlayedDriver:
         if self._clock.dead:
             if temper.outlives and machine.agent is None and random.random() < temper.outlives:
                 machine.units[spec.oid] = self._unit(spec)
+                self._observer.started(machine, spec)
             await Deferred()  # The process that waited for this is gone.
         machine.starts.append(spec.oid)
         known = f"{spec.oid} {spec.config}" if machine.broken else ""

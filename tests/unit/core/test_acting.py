@@ -94,6 +94,11 @@ def test_a_worker_that_failed_three_times_in_a_row_has_failed():
     assert found.over
 
 
+def test_what_a_worker_did_with_another_configuration_than_the_newest_is_not_held_against_it():
+    failing = msgspec.structs.replace(running(), status=WorkerStatus.ERROR, failures=9, revision=running().revision - 1)
+    assert (of(failing).failed, of(failing).waiting) == ((), 1)
+
+
 def test_a_worker_that_runs_has_not_failed_however_often_it_did_before():
     assert of(running(failures=9)).done == (uid(4, 1),)
 
