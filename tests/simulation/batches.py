@@ -56,7 +56,8 @@ class Batches:
             del changing[after["oid"]]
             known = None
         if before["digest"] not in (None, after["digest"]):
-            served = before["status"] == "RUNNING" or _is_silent_as_it_was(before)
+            # Who does not run yet with what it was given is being changed already, whatever it is given now.
+            served = before["status"] in ("RUNNING", "UNREACHABLE") and before["seen_digest"] == before["digest"]
             if served and known is None:
                 self._entered.append((after, pace))
             # Who is given back what it was last seen with may never have begun to change.
