@@ -136,12 +136,13 @@ class Promises:
             if not mirror.rules(home, "deletion"):
                 self._shrunk[home] = (row["name"], row["group_oid"])
         if row["kind"] == "CLUSTER_RECOVER":
-            kept = [each["oid"] for each in _counted(mirror, home) if each["status"] in SICK]
+            named = row["inputs"]["workers"]
+            kept = [e["oid"] for e in _counted(mirror, home) if e["status"] in SICK and e["oid"] not in named]
             if kept:
                 yield f"action {row['name']} keeps workers that are sick: {kept}"
-            healthy = [each["oid"] for each in gone if each["status"] not in SICK]
+            healthy = [e["oid"] for e in _counted(mirror, home) if e["status"] not in SICK and e["oid"] in named]
             if healthy:
-                yield f"action {row['name']} takes out workers that are healthy: {healthy}"
+                yield f"action {row['name']} brings workers back that are healthy: {healthy}"
 
     def _rests(self, row: Row, mirror: Mirror, now: float) -> Iterator[str]:
         """A policy that rests refuses."""

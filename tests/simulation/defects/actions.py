@@ -15,7 +15,7 @@ from controlplane.master.monitor import Monitor
 from controlplane.records.actions import ActionKind, ActionStatus
 from controlplane.records.types import NANOSECONDS
 from controlplane.records.workers import WorkerStatus
-from controlplane.services import acting, bindings, cluster_actions, convergence, generic_clusters
+from controlplane.services import acting, bindings, cluster_actions, convergence, generic_clusters, recovering
 from controlplane.services.specs import GenericRevision
 from controlplane.store.catalog import ACTIONS, CLUSTERS, REVISIONS
 from tests.simulation.defects.planting import Defect, around, replaced
@@ -294,7 +294,7 @@ DEFECTS = (
     Defect(
         "recovers-the-healthy",
         "a recovery replaces workers that are healthy",
-        replaced((cluster_actions, "SICK", frozenset(WorkerStatus))),
+        replaced((recovering, "SICK", frozenset(WorkerStatus))),
     ),
     Defect("bounds-ignored", "a resize leaves the bounds", around(cluster_actions, "resized", _without_bounds)),
     Defect("no-reason", "an action that failed does not say why", around(acting, "_store_end", _say_no_reason)),
