@@ -22,9 +22,9 @@ def _forget_what_runs(joined: Any) -> Any:
 
 
 def _keep_what_was_removed(desire: Any) -> Any:
-    def other(self: Supervisor, entries: Any, configs: Any) -> None:
+    def other(self: Supervisor, entries: Any, configs: Any, *void: Any) -> None:
         kept = {oid: w.spec for oid, w in self._workers.items() if oid not in entries and w.unit is not None}
-        desire(self, entries, configs)
+        desire(self, entries, configs, *void)
         for oid, spec in kept.items():
             self._workers[oid].spec = spec
 

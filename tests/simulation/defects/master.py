@@ -100,7 +100,7 @@ def _believe_everybody(ledger: Ledger, node: Any, report: Any) -> None:
     for said in report.workers:
         worker = ledger.rows(reports.WORKERS).find(said.oid)
         if worker is not None and worker.want is Want.RUN:
-            reports._apply_worker(ledger, worker, said)
+            reports._apply_worker(ledger, worker, said, known)
     gone = set(report.gone)
     if report.full:
         mentioned = {said.oid for said in report.workers}
@@ -112,9 +112,9 @@ def _believe_everybody(ledger: Ledger, node: Any, report: Any) -> None:
 
 
 def _leave_unreachable(apply: Any) -> Any:
-    def other(ledger: Ledger, worker: Any, said: Any) -> None:
+    def other(ledger: Ledger, worker: Any, said: Any, known: int) -> None:
         if worker.status is not WorkerStatus.UNREACHABLE:
-            apply(ledger, worker, said)
+            apply(ledger, worker, said, known)
 
     return other
 

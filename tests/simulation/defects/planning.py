@@ -109,10 +109,14 @@ DEFECTS = (
     ),
     Defect("placed-offline", "a node that is away is given workers", around(Candidate, "refusal", _place_offline)),
     Defect(
-        "one-too-many", "a group gets one worker more than it wants", replaced((planning, "_missing", _one_too_many))
+        "one-too-many",
+        "a group gets one worker more than it wants",
+        replaced((planning, "missing_indexes", _one_too_many)),
     ),
     Defect(
-        "place-given-twice", "two workers of a group have the same index", replaced((planning, "_missing", _same_place))
+        "place-given-twice",
+        "two workers of a group have the same index",
+        replaced((planning, "missing_indexes", _same_place)),
     ),
     Defect(
         "lowered-limit-ignored",
