@@ -27,10 +27,13 @@ def check_limit(workers: int) -> Seconds:
 
 
 def questions_about(workers: Iterable[Worker], nodes: Mapping[Oid, Node]) -> dict[Oid, list[Worker]]:
-    """Return the workers that agents can look at, by node."""
+    """Return the workers that agents can look at, by node.
+
+    One that somebody has paused is not looked at: it answers nobody, and is as it is wanted.
+    """
     found: dict[Oid, list[Worker]] = {}
     for worker in workers:
-        if worker.want is Want.RUN and worker.status in ASKABLE and worker.node_oid is not None:
+        if worker.want is Want.RUN and worker.status in ASKABLE and not worker.paused and worker.node_oid is not None:
             node = nodes.get(worker.node_oid)
             if node is not None and node.online:
                 found.setdefault(node.oid, []).append(worker)
@@ -42,7 +45,7 @@ def findings(
 ) -> list[Finding]:
     """Return what is to be said of each worker that is wanted to run; `answers` are those that came, by node.
 
-    A worker of which nobody says anything is not well.
+    A worker of which nobody says anything is not well, unless somebody has paused it on a node that is there.
     """
     found = []
     for worker in workers:
@@ -51,6 +54,8 @@ def findings(
         said = answers.get(worker.node_oid, {}).get(worker.oid) if worker.node_oid is not None else None
         if said is not None:
             found.append(Finding(worker_oid=worker.oid, checked=said, asked=True))
+        elif worker.paused and worker.status is WorkerStatus.RUNNING:
+            found.append(Finding(worker_oid=worker.oid, checked=Checked(well=True), asked=False))
         else:
             checked = Checked(well=False, reason=_silence(worker, nodes))
             found.append(Finding(worker_oid=worker.oid, checked=checked, asked=False))

@@ -6,9 +6,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
-from controlplane.core.balancing import drain_of
 from controlplane.core.farewells import waiting_of
-from controlplane.core.placement import leaving
 from controlplane.core.situation import Plan
 from controlplane.errors import ActionConflict
 from controlplane.records import events
@@ -26,16 +24,15 @@ from controlplane.records.clusters import Cluster, Group
 from controlplane.records.lifecycle import Leaving
 from controlplane.records.policies import Decision
 from controlplane.records.principals import Caller
-from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds, from_wire
-from controlplane.records.workers import Want, Worker
+from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.services.bound import note_scaling
 from controlplane.services.forgetting import forget_cluster
-from controlplane.services.ledger import Ledger, counts_of, groups_of
-from controlplane.services.members import leave
+from controlplane.services.ledger import Ledger, groups_of
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.recoveries import go_on
+from controlplane.services.undoing import UNDO
 from controlplane.services.views import action_view, any_cluster_view
-from controlplane.store.catalog import ACTIONS, CLUSTERS, GROUPS, REVISIONS, WORKERS
+from controlplane.store.catalog import ACTIONS, CLUSTERS, WORKERS
 from controlplane.store.database import View
 from controlplane.store.tables import Rows, Table
 
@@ -168,26 +165,6 @@ def cancel(ledger: Ledger, action: Action) -> Action:
     if cluster is None or cluster.action_oid != action.oid or action.ending is not None:
         return action
     return _fail(ledger, cluster, action, ActionStatus.CANCELLED, "it was cancelled")
-
-
-def dismiss(ledger: Ledger, workers: Iterable[Worker]) -> tuple[Oid, ...]:
-    """Have workers stopped and forgotten, and return which."""
-    gone = []
-    for worker in workers:
-        if worker.want is not Want.REMOVE:
-            drain = drain_of(ledger.rows(CLUSTERS).get(worker.cluster_oid), worker, ledger.now)
-            ledger.update_worker(worker, **leaving(worker, Want.REMOVE, drain))
-            ledger.wake(worker.cluster_oid)
-        gone.append(worker.oid)
-    return tuple(gone)
-
-
-def announce_size(ledger: Ledger, cluster: Cluster) -> None:
-    """Tell that a cluster wants another number of workers; one that is but the place of a worker is no news."""
-    if cluster.alone:
-        return
-    view = any_cluster_view(cluster, groups_of(ledger, cluster.oid), counts_of(ledger, cluster.oid))
-    ledger.publish(events.ANY_CLUSTER_RESIZED, view)
 
 
 def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
@@ -330,83 +307,6 @@ def _fail(ledger: Ledger, cluster: Cluster, action: Action, ending: ActionStatus
     ledger.touch_cluster(cluster.oid)
     ledger.wake(cluster.oid)
     return falling
-
-
-def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
-    """Take those workers of its own back that do not run."""
-    group = None if action.group_oid is None else ledger.rows(GROUPS).find(action.group_oid)
-    if group is None or group.scale <= action.before["desired"]:
-        return None
-    own = [
-        worker
-        for worker in ledger.rows(WORKERS).all(cluster.oid, group.oid)
-        if worker.created >= action.created and worker.want is not Want.REMOVE
-    ]
-    taken = [worker for worker in own if worker.oid not in action.outputs.done and not worker.protected]
-    scale = max(action.before["desired"], group.scale - len(taken))
-    ledger.rows(GROUPS).put(
-        msgspec.structs.replace(_bounds_before(group, action, scale), scale=scale, changed=ledger.now), group
-    )
-    gone = dismiss(ledger, taken)
-    announce_size(ledger, cluster)
-    return gone
-
-
-def _bounds_before(group: Group, action: Action, scale: int) -> Group:
-    """Return a group with the bounds that it had before an action; the upper one stays when more than that run."""
-    low, high = action.before.get("min_size", group.min_size), action.before.get("max_size", group.max_size)
-    if high is not None and scale > high:
-        high = group.max_size
-    return msgspec.structs.replace(group, min_size=low, max_size=high)
-
-
-def _undo_creation(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
-    """Take a worker back that a cluster did not get; one in no cluster stays, and is tried again."""
-    return None if cluster.alone else _undo_growth(ledger, cluster, action)
-
-
-def _undo_join(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
-    """Have those leave again that are there still."""
-    group = None if action.group_oid is None else ledger.rows(GROUPS).find(action.group_oid)
-    found = (ledger.rows(WORKERS).find(oid) for oid in action.workers)
-    joined = [each for each in found if each and each.cluster_oid == cluster.oid and each.want is not Want.REMOVE]
-    if group is None or not joined:
-        return None
-    for worker in joined:
-        leave(ledger, ledger.rows, worker, cluster)
-    scale = max(group.min_size, group.scale - len(joined))
-    ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
-    return tuple(worker.oid for worker in joined)
-
-
-def _undo_update(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, ...] | None:
-    """Return to the configuration from before; workers that have it still are not touched."""
-    if "revision" not in action.before:
-        return None
-    former = ledger.rows(REVISIONS).get(cluster.oid, action.before["revision"])
-    changed = tuple(
-        worker.oid for worker in ledger.rows(WORKERS).all(cluster.oid) if worker.revision == cluster.revision
-    )
-    back = msgspec.structs.replace(
-        cluster,
-        revision=cluster.revision + 1,
-        profile_oid=None if action.before["profile_oid"] is None else from_wire(action.before["profile_oid"], Oid),
-        changed=ledger.now,
-    )
-    ledger.rows(REVISIONS).add(msgspec.structs.replace(former, revision=back.revision))
-    ledger.rows(CLUSTERS).put(back, cluster)
-    return changed
-
-
-UNDO: dict[ActionKind, Callable[[Ledger, Cluster, Action], tuple[Oid, ...] | None]] = {
-    ActionKind.CLUSTER_RESIZE: _undo_growth,
-    ActionKind.CLUSTER_SCALE_OUT: _undo_growth,
-    ActionKind.CLUSTER_UPDATE: _undo_update,
-    ActionKind.WORKER_UPDATE: _undo_update,
-    ActionKind.WORKER_CREATE: _undo_creation,
-    ActionKind.CLUSTER_ADD_WORKERS: _undo_join,
-}
-"""How what an action changed is taken back; None from one of them says that there is nothing to take back."""
 
 
 def _delete(ledger: Ledger, cluster: Cluster, action: Action) -> None:

@@ -24,7 +24,7 @@ from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
 from controlplane.records.workers import Want, Worker, WorkerView
-from controlplane.services.acting import announce_size, begin, require_free
+from controlplane.services.acting import begin, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
 from controlplane.services.farewells import is_leaving, see_off
@@ -36,6 +36,7 @@ from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.protected import count_protected, require_so_few, require_unprotected
 from controlplane.services.quotas import require_room
+from controlplane.services.sizes import announce_size
 from controlplane.services.views import action_view, any_cluster_view, worker_view
 from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
 

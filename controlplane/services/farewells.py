@@ -11,9 +11,9 @@ from controlplane.records.clusters import Cluster
 from controlplane.records.lifecycle import Farewell, LifecycleHook
 from controlplane.records.types import Instant, Oid
 from controlplane.records.workers import Want, Worker
-from controlplane.services.acting import dismiss
 from controlplane.services.bound import bound_policies
 from controlplane.services.ledger import Ledger
+from controlplane.services.sizes import dismiss
 from controlplane.store.catalog import CLUSTERS, GROUPS, WORKERS
 from controlplane.store.database import View
 

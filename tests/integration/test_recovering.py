@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from controlplane.errors import ActionConflict, InvalidArgument, NoSuchObject
@@ -314,3 +315,14 @@ def test_a_worker_in_no_cluster_is_checked_and_stays_the_one_it_is(world, operat
     after = world.call("get_worker", "clock")
     assert (after["oid"], after["status"], running(world)) == (clock["oid"], "RUNNING", 1)
     assert after["pid"] != clock["pid"]
+
+
+def test_a_worker_that_was_paused_just_now_is_as_it_is_wanted(world):
+    create(world, desired=2)
+    victim = workers(world, "shop")[0]
+    machine, oid = machine_of(world, victim), UUID(victim["oid"])
+    sicken(world, victim, "its container is paused")
+    machine.units[oid] = msgspec.structs.replace(machine.units[oid], paused=True)
+    assert check(world)["outputs"]["failed"] == []
+    machine.units[oid] = msgspec.structs.replace(machine.units[oid], paused=False)
+    assert reasons(check(world)) == {victim["oid"]: "its container is paused"}

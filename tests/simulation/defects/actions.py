@@ -15,7 +15,7 @@ from controlplane.master.monitor import Monitor
 from controlplane.records.actions import ActionKind, ActionStatus
 from controlplane.records.types import NANOSECONDS
 from controlplane.records.workers import WorkerStatus
-from controlplane.services import acting, bindings, cluster_actions, convergence, generic_clusters, recovering
+from controlplane.services import acting, bindings, cluster_actions, convergence, generic_clusters, recovering, undoing
 from controlplane.services.specs import GenericRevision
 from controlplane.store.catalog import ACTIONS, CLUSTERS, REVISIONS
 from tests.simulation.defects.planting import Defect, around, replaced
@@ -307,6 +307,6 @@ DEFECTS = (
     Defect(
         "size-not-announced",
         "nobody is told that a size was taken back",
-        replaced((acting, "announce_size", _announce_nothing)),
+        replaced((undoing, "announce_size", _announce_nothing)),
     ),
 )

@@ -59,3 +59,11 @@ def test_a_check_takes_longer_with_more_workers_but_never_for_ever():
     assert check_limit(LOOKS_PARALLEL_MAX + 1) == 2 * LOOK_LIMIT_S + ANSWER_MARGIN_S
     assert check_limit(0) == ANSWER_MARGIN_S
     assert check_limit(10**6) == CHECK_LIMIT_MAX_S
+
+
+def test_who_is_paused_is_not_asked_and_is_well_while_its_node_is_there():
+    paused = one(1, paused=True)
+    gone = one(2, AWAY, WorkerStatus.UNREACHABLE, paused=True)
+    assert questions_about([paused, gone], NODES) == {}
+    found = findings([paused, gone], NODES, {})
+    assert [(each.checked.well, each.asked) for each in found] == [(True, False), (False, False)]
