@@ -80,7 +80,8 @@ async def rate(start: Callable[[], Any], count: int, in_flight: int) -> float:
     def begin(_: Any = None) -> None:
         if state["begun"] < count:
             state["begun"] += 1
-            start().addCallback(end)
+            # A call that fails ends the measurement, instead of leaving it without an end.
+            start().addCallback(end).addErrback(lambda failure: None if done.called else done.errback(failure))
 
     def end(result: Any) -> Any:
         state["ended"] += 1
