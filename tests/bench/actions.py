@@ -106,7 +106,7 @@ async def _throughput(made: Installation, clusters: int, actions: int) -> list[F
         numbers = itertools.count()
 
         def create() -> Deferred[Any]:
-            definition = {"name": f"bench_{next(numbers)}"}
+            definition = {"name": f"beside_{next(numbers)}"}
             return session.call("controlplane.routercluster.create_routercluster", 30, definition)
 
         acted = await rate(act, actions, clusters)
