@@ -136,18 +136,28 @@ class _GenericPass(Pass):
         unproven = sum(oid in given or self._is_unproven(self.become[oid], target) for oid, target in targets.items())
         if serving and given:
             self._look_again_at(self.s.now + int(self.s.cluster.steady * NANOSECONDS))
-        serving.sort(key=lambda oid: self.s.now >= steady_at(self.s.cluster, self.become[oid]))
+        serving.sort(key=self._proven)
         draining = [oid for oid in serving if self.become[oid].drain is not None]
         others = [oid for oid in serving if self.become[oid].drain is None]
         for oid in [*draining, *others[: max(0, self.s.cluster.batch - unproven)]]:
-            # So many at a time, and only while those before, and those that serve nobody, proved themselves. Those that
-            # have not done so are first: when an update is taken back, they were changed last.
+            # So many at a time, and only while those before, and those that serve nobody, proved themselves.
             if not self._still_drains(self.become[oid]):
                 self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)
         self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )
+
+    def _proven(self, oid: Oid) -> tuple[bool, int]:
+        """Return what orders those that are to be changed: who has not run for long enough is first, the newest of them
+        before the others.
+
+        When an update is taken back, they were changed last. How long one runs says its start: one that could not be
+        reached for a while counts as changed since it came back.
+        """
+        worker = self.become[oid]
+        proven = self.s.now >= steady_at(self.s.cluster, worker)
+        return proven, 0 if proven else -(worker.started or 0)
 
     def _still_drains(self, worker: Worker) -> bool:
         """Say whether a worker that is to be changed has to wait for its load balancer."""

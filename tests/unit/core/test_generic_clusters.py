@@ -257,3 +257,9 @@ def test_what_somebody_waits_for_begins_now_when_the_clock_was_set_back():
 def test_a_clock_that_was_set_back_touches_nobody_when_nobody_waits():
     away = msgspec.structs.replace(serving(0, "new", 2), status=WorkerStatus.UNREACHABLE, changed=NOW + 10**12)
     assert not planned([away], scale=1)
+
+
+def test_what_is_taken_back_begins_with_the_newest_although_another_one_came_back_just_now():
+    back = serving(0, "new", 2, ran_s=0.4, started=NOW - 40 * SECOND)
+    newest = serving(1, "new", 2, ran_s=0.2, started=NOW - SECOND // 5)
+    assert told(planned([back, newest], scale=2, digest="old", revision=3, batch=1)) == [1]
