@@ -152,12 +152,11 @@ class _GenericPass(Pass):
         """Return what orders those that are to be changed: who has not run for long enough is first, the newest of them
         before the others.
 
-        When an update is taken back, they were changed last. How long one runs says its start: one that could not be
-        reached for a while counts as changed since it came back.
+        When an update is taken back, they were changed last; others came back from a silent node, or died in between.
         """
         worker = self.become[oid]
         proven = self.s.now >= steady_at(self.s.cluster, worker)
-        return proven, 0 if proven else -(worker.started or 0)
+        return proven, 0 if proven else -worker.changed
 
     def _still_drains(self, worker: Worker) -> bool:
         """Say whether a worker that is to be changed has to wait for its load balancer."""
