@@ -56,7 +56,7 @@ def an_update_is_lost() -> None:
 
         def work(change: Change) -> Any:
             identity = self._permit(caller, declared, bound, change)
-            return self._write(caller, identity, declared, parsed, change)
+            return self._write(caller, identity, declared, parsed, change, {})
 
         return await self._store.write(work)
 
