@@ -18,13 +18,13 @@ from controlplane.records.types import NANOSECONDS, Instant, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 OF_ALL = frozenset({ActionKind.CLUSTER_CREATE, ActionKind.CLUSTER_UPDATE, ActionKind.CLUSTER_DELETE})
+"""Actions that are about every worker of their cluster; the others are about new, named and leaving ones."""
+
 DELETING = frozenset({ActionKind.CLUSTER_DELETE, ActionKind.WORKER_DELETE})
 """Actions that go first: whatever changes what they delete is cancelled."""
 
 UPDATING = frozenset({ActionKind.CLUSTER_UPDATE, ActionKind.WORKER_UPDATE})
 """Actions that are over with the first worker that fails."""
-
-"""Actions that are about every worker of their cluster; the others are about new, named and leaving ones."""
 
 
 class Progress(NamedTuple):

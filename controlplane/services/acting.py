@@ -41,7 +41,6 @@ ACTIONS_KEPT_MAX = 100_000
 
 RUNNING_SEEN_MAX = 1_000
 
-
 SIZING = frozenset({ActionKind.CLUSTER_SCALE_IN, ActionKind.CLUSTER_SCALE_OUT, ActionKind.CLUSTER_RESIZE})
 """Actions after which what was measured before is of another cluster."""
 
@@ -75,7 +74,7 @@ def begin(
     goes_first = kind is ActionKind.CLUSTER_DELETE or (kind is ActionKind.WORKER_DELETE and cluster.alone)
     if not goes_first or cluster.deleting:
         require_free(ledger.change, cluster)
-    running = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    running = _running(ledger.change, cluster)
     if running is not None:
         what = "it" if cluster.alone else "its cluster"
         _store_end(ledger, running, ActionStatus.CANCELLED, f"{what} is being deleted")
@@ -85,32 +84,19 @@ def begin(
             subject={"type": "cluster", "oid": str(cluster.oid), "name": cluster.name},
             next_step="delete it again",
         )
-    oid = ledger.new_oid()
-    action = Action(
-        oid=oid,
-        name=f"{kind.value.lower()}_{str(oid)[:8]}",
-        kind=kind,
-        cluster_oid=cluster.oid,
-        cluster_name=cluster.name,
-        group_oid=None if group is None else group.oid,
-        worker_oid=worker,
-        cause=caller.cause,
-        who=caller.through or caller.authid,
-        inputs=inputs,
-        before=before or {},
-        workers=tuple(workers),
-        leaving=tuple(leaving),
-        decisions=tuple(decisions),
-        command=command or {},
-        total=total,
-        pace=pace,
-        timeout=cluster.timeout,
-        created=ledger.now,
-    )
-    action = msgspec.structs.replace(action, **(about or {}))
-    ledger.rows(ACTIONS).add(action)
-    _forget_old(ledger)
-    changed = msgspec.structs.replace(cluster, **changes, action_oid=oid, changed=ledger.now)
+    details = {
+        "group_oid": None if group is None else group.oid,
+        "worker_oid": worker,
+        "before": before or {},
+        "workers": tuple(workers),
+        "leaving": tuple(leaving),
+        "decisions": tuple(decisions),
+        "command": command or {},
+        "total": total,
+        "pace": pace,
+    }
+    action = _add(ledger, cluster, kind, caller, inputs, {**details, **(about or {})})
+    changed = msgspec.structs.replace(cluster, **changes, action_oid=action.oid, changed=ledger.now)
     (rows or ledger.rows)(CLUSTERS).put(changed, cluster)
     ledger.touch_cluster(cluster.oid)
     ledger.wake(cluster.oid)
@@ -130,9 +116,34 @@ def note_done(
 
     Raises `ActionConflict` when the cluster is being deleted: nothing is begun on it any more.
     """
-    running = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    running = _running(ledger.change, cluster)
     if running is not None and running.kind is ActionKind.CLUSTER_DELETE:
         raise _conflict(cluster, running)
+    action = _add(ledger, cluster, kind, caller, inputs, {})
+    ledger.publish(events.ACTION_STARTED, action_view(action))
+    return _store_end(ledger, action, ActionStatus.SUCCEEDED, reason)
+
+
+def require_free(view: View, cluster: Cluster) -> None:
+    """Refuse to change a cluster that an action changes; raises `ActionConflict`."""
+    running = _running(view, cluster)
+    if running is not None:
+        raise _conflict(cluster, running)
+
+
+def _running(view: View, cluster: Cluster) -> Action | None:
+    return None if cluster.action_oid is None else view.rows(ACTIONS).find(cluster.action_oid)
+
+
+def _add(
+    ledger: Ledger,
+    cluster: Cluster,
+    kind: ActionKind,
+    caller: Caller,
+    inputs: dict[str, Any],
+    details: Mapping[str, Any],
+) -> Action:
+    """Keep a new action; whoever begins it announces it."""
     oid = ledger.new_oid()
     action = Action(
         oid=oid,
@@ -146,17 +157,10 @@ def note_done(
         timeout=cluster.timeout,
         created=ledger.now,
     )
+    action = msgspec.structs.replace(action, **details)
     ledger.rows(ACTIONS).add(action)
     _forget_old(ledger)
-    ledger.publish(events.ACTION_STARTED, action_view(action))
-    return _store_end(ledger, action, ActionStatus.SUCCEEDED, reason)
-
-
-def require_free(view: View, cluster: Cluster) -> None:
-    """Refuse to change a cluster that an action changes; raises `ActionConflict`."""
-    running = None if cluster.action_oid is None else view.rows(ACTIONS).find(cluster.action_oid)
-    if running is not None:
-        raise _conflict(cluster, running)
+    return action
 
 
 def cancel(ledger: Ledger, action: Action) -> Action:
@@ -170,7 +174,7 @@ def cancel(ledger: Ledger, action: Action) -> Action:
 def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     """Take an action on as far as its workers have come; return after how many seconds to look again."""
     cluster = ledger.rows(CLUSTERS).get(cluster.oid)
-    action = None if cluster.action_oid is None else ledger.rows(ACTIONS).find(cluster.action_oid)
+    action = _running(ledger.change, cluster)
     if action is None:
         return None
     if action.phase is Phase.CHECK:
