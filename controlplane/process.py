@@ -9,11 +9,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.logger import Logger
 
 from controlplane.clock import Chance
@@ -64,6 +66,12 @@ def notify(state: str) -> None:
 def end_with_parent() -> None:
     """Have the kernel send SIGTERM to this process when its parent dies; for a child, before it runs its program."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def kill_child(transport: Any) -> None:
+    """Kill a process that was spawned, given its transport; one that has ended, or is ours no longer, is let be."""
+    with suppress(ProcessExitedAlready, PermissionError):
+        transport.signalProcess("KILL")
 
 
 def _calm_collector() -> None:

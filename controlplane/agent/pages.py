@@ -16,6 +16,7 @@ from controlplane.clock import limit, sleep
 from controlplane.core.health_rules import PAGES_PARALLEL_MAX
 from controlplane.drivers.checks import wait
 from controlplane.errors import NoAnswer
+from controlplane.process import kill_child
 from controlplane.records.health_policies import UrlLook, UrlOptions
 from controlplane.records.recoveries import Checked
 from controlplane.records.types import to_wire
@@ -138,7 +139,7 @@ async def _run(reactor: Any, arguments: list[str], given: bytes) -> tuple[int | 
 
 class _Program(ProcessProtocol):
     def __init__(self, given: bytes) -> None:
-        self.over: Deferred[tuple[int | None, bytes, bytes]] = Deferred(lambda _: self._give_up())
+        self.over: Deferred[tuple[int | None, bytes, bytes]] = Deferred(lambda _: kill_child(self.transport))
         self._given = given
         self._said = self._wrong = b""
 
@@ -156,13 +157,6 @@ class _Program(ProcessProtocol):
     def processEnded(self, reason: Any) -> None:  # noqa: N802
         if not self.over.called:
             self.over.callback((reason.value.exitCode, self._said, self._wrong))
-
-    def _give_up(self) -> None:
-        transport: Any = self.transport
-        try:
-            transport.signalProcess("KILL")
-        except Exception:
-            pass  # It has just ended.
 
 
 class _Body(Protocol):

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from controlplane.clock import Clock, limit, sleep
 from controlplane.errors import NoAnswer, WorkerFailed
+from controlplane.process import kill_child
 from controlplane.records.profiles import (
     CommandCheck,
     ContainerProperties,
@@ -141,7 +142,7 @@ async def run_command(
 
 class _Command(ProcessProtocol):
     def __init__(self) -> None:
-        self.ended: Deferred[None] = Deferred(lambda _: self._give_up())
+        self.ended: Deferred[None] = Deferred(lambda _: kill_child(self.transport))
         self._output = b""
 
     def outReceived(self, data: bytes) -> None:  # noqa: N802
@@ -161,13 +162,6 @@ class _Command(ProcessProtocol):
             code, number = reason.value.exitCode, reason.value.signal
             how = f"was killed by signal {number}" if number else f"ended with code {code}"
         self.ended.errback(NotWell(f"the command {how}" + (f": {said}" if said else "")))
-
-    def _give_up(self) -> None:
-        transport: Any = self.transport
-        try:
-            transport.signalProcess("KILL")
-        except Exception:
-            pass  # It has just ended.
 
 
 async def _look_at_port(place: Place, name: str) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
 from controlplane.core.farewells import waiting_of
 from controlplane.core.situation import Plan
-from controlplane.errors import ActionConflict
+from controlplane.errors import ActionConflict, NoSuchObject
 from controlplane.records import events
 from controlplane.records.actions import (
     OPERATIONS,
@@ -129,6 +129,16 @@ def require_free(view: View, cluster: Cluster) -> None:
     running = _running(view, cluster)
     if running is not None:
         raise _conflict(cluster, running)
+
+
+def require_action_of(cluster: Cluster, action: Action) -> None:
+    """Make sure that an action is one of this cluster; raises `NoSuchObject`."""
+    if action.cluster_oid != cluster.oid:
+        raise NoSuchObject(
+            f"cluster {cluster.name} has no action {action.oid}",
+            subject={"type": "action", "oid": str(action.oid)},
+            next_step="list the actions of the cluster",
+        )
 
 
 def _running(view: View, cluster: Cluster) -> Action | None:

@@ -5,7 +5,7 @@ from typing import Any
 from controlplane.errors import ActionEnded, NoSuchObject
 from controlplane.records.actions import ActionView
 from controlplane.records.types import Oid
-from controlplane.services.acting import cancel
+from controlplane.services.acting import cancel, require_action_of
 from controlplane.services.arguments import ClusterOrPlace, ExistingAction
 from controlplane.services.lists import Limit, select, walk
 from controlplane.services.pipeline import Call, WritingCall
@@ -78,12 +78,7 @@ def get_action(_call: Call, action_oid: ExistingAction) -> ActionView:
 def cancel_action(call: WritingCall, cluster: ClusterOrPlace, action_oid: ExistingAction) -> ActionView:
     """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended."""
     action = action_oid
-    if action.cluster_oid != cluster.oid:
-        raise NoSuchObject(
-            f"cluster {cluster.name} has no action {action.oid}",
-            subject={"type": "action", "oid": str(action.oid)},
-            next_step="list the actions of the cluster",
-        )
+    require_action_of(cluster, action)
     if action.ended is not None:
         raise ActionEnded(
             f"action {action.name} has {action.status.value} already",

@@ -28,7 +28,7 @@ from controlplane.records.orders import OperationResult, Order
 from controlplane.records.profiles import OPERATIONS, Execute
 from controlplane.records.types import Line, Oid
 from controlplane.records.workers import WorkerLogs
-from controlplane.services.acting import begin
+from controlplane.services.acting import begin, require_action_of
 from controlplane.services.all_workers import list_workers
 from controlplane.services.arguments import AnyCluster, AnyWorker, ClusterOrPlace, ExistingAction
 from controlplane.services.identity import granted_on
@@ -126,12 +126,7 @@ def list_operation_results(
     What commands said is in it. The newest twenty operations of a cluster are remembered.
     """
     action = action_oid
-    if action.cluster_oid != cluster.oid:
-        raise NoSuchObject(
-            f"cluster {cluster.name} has no action {action.oid}",
-            subject={"type": "action", "oid": str(action.oid)},
-            next_step="list the actions of the cluster",
-        )
+    require_action_of(cluster, action)
     return select(
         _results(call, cluster, action),
         filters=filters,

@@ -241,10 +241,7 @@ class Pipeline:
 
     async def _look(self, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Any:
         with self._store.read() as view:
-            now = self._chance.now()
-            identity = self._identify(view, caller, now)
-            require_right(view, identity, caller, declared, bound)
-            call = Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
+            call = self._looking(view, caller, declared, bound)
             result = declared.function(call, **declared.parse(bound, view))
         if isinstance(result, Ask):
             result = result.complete(await self._surroundings.agents.ask(result))
@@ -282,12 +279,16 @@ class Pipeline:
         if declared.asks is None:
             return {}
         with self._store.read() as view:
-            now = self._chance.now()
-            identity = self._identify(view, caller, now)
-            require_right(view, identity, caller, declared, bound)
-            call = Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
+            call = self._looking(view, caller, declared, bound)
             asked = declared.asks(call, **declared.parse(bound, view))
         return await self._surroundings.agents.ask(asked)
+
+    def _looking(self, view: View, caller: Caller, declared: Procedure, bound: Mapping[str, Any]) -> Call:
+        """Return a call that only looks, by somebody who has the right to it."""
+        now = self._chance.now()
+        identity = self._identify(view, caller, now)
+        require_right(view, identity, caller, declared, bound)
+        return Call(caller, identity, now, self._chance.new_oid, view, self._surroundings)
 
     def _recall(
         self, key: Key, caller: Caller, declared: Procedure, bound: Mapping[str, Any], change: Change

@@ -1,23 +1,18 @@
 """Asking for pages of workers: real servers, with and without TLS, that answer well, badly, slowly or not at all."""
 
-import datetime
-import ipaddress
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 
 from controlplane.agent.leases import Machine
 from controlplane.agent.pages import poll_page, poll_pages
 from controlplane.paths import free_port
 from controlplane.records.health_policies import UrlLook, UrlOptions
+from tests.certificates import self_signed
 
 test = pytest_twisted.ensureDeferred
 
@@ -44,7 +39,9 @@ def server(request, tmp_path):
     made.asked, made.over = [], threading.Event()
     if request.param == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate(tmp_path / "server.pem"))
+        made_up, chain = self_signed(), tmp_path / "server.pem"
+        chain.write_bytes(made_up.key + made_up.certificate)
+        context.load_cert_chain(chain)
         made.socket = context.wrap_socket(made.socket, server_side=True)
     made.url = f"{request.param}://127.0.0.1:{made.server_port}"
     thread = threading.Thread(target=made.serve_forever)
@@ -54,27 +51,6 @@ def server(request, tmp_path):
     made.shutdown()
     made.server_close()
     thread.join()
-
-
-def certificate(path):
-    """A certificate that nobody has signed but itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    path.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()) + made.public_bytes(encoding))
-    return path
 
 
 async def look(url, **options):

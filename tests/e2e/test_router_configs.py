@@ -6,8 +6,6 @@ because it passes much that then fails to start, a node is started with every ac
 """
 
 import copy
-import datetime
-import ipaddress
 import json
 import os
 import signal
@@ -22,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.core.router_configs import check_config, default_realm, default_transport, with_defaults
+from tests.certificates import self_signed
 
 CROSSBAR = Path(sys.executable).with_name("crossbar")
 START_SECONDS_MAX = 90
@@ -697,25 +696,6 @@ def free_ports(count):
 
 
 def write_certificate(directory):
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (directory / "key.pem").write_bytes(key.private_bytes(pem, pkcs8, plain))
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    made = self_signed()
+    (directory / "key.pem").write_bytes(made.key)
+    (directory / "cert.pem").write_bytes(made.certificate)

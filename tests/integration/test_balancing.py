@@ -8,8 +8,7 @@ from twisted.internet.defer import fail, succeed
 from controlplane.core.policies import POLICY_TYPES
 from controlplane.errors import InvalidConfiguration, NoSuchObject, NotOffered, RemoteError
 from controlplane.master.balancers import BalancerFiles, read_commands
-from tests.integration.test_generic_clusters import SPEC, create, ended, workers
-from tests.integration.test_policies import attach
+from tests.integration.generic import SPEC, attach, create, ended, workers
 from tests.simulation.world import World
 
 URL = "http://good/members"
@@ -39,13 +38,6 @@ class Played:
     def members(self) -> set[str]:
         """Who is sent clients now."""
         return {member["worker_oid"] for member in self.told[-1][1]["members"]} if self.told else set()
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 @pytest.fixture

@@ -8,18 +8,10 @@ from uuid import UUID
 import pytest
 
 from controlplane.core.fencing import FENCE_MARGIN_S
-from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
-from tests.integration.test_recovering import statuses
+from tests.integration.generic import create, ended, running, statuses, workers
 from tests.simulation.world import World
 
 FENCE_S = 20.0
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 def fence(world: World, cluster: str = "shop", after: float = FENCE_S) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from controlplane.errors import ActionConflict, ActionCooldown
 from controlplane.records.types import NANOSECONDS
-from tests.integration.test_generic_clusters import BROKEN, SPEC, create, ended, workers
+from tests.integration.generic import BROKEN, SPEC, create, ended, workers
 from tests.simulation.world import World
 
 

@@ -12,51 +12,8 @@ from controlplane.errors import (
     InvalidConfiguration,
     NoSuchObject,
 )
-from tests.simulation.network import decode, encode
+from tests.integration.generic import BROKEN, SPEC, commands, create, ended, running, workers
 from tests.simulation.world import World
-
-SPEC = {"type": "process", "version": "1.0", "properties": {"command": ["sleep", "100"]}}
-BROKEN = {"type": "process", "version": "1.0", "properties": {"command": ["broken"]}}
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
-
-
-def create(world: World, desired: int = 3, **settings) -> str:
-    """A cluster whose action has ended; returns its oid."""
-    made = world.call("create_cluster", {"name": "shop", "profile": "sleeper", "desired": desired, **settings})
-    assert ended(world, made["action_oid"])["status"] == "SUCCEEDED"
-    return made["oid"]
-
-
-def ended(world: World, action: str, seconds: float = 60) -> dict:
-    """Let time pass until an action has ended, and return it."""
-    world.run_until(lambda: world.call("get_action", action)["ended"] is not None, seconds)
-    return decode(encode(world.call("get_action", action)))
-
-
-def running(world: World) -> int:
-    return sum(len(machine.units) for machine in world.machines)
-
-
-def commands(world: World, cluster: str) -> set[str]:
-    """What runs, as the agents were told."""
-    wanted = {worker["oid"] for worker in workers(world, cluster)}
-    found = set()
-    for machine in world.machines:
-        for oid, worker in machine.agent._supervisor._workers.items():
-            if str(oid) in wanted:
-                assert worker.unit.digest == worker.spec.digest
-                found.add(str(worker.spec.config["properties"]["command"]))
-    return found
-
-
-def workers(world: World, cluster: str) -> list[dict]:
-    return world.call("list_cluster_workers", cluster)
 
 
 def test_a_created_cluster_starts_by_itself_on_all_nodes(world):

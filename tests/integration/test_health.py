@@ -5,8 +5,7 @@ from uuid import UUID
 import pytest
 
 from controlplane.errors import AlreadyExists, InvalidConfiguration
-from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
-from tests.integration.test_recovering import configs, machine_of, sicken, statuses
+from tests.integration.generic import configs, create, ended, machine_of, running, sicken, statuses, workers
 from tests.simulation.network import decode, encode
 from tests.simulation.world import World
 
@@ -16,13 +15,6 @@ PAGE = {
     "type": "NODE_STATUS_POLL_URL",
     "options": {"poll_url": "http://127.0.0.1/{nodename}", "poll_url_retry_limit": 1},
 }
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 def attach(world: World, *modes: dict, cluster: str = "shop", recovery: dict | None = None, **detection) -> None:

@@ -4,18 +4,11 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from controlplane.errors import InvalidConfiguration, NoSuchObject, NotOffered, RemoteError
-from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
+from tests.integration.generic import create, ended, running, workers
 from tests.simulation.network import decode, encode
 from tests.simulation.world import World
 
 TIMEOUT_S = 20
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 def hooked(world: World, desired: int = 3, hooks: dict | None = None, **properties) -> None:

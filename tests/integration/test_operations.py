@@ -11,22 +11,11 @@ from controlplane.errors import (
     NotOffered,
 )
 from controlplane.records.principals import Caller
-from tests.integration.test_generic_clusters import SPEC, create, ended, workers
+from tests.integration.generic import create, ended, machine_of, workers
 from tests.simulation.world import World
 
 USR1 = {"signal": "SIGUSR1"}
 OPERATOR = Caller(session=8, authid="otto", authrole="operator")
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
-
-
-def machine_of(world: World, worker: dict):
-    return next(machine for machine in world.machines if str(machine.oid) == worker["node_oid"])
 
 
 def operated(world: World) -> list[str]:

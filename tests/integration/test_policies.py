@@ -12,20 +12,7 @@ from controlplane.errors import (
     InvalidConfiguration,
     NoSuchObject,
 )
-from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
-from tests.simulation.world import World
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
-
-
-def attach(world: World, name: str, type_: str, properties: dict, version: str = "1.0") -> None:
-    world.call("create_policy", {"name": name, "spec": {"type": type_, "version": version, "properties": properties}})
-    world.call("attach_policy", "shop", name)
+from tests.integration.generic import SPEC, attach, create, ended, running, workers
 
 
 def test_a_scaling_policy_says_how_much_unless_the_call_does(world):

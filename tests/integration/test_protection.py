@@ -3,8 +3,7 @@
 import pytest
 
 from controlplane.errors import ActionConflict, WorkerProtected
-from tests.integration.test_generic_clusters import SPEC, create, ended, workers
-from tests.integration.test_policies import attach
+from tests.integration.generic import SPEC, attach, create, ended, workers
 from tests.simulation.world import World
 
 

@@ -8,18 +8,16 @@ from twisted.internet.testing import StringTransport
 from controlplane.errors import ActionConflict, InvalidArgument, InvalidConfiguration, NoSuchObject, NotAuthorized
 from controlplane.master.webhooks import site_of
 from controlplane.records.principals import Caller
-from tests.integration.test_generic_clusters import SPEC, create, ended, running
+from tests.integration.generic import create, ended, running
 from tests.simulation.world import World
 
 SIGNAL = {"name": "bell", "action": "CLUSTER_SCALE_OUT", "params": {"count": 2}}
 
 
 @pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    create(made, desired=1, max_size=9)
-    return made
+def world(world):
+    create(world, desired=1, max_size=9)
+    return world
 
 
 def post(world: World, path: str, body: bytes = b"", method: str = "POST", length: int | None = None):

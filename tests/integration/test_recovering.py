@@ -6,26 +6,8 @@ import msgspec
 import pytest
 
 from controlplane.errors import ActionConflict, InvalidArgument, NoSuchObject
-from tests.integration.test_generic_clusters import SPEC, create, ended, running, workers
+from tests.integration.generic import configs, create, ended, machine_of, running, sicken, statuses, workers
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
-
-
-def machine_of(world: World, worker: dict):
-    return next(machine for machine in world.machines if str(machine.oid) == worker["node_oid"])
-
-
-def sicken(world: World, worker: dict, reason: str | None) -> None:
-    """Have a worker be found not to be well; None for a look that does not come to an end."""
-    machine = machine_of(world, worker)
-    oid = UUID(worker["oid"])
-    machine.sick[oid, machine.units[oid].started] = reason
 
 
 def check(world: World, cluster: str = "shop") -> dict:
@@ -34,19 +16,6 @@ def check(world: World, cluster: str = "shop") -> dict:
 
 def reasons(action: dict) -> dict[str, str]:
     return {each["worker_oid"]: each["reason"] for each in action["outputs"]["failed"]}
-
-
-def statuses(world: World, cluster: str) -> dict[str, str]:
-    return {worker["oid"]: worker["status"] for worker in workers(world, cluster)}
-
-
-def configs(world: World) -> dict[str, dict]:
-    """What the agents were told of each worker."""
-    return {
-        str(oid): worker.spec.config
-        for machine in world.machines
-        for oid, worker in machine.agent._supervisor._workers.items()
-    }
 
 
 def test_a_check_finds_all_well_and_changes_nothing(world):

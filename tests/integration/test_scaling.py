@@ -3,8 +3,7 @@
 import pytest
 
 from controlplane.errors import InvalidConfiguration, NoSuchObject, WorkerFailed
-from tests.integration.test_generic_clusters import SPEC, create, ended, running
-from tests.integration.test_policies import attach
+from tests.integration.generic import SPEC, attach, create, ended, running
 from tests.simulation.world import World
 
 STEPS = {
@@ -34,13 +33,6 @@ class Load:
         shared = max(1, running(self.world))
         spent = self.cpu / 100 * self.world.clock.now
         return {"cpu_seconds": spent, "memory": 1_000_000, "values": {"queue": self.queue / shared}}
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 @pytest.fixture

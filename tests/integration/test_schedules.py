@@ -6,17 +6,9 @@ import pytest
 
 from controlplane.errors import InvalidConfiguration
 from controlplane.records.types import NANOSECONDS
-from tests.integration.test_generic_clusters import SPEC, create, ended, running
-from tests.integration.test_policies import attach
+from tests.integration.generic import SPEC, attach, create, ended, running
 from tests.integration.test_scaling import actions
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world():
-    made = World(seed=1, nodes=3)
-    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
-    return made
 
 
 def wall(world: World) -> int:

@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from controlplane.errors import InvalidConfiguration
-from tests.integration.test_generic_clusters import SPEC, create, ended, workers
-from tests.integration.test_policies import attach
+from tests.integration.generic import SPEC, attach, create, ended, workers
 from tests.simulation.world import World
 
 PLACES = (("north", "a"), ("north", "b"), ("south", "c"))
