@@ -117,7 +117,8 @@ class _GenericPass(Pass):
 
     def _configure(self, kept: list[Oid]) -> None:
         targets = {oid: self.s.digest(self.become[oid], {}) for oid in kept if self.become[oid].node_oid}
-        serving, given = [], set()
+        serving: list[Oid] = []
+        given: set[Oid] = set()
         for oid, target in targets.items():
             worker = self.become[oid]
             if worker.want is not Want.RUN:
@@ -133,30 +134,32 @@ class _GenericPass(Pass):
             elif worker.kept is not None and self.s.cluster.action_oid is None and self._is_as_others(worker, target):
                 # What it had kept was given up for good: no action is left that might return to it.
                 self._set(oid, kept=None)
-        unproven = sum(oid in given or self._is_unproven(self.become[oid], target) for oid, target in targets.items())
+        unproven = given | {oid for oid, target in targets.items() if self._is_unproven(self.become[oid], target)}
         if serving and given:
             self._look_again_at(self.s.now + int(self.s.cluster.steady * NANOSECONDS))
-        serving.sort(key=self._proven)
-        draining = [oid for oid in serving if self.become[oid].drain is not None]
-        others = [oid for oid in serving if self.become[oid].drain is None]
-        for oid in [*draining, *others[: max(0, self.s.cluster.batch - unproven)]]:
-            # So many at a time, and only while those before, and those that serve nobody, proved themselves.
-            if not self._still_drains(self.become[oid]):
-                self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)
+        self._change_over(serving, unproven, targets)
         self.plan.rolled = all(
             self.become[oid].digest == target and not self._is_unproven(self.become[oid], target)
             for oid, target in targets.items()
         )
 
-    def _proven(self, oid: Oid) -> tuple[bool, int]:
-        """Return what orders those that are to be changed: who has not run for long enough is first, the newest of them
-        before the others.
+    def _change_over(self, serving: list[Oid], unproven: set[Oid], targets: Mapping[Oid, str]) -> None:
+        """Give those that serve what they are to have, so many at a time that enough others have proven themselves.
 
-        When an update is taken back, they were changed last; others came back from a silent node, or died in between.
+        Who has just come up has not, whatever runs there, and so is changed first. When an update is taken back, that
+        keeps those that were not changed yet, or long ago, until the last ones run again.
         """
-        worker = self.become[oid]
-        proven = self.s.now >= steady_at(self.s.cluster, worker)
-        return proven, 0 if proven else -worker.changed
+        fresh = {oid for oid in serving if self.s.now < steady_at(self.s.cluster, self.become[oid])}
+        unproven |= fresh
+        for oid in sorted(serving, key=lambda oid: (self.become[oid].drain is None, oid not in fresh)):
+            worker = self.become[oid]
+            if worker.drain is None and len(unproven - {oid}) >= self.s.cluster.batch:
+                if oid in fresh:
+                    self._look_again_at(steady_at(self.s.cluster, worker))
+                continue
+            unproven.add(oid)
+            if not self._still_drains(worker):
+                self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)
 
     def _still_drains(self, worker: Worker) -> bool:
         """Say whether a worker that is to be changed has to wait for its load balancer."""

@@ -80,6 +80,7 @@ def test_batches_are_as_large_as_the_policy_says(world):
     world.call("create_profile", {"name": "other", "spec": {**SPEC, "properties": {"command": ["sleep", "7"]}}})
     for machine in world.machines:
         machine.start_takes_s = 0.5
+    world.run(6)
     begun = world.clock.now
     action = world.call("update_cluster", "shop", {"profile": "other"})["action_oid"]
     world.run(3)

@@ -173,6 +173,7 @@ def test_the_pace_that_a_policy_decides_is_the_actions_alone(world):
     create(world, desired=4)
     attach(world, "batches", "batch", {"min_in_service": 1, "pause_time": 3})
     world.call("create_profile", {"name": "other", "spec": {**SPEC, "properties": {"command": ["sleep", "7"]}}})
+    world.run(4)
     begun = world.clock.now
     action = world.call("update_cluster", "shop", {"profile": "other"})["action_oid"]
     assert ended(world, action)["status"] == "SUCCEEDED"

@@ -161,9 +161,13 @@ def test_the_next_batch_waits_until_those_before_run_with_it_for_long_enough():
     assert told(planned([serving(0, "new", 2, ran_s=3), *waiting], batch=2)) == [1]
 
 
-def test_a_worker_that_just_runs_with_the_old_configuration_delays_nothing():
-    plan = planned([serving(number, ran_s=0) for number in range(3)])
-    assert (told(plan), plan.look_again_after) == ([0], None)
+def test_those_that_just_came_up_are_waited_for_but_for_a_batch_of_them():
+    one = [serving(0), serving(1, ran_s=3), serving(2)]
+    assert (told(planned(one)), planned(one).look_again_after) == ([1], None)
+    two = [serving(0, ran_s=2), serving(1, ran_s=3), serving(2)]
+    assert (told(planned(two)), planned(two).look_again_after) == ([], 2.0)
+    assert (told(planned(two, batch=2)), planned(two, batch=2).look_again_after) == ([0, 1], None)
+    assert told(planned(two, batch=3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("status", [WorkerStatus.ERROR, WorkerStatus.STARTING])
@@ -259,7 +263,8 @@ def test_a_clock_that_was_set_back_touches_nobody_when_nobody_waits():
     assert not planned([away], scale=1)
 
 
-def test_what_is_taken_back_begins_with_the_newest_although_another_one_came_back_just_now():
-    back = serving(0, "new", 2, ran_s=0.4, started=NOW - 40 * SECOND)
-    newest = serving(1, "new", 2, ran_s=0.2, started=NOW - SECOND // 5)
-    assert told(planned([back, newest], scale=2, digest="old", revision=3, batch=1)) == [1]
+def test_while_one_that_was_changed_over_proves_itself_nobody_who_came_back_meanwhile_is_changed():
+    back = serving(0, "new", 2, ran_s=0.4)
+    newest = serving(1, "new", 2, ran_s=0.2)
+    plan = planned([back, newest], scale=2, digest="old", revision=3, batch=1)
+    assert (told(plan), plan.look_again_after) == ([], 4.6)
