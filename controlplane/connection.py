@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from controlplane.clock import DelayedCall
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.records.types import Seconds
-from controlplane.wamp import CONNECT_WITHIN_S, JOIN_WITHIN_S, Inner, Login, Session, open_transport
+from controlplane.transports import CONNECT_WITHIN_S, Inner, Login, open_transport
+from controlplane.wamp import JOIN_WITHIN_S, Session
 from controlplane.wire_errors import refusal
 
 RETRY_PAUSE_MIN_S = 0.2

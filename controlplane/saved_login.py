@@ -7,7 +7,7 @@ from typing import Any
 
 from controlplane.errors import InvalidConfiguration
 from controlplane.keys import read_key
-from controlplane.wamp import Login, require_protected
+from controlplane.transports import Login, require_protected
 
 
 def connection_path(file: str | None) -> Path:

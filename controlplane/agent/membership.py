@@ -21,7 +21,8 @@ from controlplane.keys import KEY_FILE, ensure_key, make_key, public_key, read_k
 from controlplane.records.protocol import JOIN_NODE, ROTATE_KEY
 from controlplane.records.types import Record
 from controlplane.tokens import Token, void
-from controlplane.wamp import Login, Session, join_once, require_protected
+from controlplane.transports import Login, require_protected
+from controlplane.wamp import Session, join_once
 
 JOINED_FILE = "joined.json"
 PINS_FILE = "router-keys.json"

@@ -32,7 +32,8 @@ from controlplane.process import lock_directory, notify, real_chance, run_until_
 from controlplane.records.nodes import NodeFacts
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC, TUNNELS_TOPIC
 from controlplane.tokens import read_token
-from controlplane.wamp import Login, Session, require_protected
+from controlplane.transports import Login, require_protected
+from controlplane.wamp import Session
 
 DRIVER_GROUP = "controlplane.drivers"
 MANAGEMENT_REALM = "default"

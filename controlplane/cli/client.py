@@ -13,7 +13,8 @@ from controlplane.errors import ControlPlaneError, InvalidArgument, NoAnswer
 from controlplane.records.events import OWN_PREFIX
 from controlplane.records.types import Seconds
 from controlplane.saved_login import read_connection
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 
 CALL_WITHIN_S = 30.0
 JOIN_AGAIN_AFTER_S = 0.5

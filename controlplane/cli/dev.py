@@ -30,7 +30,8 @@ from controlplane.master.router import router_command
 from controlplane.paths import free_port
 from controlplane.process import end_with_parent, real_chance
 from controlplane.records.types import NANOSECONDS, Instant
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 
 CLUSTER_NAME = "demo"
 GROUP_NAME = "web"

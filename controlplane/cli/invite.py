@@ -26,7 +26,8 @@ from controlplane.keys import make_key, public_key, read_key
 from controlplane.records.protocol import REGISTER_KEY
 from controlplane.saved_login import connection_path, read_connection
 from controlplane.tokens import Token, new_secret, read_token, void
-from controlplane.wamp import Login, Session, join_once, require_protected
+from controlplane.transports import Login, require_protected
+from controlplane.wamp import Session, join_once
 
 ROTATED_WITHIN_S = 30.0
 ASK_AGAIN_AFTER_S = 0.1

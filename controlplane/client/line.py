@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from controlplane.connection import Connection
 from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.saved_login import read_connection
-from controlplane.wamp import Login, Session
+from controlplane.transports import Login
+from controlplane.wamp import Session
 
 ANSWER_WITHIN_MAX_S = 3_600.0
 """Whoever calls has a shorter limit of their own."""

@@ -8,7 +8,8 @@ import msgspec
 
 from controlplane.core.profile_checks import read_properties
 from controlplane.errors import InvalidArgument, Problem, WorkerFailed
-from controlplane.records.profiles import OPERATIONS, ContainerProperties, Part, ProcessProperties, WorkerConfig
+from controlplane.records.operations import OPERATIONS
+from controlplane.records.profiles import ContainerProperties, Part, ProcessProperties, WorkerConfig
 from controlplane.records.workers import WorkerSpec
 
 NOT_RUNNING = "the worker does not run"

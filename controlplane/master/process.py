@@ -36,7 +36,8 @@ from controlplane.records.limits import Limits
 from controlplane.records.principals import Caller
 from controlplane.records.types import GLOBAL_REALM, MANAGEMENT_REALM, to_wire
 from controlplane.store.lmdb import LmdbEngine
-from controlplane.wamp import CALL_WITHIN_S, Endpoint, Login, Session, endpoint, require_protected
+from controlplane.transports import Login, require_protected
+from controlplane.wamp import CALL_WITHIN_S, Endpoint, Session, endpoint
 
 AUTHENTICATOR_ROLE = "trusted"
 """Of the router itself, when it asks as whom a key may log in."""

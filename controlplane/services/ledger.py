@@ -7,7 +7,7 @@ be told: subscribers, the monitor, and the agents of nodes that shall run someth
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -21,6 +21,7 @@ from controlplane.records.nodes import Load
 from controlplane.records.types import Instant, Oid, Record, Seconds, to_wire
 from controlplane.records.workers import Command, Want, Worker, WorkerStatus
 from controlplane.services.balancing import refresh_members
+from controlplane.services.outlets import Outlets
 from controlplane.services.specs import Compositions, Drafts
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import (
@@ -42,46 +43,6 @@ UNWELL = frozenset({WorkerStatus.ERROR, WorkerStatus.UNREACHABLE})
 
 EVENTS_KEPT_MAX = 100_000
 """Older events are forgotten; a console that was away longer reads the current state."""
-
-
-class Outlets(Protocol):
-    """Who hears of a change once it is durable."""
-
-    def publish(self, kind: EventType, payload: dict[str, Any]) -> None:
-        """Send an event to its subscribers."""
-        ...
-
-    def wake_cluster(self, cluster_oid: Oid, after: Seconds | None = None) -> None:
-        """Have the monitor look at a cluster, at once or after so many seconds."""
-        ...
-
-    def policies_changed(self, cluster_oid: Oid) -> None:
-        """Have it looked at what the policies of a cluster need from now on."""
-        ...
-
-    def push_node(self, node_oid: Oid, version: int, workers: frozenset[Oid]) -> None:
-        """Tell the agent of a node what has become of these workers in this version of its assignment."""
-        ...
-
-    def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
-        """Tell the agent of a node to do something, if it is the run of it that is meant."""
-        ...
-
-    def call_hook(self, worker_oid: Oid) -> None:
-        """Call the webhook of a worker that is to go."""
-        ...
-
-    def tell_balancer(self, cluster_oid: Oid) -> None:
-        """Tell the load balancer of a cluster who serves."""
-        ...
-
-    def check_cluster(self, cluster_oid: Oid) -> None:
-        """Have the agents look at the workers of a cluster, as its action wants."""
-        ...
-
-    def attend_cluster(self, cluster_oid: Oid, *, unwell: bool = False) -> None:
-        """Have the health policy of a cluster obeyed as it is now; or because workers are not well, if it has one."""
-        ...
 
 
 class Ledger:

@@ -24,8 +24,8 @@ from controlplane.errors import (
 from controlplane.records.actions import Action, ActionKind, ActionView
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Spec
+from controlplane.records.operations import OPERATIONS, Execute
 from controlplane.records.orders import OperationResult, Order
-from controlplane.records.profiles import OPERATIONS, Execute
 from controlplane.records.types import Line, Oid
 from controlplane.records.workers import WorkerLogs
 from controlplane.services.acting import begin, require_action_of

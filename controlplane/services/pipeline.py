@@ -30,7 +30,8 @@ from controlplane.services.convergence import converge_at_once
 from controlplane.services.idempotency import Key, Result, is_outcome, outcome_of
 from controlplane.services.identity import Identity, identify, require_conceivable, require_right
 from controlplane.services.journal import AUDITED_TABLES, Room, append, done_entry, is_audited, refused_entry
-from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger, Outlets
+from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger
+from controlplane.services.outlets import Outlets
 from controlplane.services.procedures import Ask, Procedure
 from controlplane.services.specs import Compositions
 from controlplane.services.surroundings import NO_METRICS, Agents, Metrics, Sessions, Surroundings

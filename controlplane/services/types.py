@@ -7,7 +7,7 @@ import msgspec
 from controlplane.core.updating import UPDATABLE
 from controlplane.errors import NoSuchObject
 from controlplane.records.definitions import DefinitionKind, OperationView, TypeView
-from controlplane.records.profiles import OPERATIONS
+from controlplane.records.operations import OPERATIONS
 from controlplane.services.definitions import TYPES
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import procedure

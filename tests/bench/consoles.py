@@ -15,7 +15,8 @@ from twisted.internet.stdio import StandardIO  # noqa: E402
 from twisted.protocols.basic import LineReceiver  # noqa: E402
 
 from controlplane.keys import read_key  # noqa: E402
-from controlplane.wamp import Login, join_once  # noqa: E402
+from controlplane.transports import Login  # noqa: E402
+from controlplane.wamp import join_once  # noqa: E402
 
 JOINED_AT_ONCE = 20
 

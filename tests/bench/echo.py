@@ -11,7 +11,8 @@ from controlplane.quiet import leave_out_bjdata
 leave_out_bjdata()
 
 from controlplane.keys import read_key  # noqa: E402
-from controlplane.wamp import Login, join_once  # noqa: E402
+from controlplane.transports import Login  # noqa: E402
+from controlplane.wamp import join_once  # noqa: E402
 
 ECHO = "controlplane.event.echo"
 """Below a name that administrators may call."""

@@ -7,7 +7,8 @@ import time
 from twisted.internet.threads import deferToThread
 
 from controlplane.keys import read_key
-from controlplane.wamp import Login, join_once
+from controlplane.transports import Login
+from controlplane.wamp import join_once
 from tests.bench.harness import Figure, at_least, at_most, median
 from tests.bench.stage import installed, quiet_admin
 from tests.e2e.installation import PREFIX, Installation

@@ -17,7 +17,8 @@ from twisted.internet.threads import deferToThread  # noqa: E402
 from controlplane.clock import sleep  # noqa: E402
 from controlplane.errors import ControlPlaneError  # noqa: E402
 from controlplane.paths import crossbar_executable, free_port  # noqa: E402
-from controlplane.wamp import Login, join_once  # noqa: E402
+from controlplane.transports import Login  # noqa: E402
+from controlplane.wamp import join_once  # noqa: E402
 from tests.bench.harness import Figure, at_least, median  # noqa: E402
 from tests.bench.stage import directory, installed  # noqa: E402
 from tests.e2e.installation import Client, Installation, url_of  # noqa: E402

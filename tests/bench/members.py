@@ -19,7 +19,7 @@ from controlplane.connection import Connection  # noqa: E402
 from controlplane.keys import KEY_FILE, read_key  # noqa: E402
 from controlplane.logs import begin_logging  # noqa: E402
 from controlplane.process import _calm_collector, real_chance  # noqa: E402
-from controlplane.wamp import Login  # noqa: E402
+from controlplane.transports import Login  # noqa: E402
 from tests.bench.noop import NoopDriver  # noqa: E402
 
 LOOK_PERIOD_S = 0.02

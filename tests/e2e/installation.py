@@ -20,7 +20,8 @@ from controlplane.clock import limit, sleep
 from controlplane.errors import ControlPlaneError
 from controlplane.keys import read_key
 from controlplane.master.layout import StateDirectory
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 
 PREFIX = "crossbarfabriccenter.mrealm.routercluster."
 WITHIN_S = 60.0

@@ -15,7 +15,8 @@ from twisted.internet import reactor
 
 from controlplane.errors import NoSuchObject
 from controlplane.keys import make_key
-from controlplane.wamp import Login, join_once
+from controlplane.transports import Login
+from controlplane.wamp import join_once
 from tests.e2e.installation import Client, Installation, end_what_is_left, url_of
 from tests.e2e.upstream import EdgeNode
 

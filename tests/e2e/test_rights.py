@@ -33,7 +33,8 @@ from controlplane.records.events import EVENT_TYPES
 from controlplane.records.protocol import ASSIGNMENT_TOPIC, QUESTION_TOPIC, TICK_TOPIC
 from controlplane.services.identity import needs_of
 from controlplane.tokens import read_token
-from controlplane.wamp import Login, join_once
+from controlplane.transports import Login
+from controlplane.wamp import join_once
 from tests.e2e.installation import Installation, end_what_is_left
 
 NUMBERS = itertools.count()

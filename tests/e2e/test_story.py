@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError, NotAuthorized, UnknownKey
 from controlplane.keys import make_key
-from controlplane.wamp import Login, join_once
+from controlplane.transports import Login
+from controlplane.wamp import join_once
 from tests.e2e.installation import Client, processes_of, url_of
 
 ensureDeferred = pytest_twisted.ensureDeferred

@@ -26,7 +26,8 @@ from controlplane.keys import read_key
 from controlplane.master.certificates import LIFETIME
 from controlplane.master.layout import StateDirectory
 from controlplane.paths import free_port
-from controlplane.wamp import Login, join_once
+from controlplane.transports import Login
+from controlplane.wamp import join_once
 from tests.e2e.between import ManInTheMiddle
 from tests.e2e.installation import end_what_is_left, processes_of
 

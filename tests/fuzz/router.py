@@ -20,7 +20,7 @@ from controlplane.core.access import RIGHTS
 from controlplane.errors import ControlPlaneError, NoAnswer, RemoteError
 from controlplane.keys import read_key
 from controlplane.records.protocol import QUESTION_TOPIC
-from controlplane.wamp import Inner
+from controlplane.transports import Inner
 from tests.fuzz.bench import Found
 from tests.fuzz.calls import hostile_call
 from tests.fuzz.pipeline import SHORT

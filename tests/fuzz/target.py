@@ -24,7 +24,8 @@ from controlplane.master.layout import StateDirectory
 from controlplane.records.protocol import ANSWER_QUESTION, QUESTION_TOPIC
 from controlplane.store import lmdb as stores
 from controlplane.store.catalog import AUDIT
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 from tests.fuzz.bench import Found
 from tests.fuzz.goods import FACTS, World, statistics
 from tests.fuzz.memory import WEIGHED, Growth, held_by

@@ -14,7 +14,8 @@ from controlplane.keys import read_key
 from controlplane.master.layout import StateDirectory
 from controlplane.master.plane import Plane
 from controlplane.records.principals import Caller
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 
 ATTEMPTS = 600
 PAUSE_S = 0.2

@@ -23,7 +23,8 @@ from controlplane.errors import ControlPlaneError, NoAnswer
 from controlplane.keys import KEY_FILE, ensure_key, public_key, read_key
 from controlplane.master.certificates import Listening
 from controlplane.master.layout import initialise
-from controlplane.wamp import Login, Session, join_once
+from controlplane.transports import Login
+from controlplane.wamp import Session, join_once
 from tests.convergence import Wanted, difference
 from tests.e2e.installation import Installation
 from tests.netns.machines import Network

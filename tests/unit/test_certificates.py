@@ -23,7 +23,7 @@ from controlplane.master.certificates import (
     served_files,
 )
 from controlplane.paths import crossbar_config
-from controlplane.wamp import Login, require_protected
+from controlplane.transports import Login, require_protected
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 KEY = "ab" * 32

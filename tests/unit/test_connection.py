@@ -17,15 +17,8 @@ from twisted.python.failure import Failure
 
 from controlplane.connection import RETRY_PAUSE_ALONE_MAX_S, RETRY_PAUSE_MAX_S, Connection
 from controlplane.errors import NoAnswer
-from controlplane.wamp import (
-    CONNECT_WITHIN_S,
-    JOIN_WITHIN_S,
-    LINE_SILENT_MAX_S,
-    Inner,
-    Login,
-    Session,
-    open_transport,
-)
+from controlplane.transports import CONNECT_WITHIN_S, LINE_SILENT_MAX_S, Inner, Login, open_transport
+from controlplane.wamp import JOIN_WITHIN_S, Session
 
 LOGIN = Login(url="ws://127.0.0.1:7777/ws", realm="default")
 MOST = 1.5

@@ -10,7 +10,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import globalLogPublisher
 
 from controlplane.errors import ControlPlaneError, InvalidArgument, NoAnswer
-from controlplane.wamp import deep_serializer
+from controlplane.transports import deep_serializer
 from tests.conftest import ADMIN
 
 CONFIG = json.loads((Path(__file__).parents[2] / "crossbar-config" / "master.json").read_text())

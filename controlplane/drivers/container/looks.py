@@ -11,15 +11,8 @@ from controlplane.drivers.container.engine import Engine, EngineProblem
 from controlplane.drivers.container.running import Running
 from controlplane.drivers.container.work import execute
 from controlplane.errors import WorkerFailed
-from controlplane.records.profiles import (
-    CommandCheck,
-    ContainerProperties,
-    DelayCheck,
-    Execute,
-    HttpCheck,
-    LogCheck,
-    TcpCheck,
-)
+from controlplane.records.operations import Execute
+from controlplane.records.profiles import CommandCheck, ContainerProperties, DelayCheck, HttpCheck, LogCheck, TcpCheck
 
 SAID_MAX = 200
 

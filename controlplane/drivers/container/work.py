@@ -11,7 +11,8 @@ from controlplane.drivers.container.engine import Engine
 from controlplane.drivers.container.running import Running
 from controlplane.drivers.processes import State, glance
 from controlplane.errors import WorkerFailed
-from controlplane.records.profiles import Execute, Executed, Part, SendSignal
+from controlplane.records.operations import Execute, Executed, SendSignal
+from controlplane.records.profiles import Part
 from controlplane.records.types import NANOSECONDS, Seconds, to_wire
 
 OUTPUT_MAX = 65_536

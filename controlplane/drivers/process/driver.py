@@ -37,13 +37,13 @@ from controlplane.drivers.process.taken import Taken
 from controlplane.drivers.process.updates import updated
 from controlplane.drivers.processes import State, glance, identify
 from controlplane.errors import NoAnswer, WorkerFailed
+from controlplane.records.operations import SendSignal
 from controlplane.records.profiles import (
     CommandCheck,
     DelayCheck,
     HttpCheck,
     LogCheck,
     ProcessProperties,
-    SendSignal,
     TcpCheck,
     WorkerConfig,
 )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from controlplane.core.placeholders import fill
 from controlplane.core.profile_checks import problems_of, read_properties
-from controlplane.records.profiles import OPERATIONS, ContainerProperties, ProcessProperties
+from controlplane.records.operations import OPERATIONS
+from controlplane.records.profiles import ContainerProperties, ProcessProperties
 
 
 def wrong(kind, **properties):
