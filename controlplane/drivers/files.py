@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from controlplane.errors import WorkerFailed
@@ -42,12 +43,11 @@ def lock_driver(directory: Path) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-def homes_in(directory: Path) -> list[Path]:
-    """Return the directories of workers below one, which may not be there yet."""
-    try:
-        return list(directory.iterdir())
-    except FileNotFoundError:
-        return []
+def remove_homes(directory: Path, spared: Container[str] = ()) -> None:
+    """Remove the directories of workers below one, which may not be there yet, but for those with these names."""
+    for home in directory.iterdir() if directory.is_dir() else ():
+        if home.name not in spared:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def noted_number(path: Path) -> int:

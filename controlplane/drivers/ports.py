@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +60,29 @@ class Ports:
             )
         self._users[worker] = (cluster, port)
 
+    async def take_all(
+        self, reactor: Any, address: str, wanted: Mapping[str, int | None], owner: str, run: str
+    ) -> dict[str, int]:
+        """Return the ports of one that is started, by their names; `run` says which one of its `owner`."""
+        interface = await interface_of(reactor, address) if wanted else ""
+        return {
+            name: self.take(f"{owner}/{name}", f"{run}/{name}", number, interface) for name, number in wanted.items()
+        }
+
+    def adopt_all(self, ports: Mapping[str, int], owner: str, run: str) -> None:
+        """Take note of all ports of one that runs already."""
+        for name, port in ports.items():
+            self.adopt(f"{owner}/{name}", f"{run}/{name}", port)
+
     def release(self, worker: str) -> None:
         """Take note that a worker listens no more; its cluster keeps the port for another time."""
         _, port = self._users.pop(worker, (None, None))
         if port is not None and not any(used == port for _, used in self._users.values()):
             self._unlock(port)
 
-    def release_all(self, prefix: str) -> None:
-        """Do so for every worker whose name begins so."""
-        for worker in [name for name in self._users if name.startswith(prefix)]:
+    def release_all(self, run: str) -> None:
+        """Do so for all ports of one that was started or adopted."""
+        for worker in [name for name in self._users if name.startswith(run + "/")]:
             self.release(worker)
 
     def close(self) -> None:

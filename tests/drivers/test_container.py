@@ -45,7 +45,7 @@ async def bench(shared):
     finally:
         if shared.driver is None:
             await shared.open()
-        for oid in list(shared.driver._running):
+        for oid in list(shared.driver._serving.running):
             await shared.driver.stop(oid)
 
 

@@ -515,7 +515,7 @@ async def test_what_runs_already_is_described_as_a_profile_would_and_not_touched
         "ports": {f"tcp{stranger.port}": {"number": stranger.port}},
         "overlap": False,
     }
-    assert bench.driver._running == {}
+    assert bench.driver._serving.running == {}
     assert stranger.poll() is None
 
 

@@ -7,12 +7,12 @@ events what becomes of them, and everything is looked at anew whenever its strea
 
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import limit
@@ -21,23 +21,23 @@ from controlplane.drivers.container.engine import Ears, Engine, EngineProblem, c
 from controlplane.drivers.container.images import Images
 from controlplane.drivers.container.logs import read_logs
 from controlplane.drivers.container.looks import Looks
-from controlplane.drivers.container.running import Note, Phase, Running, how_it_ended, insist
+from controlplane.drivers.container.running import Note, Running, how_it_ended, insist
 from controlplane.drivers.container.updates import updated
 from controlplane.drivers.container.work import carry_out, figures, look
 from controlplane.drivers.driver import Surroundings, Unit
-from controlplane.drivers.endings import Endings, outlast, shielded
-from controlplane.drivers.files import homes_in, lock_driver, note_number, noted_number
+from controlplane.drivers.endings import outlast, shielded
+from controlplane.drivers.files import lock_driver, note_number, noted_number, remove_homes
 from controlplane.drivers.following import LogPart
 from controlplane.drivers.notes import Notes
-from controlplane.drivers.operations import NOT_RUNNING, is_kill, read_config, read_order
+from controlplane.drivers.operations import read_config, read_order
 from controlplane.drivers.own_values import own_values
 from controlplane.drivers.ports import Ports, interface_of
+from controlplane.drivers.serving import End, Serving
 from controlplane.errors import WorkerFailed
 from controlplane.records.profiles import ContainerProperties
 from controlplane.records.types import Oid
 from controlplane.records.workers import Findings, WorkerSpec
 
-STARTS_PER_CORE = 8
 STATISTICS_LIMIT_S = 1.9
 DIRECTORY_MODE = 0o700
 REBUILDS = "rebuilds"
@@ -53,15 +53,15 @@ class ContainerDriver:
     def __init__(self, surroundings: Surroundings, reactor: Any) -> None:
         self._surroundings = surroundings
         self._reactor = reactor
-        self._running: dict[Oid, Running] = {}
-        """What serves: one container per worker."""
-
+        self._serving: Serving[Running] = Serving(
+            surroundings.cores,
+            self._over,
+            lambda oid: self._notes.cross_out(oid),
+            lambda oid, reason: self._lost(oid, reason),
+        )
         self._by_container: dict[str, Running] = {}
         """Everything that has not ended, also what does not serve yet or any more."""
 
-        self._slots_of: dict[Oid, int] = {}
-        self._endings = Endings()
-        self._slots = DeferredSemaphore(max(1, surroundings.cores) * STARTS_PER_CORE)
         self._lock: Callable[[], None] | None = None
         self._closing = False
 
@@ -95,16 +95,13 @@ class ContainerDriver:
                 ended[note.oid] = note.unit()
         for container in found:
             await self._engine.remove(container)
-        for home in homes_in(self._surroundings.directory / "workers"):
-            if home.name not in {oid.hex for oid in (*self._running, *ended)}:
-                shutil.rmtree(home, ignore_errors=True)
-        units = {oid: running.unit() for oid, running in self._running.items()}
-        return {**ended, **{oid: unit for oid, unit in units.items() if unit is not None}}
+        remove_homes(directory / "workers", {oid.hex for oid in (*self._serving.running, *ended)})
+        return {**ended, **self._serving.units()}
 
     async def start(self, spec: WorkerSpec) -> Unit:
         """Make the worker run with this configuration; see `Driver`."""
         config, properties = read_config(spec, ContainerProperties)
-        await self._endings.over(spec.oid)
+        await self._serving.endings.over(spec.oid)
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
@@ -118,7 +115,7 @@ class ContainerDriver:
 
     async def update(self, spec: WorkerSpec) -> Unit | None:
         """Change limits of a container that runs, and how it is ended; see `Updates`."""
-        running = self._running.get(spec.oid)
+        running = self._serving.running.get(spec.oid)
         with reported():
             return None if running is None else await updated(self._engine, running, spec, self._notes)
 
@@ -130,14 +127,12 @@ class ContainerDriver:
 
     def find(self, oid: Oid) -> Unit | None:
         """Return what runs of a worker now."""
-        running = self._running.get(oid)
-        return running.unit() if running is not None else None
+        return self._serving.unit(oid)
 
     async def stop(self, oid: Oid) -> None:
         """End the worker, and remove its container and its directory; see `Driver`."""
-        self._retire(oid)
-        await self._endings.over(oid)
-        self._slots_of.pop(oid, None)
+        await self._serving.stop(oid)
+        self._serving.forget(oid)
         shutil.rmtree(self._home(oid), ignore_errors=True)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
@@ -147,11 +142,11 @@ class ContainerDriver:
         with reported():
             found: dict[str, Any] = await limit(self._reactor, asked, STATISTICS_LIMIT_S, "the container engine")
         own = own_values(self._home(oid), note.config)
-        return {"kind": "container", **found, **own, "paused": self._running[oid].paused}
+        return {"kind": "container", **found, **own, "paused": self._serving.require(oid).paused}
 
     async def logs(self, oid: Oid, lines: int, length: int) -> str:
         """Return the last lines that a worker has written; see `Operates`."""
-        running = self._running.get(oid)
+        running = self._serving.running.get(oid)
         if running is None or lines <= 0 or length <= 0:
             return ""
         container = running.container
@@ -161,7 +156,7 @@ class ContainerDriver:
 
     async def follow(self, oid: Oid, after: str | None, lines: int, length: int) -> LogPart:
         """Return what a worker has written after a position; see `Follows`."""
-        running = self._running.get(oid)
+        running = self._serving.running.get(oid)
         with reported():
             return await read_logs(self._engine, None if running is None else running.container, after, lines, length)
 
@@ -171,37 +166,29 @@ class ContainerDriver:
         note = self._note(oid)
         with reported():
             if operation != "restart":
-                return await carry_out(self._engine, self._running[oid], operation, order)
+                return await carry_out(self._engine, self._serving.require(oid), operation, order)
             unit = await self._replace(WorkerSpec(oid=oid, digest=note.digest, config=note.config))
             return {"pid": unit.pid, "started": unit.started}
 
     async def kill(self, oid: Oid) -> None:
         """Kill what runs of a worker; see `Kills`."""
-        self._retire(oid, hard=True)
-        await self._endings.over(oid)
+        await self._serving.stop(oid, hard=True)
 
     async def check(self, oid: Oid) -> None:
         """Look at a running worker; see `Checks`."""
         note = self._note(oid)
         with reported():
-            await look(self._engine, note.container, self._running[oid].looks)
+            await look(self._engine, note.container, self._serving.require(oid).looks)
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
         if self._lock is None:
             return
         self._closing = True
-        if not keep:
-            for oid in list(self._running):
-                self._retire(oid)
-        await self._endings.all_over()
-        kept, self._running = self._running, {}
-        for running in kept.values():
-            running.let_go()
+        await self._serving.close(keep)
         self._by_container.clear()
         if not keep:
-            for home in homes_in(self._surroundings.directory / "workers"):
-                shutil.rmtree(home, ignore_errors=True)
+            remove_homes(self._surroundings.directory / "workers")
         await self._engine.close()
         self._ports.close()
         self._unlock()
@@ -210,13 +197,13 @@ class ContainerDriver:
 
     async def _replace(self, spec: WorkerSpec) -> Unit:
         config, properties = read_config(spec, ContainerProperties)
-        await self._slots.acquire()
+        await self._serving.starts.acquire()
         try:
             note = await self._bring_up(spec, config, properties)
         finally:
-            self._slots.release()
+            self._serving.starts.release()
         # The old one is still to go; that takes no turn of a start.
-        await self._endings.over(spec.oid)
+        await self._serving.endings.over(spec.oid)
         return note.unit()
 
     async def _bring_up(self, spec: WorkerSpec, config: Any, properties: ContainerProperties) -> Note:
@@ -226,19 +213,13 @@ class ContainerDriver:
         if noted_number(self._home(oid) / REBUILDS) != config.rebuilds:
             await self.stop(oid)
         note_number(self._home(oid) / REBUILDS, config.rebuilds)
-        runs = self._running.get(oid)
-        hard = runs is not None and runs.note is not None and is_kill(runs.note.config, config)
-        beside = properties.overlap and all(port.number is None for port in properties.ports.values())
-        slot = self._slots_of.get(oid, 0)
-        if not beside:
-            self._retire(oid, hard)
-            await self._endings.over(oid)
-        elif oid in self._running:
-            slot = 1 - slot
+        slot = await self._serving.make_room(oid, config, properties)
         new = self._new(oid, uuid4().hex, properties)
         try:
-            ports = await self._take_ports(properties, new.run, f"{oid}/{slot}")
-            values = drafts.values_of(oid, config, self._home(oid), self._surroundings.address, ports)
+            numbers = {name: port.number for name, port in properties.ports.items()}
+            address = self._surroundings.address
+            ports = await self._ports.take_all(self._reactor, address, numbers, f"{oid}/{slot}", new.run)
+            values = drafts.values_of(oid, config, self._home(oid), address, ports)
             if any("{directory}" in each.source for each in properties.volumes):
                 self._home(oid).mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             made = drafts.Draft(values, ports, new.run, self._owner)
@@ -248,14 +229,13 @@ class ContainerDriver:
                 packed = drafts.archive(properties, made)
                 await self._engine.call(lambda client: client.put_archive(container, "/", packed))
             await self._engine.call(lambda client: client.start(container))
-            looks = Looks(self._reactor, self._engine, new, properties, made, self._surroundings.address)
+            looks = Looks(self._reactor, self._engine, new, properties, made, address)
             await new.outlast(looks.until_ready())
             state = (await self._engine.call(lambda client: client.inspect_container(container)))["State"]
             if not state.get("Running"):
                 raise WorkerFailed(f"its container {await how_it_ended(self._engine, container)}")
         except Exception:
-            self._endings.begin(oid, self._over(new, new.discard))
-            await self._endings.over(oid)
+            await self._serving.undo(new)
             raise
         note = Note(
             oid=oid,
@@ -267,11 +247,10 @@ class ContainerDriver:
             pid=state.get("Pid") or None,
             started=time.time_ns(),
             ports=ports,
-            addresses=drafts.addresses(properties, self._surroundings.address, ports),
+            addresses=drafts.addresses(properties, address, ports),
         )
-        self._retire(oid, hard)
-        self._slots_of[oid] = slot
-        self._running[oid] = new
+        self._serving.replace(oid, config)
+        self._serving.serve(new, slot)
         self._notes.note(oid, note)
         new.prober, new.looks = looks.prober, looks.all()
         new.serve(note)
@@ -302,50 +281,25 @@ class ContainerDriver:
             await shielded(making)
         except CancelledError:
             # What is made all the same is removed.
-            self._endings.begin(spec.oid, outlast(making))
+            self._serving.endings.begin(spec.oid, outlast(making))
             raise
         problem = await making
         if problem is not None:
             raise problem
 
-    async def _take_ports(self, properties: ContainerProperties, run: str, owner: str) -> dict[str, int]:
-        interface = await interface_of(self._reactor, self._surroundings.address) if properties.ports else ""
-        return {
-            name: self._ports.take(f"{owner}/{name}", f"{run}/{name}", port.number, interface)
-            for name, port in properties.ports.items()
-        }
-
     def _new(self, oid: Oid, run: str, properties: ContainerProperties) -> Running:
-        new = Running(self._reactor, self._engine, oid, run, self._ended)
+        new = Running(self._reactor, self._engine, oid, run, self._serving.ended)
         new.grace, new.stop_signal = properties.stop.grace, properties.stop.signal
         return new
 
     # Ending
 
-    def _retire(self, oid: Oid, hard: bool = False) -> None:
-        """End what serves of a worker, and count on it no more."""
-        running = self._running.pop(oid, None)
-        if running is not None:
-            self._notes.cross_out(oid)
-            self._endings.begin(oid, self._over(running, running.discard if hard else running.stop))
-
-    async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+    async def _over(self, running: Running, end: End) -> None:
         """End a container, however long its engine is away, and give back what it had of the machine."""
         await insist(self._reactor, running, end, lambda: self._closing)
         if running.container is not None:
             self._by_container.pop(running.container, None)
-        self._ports.release_all(running.run + "/")
-
-    def _ended(self, running: Running, reason: str) -> None:
-        """Take note that a container has ended, whatever was wanted of it."""
-        if self._running.get(running.oid) is not running:
-            return
-        del self._running[running.oid]
-        self._notes.cross_out(running.oid)
-        served = running.phase is Phase.SERVING
-        self._endings.begin(running.oid, self._over(running, running.discard))
-        if served:
-            self._lost(running.oid, reason)
+        self._ports.release_all(running.run)
 
     # What the engine tells
 
@@ -393,15 +347,13 @@ class ContainerDriver:
         running = self._new(note.oid, note.run, properties)
         running.container = note.container
         running.paused = there.get("State") == "paused"
-        for name, port in note.ports.items():
-            self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
+        self._ports.adopt_all(note.ports, f"{note.oid}/{note.slot}", note.run)
         values = drafts.values_of(note.oid, config, self._home(note.oid), self._surroundings.address, note.ports)
         made = drafts.Draft(values, note.ports, note.run, self._owner)
         address = self._surroundings.address
         looks = Looks(self._reactor, self._engine, running, properties, made, address)
         running.prober, running.looks = looks.prober, looks.all()
-        self._slots_of[note.oid] = note.slot
-        self._running[note.oid] = running
+        self._serving.serve(running, note.slot)
         self._by_container[note.container] = running
         running.serve(note)
         return True
@@ -409,10 +361,9 @@ class ContainerDriver:
     # Looking
 
     def _note(self, oid: Oid) -> Note:
-        running = self._running.get(oid)
-        if running is None or running.note is None:
-            raise WorkerFailed(NOT_RUNNING)
-        return running.note
+        note = self._serving.require(oid).note
+        assert note is not None  # Or it would not be said to serve.
+        return note
 
     def _home(self, oid: Oid) -> Path:
         return self._surroundings.directory / "workers" / oid.hex

@@ -1,6 +1,5 @@
 """One container of a worker, from the moment it is made to its end."""
 
-import enum
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +12,7 @@ from controlplane.clock import Clock, limit, sleep
 from controlplane.drivers.checks import Look, Prober
 from controlplane.drivers.container.engine import Engine, EngineAway, EngineProblem, Missing
 from controlplane.drivers.driver import Unit
+from controlplane.drivers.serving import Phase
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.types import Instant, Oid, Record, Seconds
 from controlplane.records.workers import Address
@@ -31,15 +31,6 @@ LAST_WORDS_MAX = 600
 
 
 log = Logger()
-
-
-class Phase(enum.Enum):
-    """How far a container has come; it only ever moves forward."""
-
-    STARTING = "starting"
-    SERVING = "serving"
-    STOPPING = "stopping"
-    ENDED = "ended"
 
 
 class Note(Record, frozen=True, kw_only=True):

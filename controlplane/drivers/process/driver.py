@@ -13,29 +13,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from controlplane.clock import limit, sleep
 from controlplane.core.placeholders import fill
 from controlplane.drivers.checks import Place, Prober, look_at_all, look_of, looks_of, run_command, until_well
 from controlplane.drivers.driver import Surroundings, Unit
-from controlplane.drivers.endings import Endings
-from controlplane.drivers.files import homes_in, lock_driver, note_number, noted_number
+from controlplane.drivers.files import lock_driver, note_number, noted_number, remove_homes
 from controlplane.drivers.following import LogPart, follow
 from controlplane.drivers.notes import Notes
-from controlplane.drivers.operations import NOT_RUNNING, is_kill, read_config, read_order, tail
+from controlplane.drivers.operations import NOT_RUNNING, read_config, read_order, tail
 from controlplane.drivers.own_values import own_values
-from controlplane.drivers.ports import Ports, interface_of
+from controlplane.drivers.ports import Ports
 from controlplane.drivers.process.adoption import inspect, note_of
 from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
 from controlplane.drivers.process.figures import figures
 from controlplane.drivers.process.limits import Groups, find_groups
 from controlplane.drivers.process.remains import end_marked
-from controlplane.drivers.process.running import Note, Phase, Running
+from controlplane.drivers.process.running import Note, Running
 from controlplane.drivers.process.taken import Taken
 from controlplane.drivers.process.updates import updated
 from controlplane.drivers.processes import State, glance, identify
+from controlplane.drivers.serving import End, Serving
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.operations import SendSignal
 from controlplane.records.profiles import (
@@ -49,9 +49,6 @@ from controlplane.records.profiles import (
 )
 from controlplane.records.types import Oid
 from controlplane.records.workers import Findings, WorkerSpec
-
-STARTS_PER_CORE = 8
-"""Most of the time of a start is spent waiting until the worker is ready."""
 
 DIRECTORY_MODE = 0o700
 
@@ -86,14 +83,12 @@ class ProcessDriver:
     def __init__(self, surroundings: Surroundings, reactor: Any) -> None:
         self._surroundings = surroundings
         self._reactor = reactor
-        self._running: dict[Oid, Running] = {}
-        """What serves: one process per worker."""
-
-        self._slots_of: dict[Oid, int] = {}
-        """Which of its two sets of ports a worker had last."""
-
-        self._endings = Endings()
-        self._slots = DeferredSemaphore(max(1, surroundings.cores) * STARTS_PER_CORE)
+        self._serving: Serving[Running] = Serving(
+            surroundings.cores,
+            self._over,
+            lambda oid: self._notes.cross_out(oid),
+            lambda oid, reason: self._lost(oid, reason),
+        )
         self._groups: Groups | None = None
         self._unlock: Callable[[], None] | None = None
 
@@ -113,17 +108,15 @@ class ProcessDriver:
         for note in list(self._notes.read()):
             if not self._adopt(note):
                 ended[note.oid] = note.unit()
-        spared = frozenset(running.mark for running in self._running.values())
+        spared = frozenset(running.mark for running in self._serving.running.values())
         await end_marked(self._reactor, f"{directory}/workers/", spared)
-        for home in homes_in(self._surroundings.directory / "workers"):
-            if home.name not in {oid.hex for oid in (*self._running, *ended)}:
-                shutil.rmtree(home, ignore_errors=True)
-        return {**ended, **{oid: running.note.unit() for oid, running in self._running.items() if running.note}}
+        remove_homes(directory / "workers", {oid.hex for oid in (*self._serving.running, *ended)})
+        return {**ended, **self._serving.units()}
 
     async def start(self, spec: WorkerSpec) -> Unit:
         """Make the worker run with this configuration; see `Driver`."""
         config, properties = read_config(spec, ProcessProperties)
-        await self._endings.over(spec.oid)
+        await self._serving.endings.over(spec.oid)
         unit = self.find(spec.oid)
         if unit is not None and unit.digest == spec.digest:
             return unit
@@ -133,7 +126,7 @@ class ProcessDriver:
 
     async def update(self, spec: WorkerSpec) -> Unit | None:
         """Change limits of a worker that runs, and how it is ended; see `Updates`."""
-        running = self._running.get(spec.oid)
+        running = self._serving.running.get(spec.oid)
         self._groups = self._groups or find_groups()
         note = None if running is None or running.note is None else updated(running.note, spec, self._groups)
         if running is None or note is None:
@@ -146,21 +139,19 @@ class ProcessDriver:
 
     async def inspect(self, identity: str, snapshot: bool) -> Findings:
         """Return what profile a process of this node could have; see `Adopts`."""
-        notes = (running.note for running in self._running.values())
+        notes = (running.note for running in self._serving.running.values())
         return inspect(
             identity, snapshot, frozenset(note.process for note in notes if note is not None), self._surroundings.ports
         )
 
     def find(self, oid: Oid) -> Unit | None:
         """Return what runs of a worker now."""
-        running = self._running.get(oid)
-        return running.note.unit() if running is not None and running.note is not None else None
+        return self._serving.unit(oid)
 
     async def stop(self, oid: Oid) -> None:
         """End the worker, and remove its directory and its logs; see `Driver`."""
-        self._retire(oid)
-        await self._endings.over(oid)
-        self._slots_of.pop(oid, None)
+        await self._serving.stop(oid)
+        self._serving.forget(oid)
         shutil.rmtree(self._places(oid).home, ignore_errors=True)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
@@ -183,7 +174,7 @@ class ProcessDriver:
         note = self._note(oid)
         if isinstance(order, SendSignal):
             try:
-                self._running[oid].send(signal.Signals[order.signal])
+                self._serving.require(oid).send(signal.Signals[order.signal])
             except ProcessLookupError:
                 raise WorkerFailed(NOT_RUNNING) from None
             return {}
@@ -192,8 +183,7 @@ class ProcessDriver:
 
     async def kill(self, oid: Oid) -> None:
         """Kill what runs of a worker; see `Kills`."""
-        self._retire(oid, hard=True)
-        await self._endings.over(oid)
+        await self._serving.stop(oid, hard=True)
 
     async def check(self, oid: Oid) -> None:
         """Look at a running worker; see `Checks`."""
@@ -203,22 +193,15 @@ class ProcessDriver:
             raise WorkerFailed("its process is stopped by a signal or a debugger")
         if state is State.ENDED:
             raise WorkerFailed("its process has ended")
-        await look_at_all(self._running[oid].looks)
+        await look_at_all(self._serving.require(oid).looks)
 
     async def close(self, keep: bool) -> None:
         """Let go of everything; see `Driver`."""
         if self._unlock is None:
             return
+        await self._serving.close(keep)
         if not keep:
-            for oid in list(self._running):
-                self._retire(oid)
-        await self._endings.all_over()
-        kept, self._running = self._running, {}
-        for running in kept.values():
-            running.let_go()
-        if not keep:
-            for home in homes_in(self._surroundings.directory / "workers"):
-                shutil.rmtree(home, ignore_errors=True)
+            remove_homes(self._surroundings.directory / "workers")
         self._ports.close()
         self._unlock()
         self._unlock = None
@@ -227,37 +210,31 @@ class ProcessDriver:
 
     async def _replace(self, spec: WorkerSpec) -> Unit:
         config, properties = read_config(spec, ProcessProperties)
-        await self._slots.acquire()
+        await self._serving.starts.acquire()
         try:
             note = await self._bring_up(spec, properties, config)
         finally:
-            self._slots.release()
+            self._serving.starts.release()
         # The old one is still to go; that takes no turn of a start.
-        await self._endings.over(spec.oid)
+        await self._serving.endings.over(spec.oid)
         return note.unit()
 
     async def _bring_up(self, spec: WorkerSpec, properties: ProcessProperties, config: WorkerConfig) -> Note:
         """Start a process and have it serve in the place of the one that does so now."""
         oid = spec.oid
         await self._clear(oid, config.rebuilds)
-        hard = self._is_to_be_killed(oid, config)
-        beside = properties.overlap and all(port.number is None for port in properties.ports.values())
-        slot = self._slots_of.get(oid, 0)
-        if not beside:
-            # Two processes cannot have the same port, or whatever else it is that they do not share.
-            self._retire(oid, hard)
-            await self._endings.over(oid)
-        elif oid in self._running:
-            slot = 1 - slot
+        slot = await self._serving.make_room(oid, config, properties)
         places = self._places(oid)
         for each in (self._surroundings.directory / "workers", places.home, places.own):
             each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         note_number(places.rebuilds, config.rebuilds)
-        new = Running(self._reactor, oid, f"{places.home}/{uuid4().hex[:12]}", places.home, self._ended)
+        new = Running(self._reactor, oid, f"{places.home}/{uuid4().hex[:12]}", places.home, self._serving.ended)
         new.grace, new.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
         try:
-            ports = await self._take_ports(properties, new.mark, f"{oid}/{slot}")
-            made = draft(oid, config, properties, places.own, self._surroundings.address, ports, new.mark)
+            numbers = {name: port.number for name, port in properties.ports.items()}
+            address = self._surroundings.address
+            ports = await self._ports.take_all(self._reactor, address, numbers, f"{oid}/{slot}", new.mark)
+            made = draft(oid, config, properties, places.own, address, ports, new.mark)
             if made.user is not None:
                 os.chown(places.own, made.user.uid, made.user.gid)
             self._groups = self._groups or find_groups()
@@ -267,8 +244,7 @@ class ProcessDriver:
             begun = await new.begin(plan(made, properties, new.kept, places.log, new.word), places.log, environment)
             await new.outlast(self._until_ready(new, properties, made, ports))
         except Exception:
-            self._endings.begin(oid, self._undo(new))
-            await self._endings.over(oid)
+            await self._serving.undo(new)
             raise
         note = Note(
             oid=oid,
@@ -280,23 +256,15 @@ class ProcessDriver:
             process=begun.process,
             started=time.time_ns(),
             ports=ports,
-            addresses=addresses(properties, self._surroundings.address, ports),
+            addresses=addresses(properties, address, ports),
             unkept=new.kept.unkept,
         )
-        self._retire(oid, hard)
-        self._slots_of[oid] = slot
-        self._running[oid] = new
+        self._serving.replace(oid, config)
+        self._serving.serve(new, slot)
         self._notes.note(oid, note)
         new.looks = looks_of(properties, self._place(made, ports))
         new.serve(note, lambda: self._prober(new, properties, made, ports))
         return note
-
-    async def _take_ports(self, properties: ProcessProperties, mark: str, owner: str) -> dict[str, int]:
-        interface = await interface_of(self._reactor, self._surroundings.address) if properties.ports else ""
-        return {
-            name: self._ports.take(f"{owner}/{name}", f"{mark}/{name}", port.number, interface)
-            for name, port in properties.ports.items()
-        }
 
     async def _until_ready(
         self, new: Running, properties: ProcessProperties, made: Draft, ports: Mapping[str, int]
@@ -333,49 +301,19 @@ class ProcessDriver:
 
     # Ending
 
-    def _retire(self, oid: Oid, hard: bool = False) -> None:
-        """End what serves of a worker, and count on it no more."""
-        running = self._running.pop(oid, None)
-        if running is not None:
-            self._notes.cross_out(oid)
-            self._endings.begin(oid, self._over(running, running.discard if hard else running.stop))
-
     async def _clear(self, oid: Oid, rebuilds: int) -> None:
         """End a worker and leave nothing of what it has kept, when that is wanted and was not done yet."""
         if noted_number(self._places(oid).rebuilds) != rebuilds:
             await self.stop(oid)
 
-    def _is_to_be_killed(self, oid: Oid, config: WorkerConfig) -> bool:
-        running = self._running.get(oid)
-        return running is not None and running.note is not None and is_kill(running.note.config, config)
-
-    async def _undo(self, new: Running) -> None:
-        """End a process that never served."""
-        await self._over(new, new.discard)
-
-    async def _over(self, running: Running, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+    async def _over(self, running: Running, end: End) -> None:
+        """End a process, and give back what it had of the machine."""
         try:
             await end()
         finally:
-            self._release(running)
-
-    def _release(self, running: Running) -> None:
-        """Give back what a process had of the machine."""
-        self._ports.release_all(running.mark + "/")
-        if self._groups is not None:
-            self._groups.remove(running.kept)
-
-    def _ended(self, running: Running, reason: str) -> None:
-        """Take note that a process is gone, whatever was wanted of it."""
-        if self._running.get(running.oid) is not running:
-            return
-        del self._running[running.oid]
-        self._notes.cross_out(running.oid)
-        served = running.phase is Phase.SERVING
-        # What it may have left is ended before it is started anew.
-        self._endings.begin(running.oid, self._undo(running))
-        if served:
-            self._lost(running.oid, reason)
+            self._ports.release_all(running.mark)
+            if self._groups is not None:
+                self._groups.remove(running.kept)
 
     # Adopting
 
@@ -388,13 +326,13 @@ class ProcessDriver:
         home.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         if self._adopt(note):
             self._notes.note(spec.oid, note)
-        return spec.oid in self._running
+        return spec.oid in self._serving.running
 
     def _adopt(self, note: Note) -> bool:
         """Go on with a worker of a former agent; returns whether it still runs."""
         places = self._places(note.oid)
         kind = Taken if note.taken else Running
-        running = kind(self._reactor, note.oid, note.run, places.home, self._ended)
+        running = kind(self._reactor, note.oid, note.run, places.home, self._serving.ended)
         spec = WorkerSpec(oid=note.oid, digest=note.digest, config=note.config)
         try:
             config, properties = read_config(spec, ProcessProperties)
@@ -407,10 +345,8 @@ class ProcessDriver:
             self._reactor.callLater(0, self._lost, note.oid, f"{reason}; that was while no agent was here")
             return False
         running.grace, running.stop_signal = properties.stop.grace, signal.Signals[properties.stop.signal]
-        for name, port in note.ports.items():
-            self._ports.adopt(f"{note.oid}/{note.slot}/{name}", f"{note.run}/{name}", port)
-        self._slots_of[note.oid] = note.slot
-        self._running[note.oid] = running
+        self._ports.adopt_all(note.ports, f"{note.oid}/{note.slot}", note.run)
+        self._serving.serve(running, note.slot)
         running.looks = looks_of(properties, self._place(made, note.ports))
         running.serve(note, lambda: self._prober(running, properties, made, note.ports))
         return True
@@ -418,10 +354,9 @@ class ProcessDriver:
     # Looking
 
     def _note(self, oid: Oid) -> Note:
-        running = self._running.get(oid)
-        if running is None or running.note is None:
-            raise WorkerFailed(NOT_RUNNING)
-        return running.note
+        note = self._serving.require(oid).note
+        assert note is not None  # Or it would not be said to serve.
+        return note
 
     def _logs(self, oid: Oid) -> list[Path]:
         """Return the files with what a worker has written, the newest first."""

@@ -1,6 +1,5 @@
 """One process of a worker with its keeper, from the moment it is asked for to its end."""
 
-import enum
 import marshal
 import os
 import signal
@@ -18,6 +17,7 @@ from controlplane.drivers.process import shim
 from controlplane.drivers.process.limits import Kept
 from controlplane.drivers.process.remains import MARK, end_marked
 from controlplane.drivers.processes import DescriptorReactor, Identity, Process, State, glance, identify, kill, spawn
+from controlplane.drivers.serving import Phase
 from controlplane.errors import NoAnswer, WorkerFailed
 from controlplane.records.types import Instant, Oid, Record, Seconds
 from controlplane.records.workers import Address
@@ -34,15 +34,6 @@ END_MARGIN_S = 5.0
 LAST_LINES_MAX = 5
 LAST_WORDS_MAX = 600
 UNKNOWN_END = "its keeper was killed, and so was what it kept"
-
-
-class Phase(enum.Enum):
-    """How far a process has come; it only ever moves forward."""
-
-    STARTING = "starting"
-    SERVING = "serving"
-    STOPPING = "stopping"
-    ENDED = "ended"
 
 
 class Note(Record, frozen=True, kw_only=True):
@@ -111,6 +102,10 @@ class Running:
         self._reports: _Reports | None = None
         self._outlasting: Deferred[None] | None = None
         self._verdict: str | None = None
+
+    def unit(self) -> Unit | None:
+        """Return what the agent is told, or None before it serves."""
+        return None if self.note is None else self.note.unit()
 
     @property
     def word(self) -> Path:
