@@ -5,7 +5,6 @@ from controlplane.records.events import (
     ACTION_ENDED,
     ACTION_STARTED,
     BY_TOPIC,
-    EVENT_TYPES,
     EventLevel,
     EventView,
     StoredEvent,
@@ -24,8 +23,9 @@ ABOUT_ACTIONS = frozenset({ACTION_STARTED.topic, ACTION_ENDED.topic})
 def event_view(event: StoredEvent) -> EventView:
     """Return an event as callers see it."""
     payload = event.payload
-    object_type, oid, name = _object(event)
-    cluster_oid = payload.get("cluster_oid") or (oid if object_type == "cluster" else None)
+    noun = _noun(event.topic)
+    object_type, oid, name = _object(event, noun)
+    cluster_oid = payload.get("cluster_oid") or (payload.get("oid") if noun == "cluster" else None)
     return EventView(
         seq=event.seq,
         time=event.time,
@@ -42,7 +42,7 @@ def event_view(event: StoredEvent) -> EventView:
     )
 
 
-def _object(event: StoredEvent) -> tuple[str, str | None, str | None]:
+def _object(event: StoredEvent, noun: str) -> tuple[str, str | None, str | None]:
     payload = event.payload
     if event.topic in ABOUT_ACTIONS and payload.get("target", payload.get("cluster_oid")) != payload.get("cluster_oid"):
         return "worker", payload["target"], None
@@ -50,9 +50,8 @@ def _object(event: StoredEvent) -> tuple[str, str | None, str | None]:
         return "cluster", payload.get("cluster_oid"), payload.get("cluster_name")
     if "policy_oid" in payload:
         return "policy", payload["policy_oid"], payload.get("policy_name")
-    noun = _NOUNS.get(event.topic) or _noun(event.topic)
-    oid = payload.get("node_oid") if noun == "node" and "oid" not in payload else payload.get("oid")
-    return noun, oid, payload.get("name") or payload.get("authid")
+    oid = payload.get("oid") or payload.get(f"{noun}_oid")
+    return noun, oid, payload.get("name") or payload.get("authid") or payload.get(f"{noun}_name")
 
 
 def _noun(topic: str) -> str:
@@ -66,6 +65,3 @@ def _level(event: StoredEvent) -> EventLevel:
     if event.topic == ACTION_ENDED.topic:
         return ENDS.get(str(event.payload.get("status")), EventLevel.INFO)
     return EventLevel.INFO if kind is None else kind.level
-
-
-_NOUNS = {kind.topic: _noun(kind.topic) for kind in EVENT_TYPES}

@@ -4,8 +4,10 @@ from tests.mutation.trial import ROOT
 
 CORE = ROOT / "controlplane" / "core"
 _CONFIGS = ("tests/unit/core/test_router_problems.py", "tests/unit/test_router_configs.py")
+_PLANS = ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py")
 _TESTS = {
-    "planning": ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py"),
+    "planning": _PLANS,
+    "situation": _PLANS,
     "paired_names": ("tests/unit/core/test_edge_rights.py",),
     "router_clusters": ("tests/unit/test_router_clusters.py",),
     "router_configs": ("tests/unit/core/test_router_exposures.py", *_CONFIGS),
