@@ -1,6 +1,7 @@
 """`scripts/mutate`: change controlplane/core in every small way, one at a time, and see whether its tests notice."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def main() -> int:
     options = _options()
     # An exception would get lost where it is raised in a fork; children are not to be left behind.
     signal.signal(signal.SIGTERM, lambda *_: told_to_stop.append(True))
+    gc.freeze()  # What is there before the fork is no garbage of any trial.
     known = read_list()
     counts = []
     print(_row("module", "mutants", "killed", "", "took"), flush=True)

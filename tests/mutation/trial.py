@@ -108,6 +108,7 @@ OPTIONS = (
     "--noconftest",  # It makes planes, which core knows nothing of.
     "-pno:cacheprovider",
     "-pno:faulthandler",
+    "-pno:unraisableexception",  # It collects garbage at the end of every trial, which takes half of its time.
     "--disable-plugin-autoload",
     "-c",
     str(ROOT / "setup.cfg"),
