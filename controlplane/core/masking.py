@@ -37,7 +37,7 @@ TEXT_LENGTH_MAX = 2_000
 
 def masked(value: Any, depth: int = 0) -> Any:
     """Return a value without the secrets in it, and without what is too long to be sent."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):  # Nearly all are, and `Mapping` alone takes ten times as long to say so.
         if depth >= DEPTH_MAX:
             return MASK
         return {key: _member(str(key), part, depth + 1) for key, part in value.items()}

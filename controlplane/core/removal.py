@@ -92,11 +92,11 @@ def surplus(
 
 def missing_indexes(stay: list[Worker], scale: int, run: bool) -> list[int]:
     """Return the lowest free indexes of a group that wants more workers than it has."""
-    if not run:
+    if not run or len(stay) >= scale:
         return []
     taken = {worker.index for worker in stay}
     free = (index for index in range(scale) if index not in taken)
-    return list(itertools.islice(free, max(0, scale - len(stay))))
+    return list(itertools.islice(free, scale - len(stay)))
 
 
 def is_sick(worker: Worker) -> bool:

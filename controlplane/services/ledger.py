@@ -5,7 +5,7 @@ versions of the assignments true, stores every event with the next sequence numb
 be told: subscribers, the monitor, and the agents of nodes that shall run something else now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from controlplane.records.workers import Command, Want, Worker, WorkerStatus
 from controlplane.services.balancing import refresh_members
 from controlplane.services.outlets import Outlets
 from controlplane.services.specs import Compositions, Drafts
+from controlplane.services.transitions import transition_event
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import (
     CLUSTERS,
@@ -156,8 +157,7 @@ class Ledger:
         if new.status in UNWELL and (new.status, new.failures) != (old.status, old.failures):
             self._unwell[new.cluster_oid] = None
         if (state_of(old), old.restarts, old.node_oid) != (state_of(new), new.restarts, new.node_oid):
-            self._count(old, -1)
-            self._count(new, +1)
+            self._recount(old, new)
         if reassigned:
             self._touch_place(old)
             self._touch_place(new)
@@ -219,16 +219,32 @@ class Ledger:
     def _count(self, worker: Worker, step: int) -> None:
         if occupies(worker):
             self._load(worker.node_oid, step)
+        self._tally(worker, {state_of(worker): step}, step * worker.restarts)
+
+    def _recount(self, old: Worker, new: Worker) -> None:
+        """Count a worker as what it is, and no longer as what it was."""
+        left = old.node_oid if occupies(old) else None
+        taken = new.node_oid if occupies(new) else None
+        if left != taken:
+            self._load(left, -1)
+            self._load(taken, +1)
+        elif left is not None:
+            self._relieved[left] = None  # Whoever waits for room there looks again.
+        was, is_now = state_of(old), state_of(new)
+        self._tally(new, {was: -1, is_now: +1} if was != is_now else {}, new.restarts - old.restarts)
+
+    def _tally(self, worker: Worker, steps: Mapping[str, int], restarts: int) -> None:
+        """Count so many more or fewer workers of its group in these states."""
         rows = self.rows(TALLIES)
         tally = rows.find(worker.cluster_oid, worker.workergroup_oid) or Tally(
             cluster_oid=worker.cluster_oid, workergroup_oid=worker.workergroup_oid, counts={}
         )
         counts = dict(tally.counts)
-        state = state_of(worker)
-        counts[state] = counts.get(state, 0) + step
-        if not counts[state]:
-            del counts[state]
-        restarts = tally.restarts + step * worker.restarts
+        for state, step in steps.items():
+            counts[state] = counts.get(state, 0) + step
+            if not counts[state]:
+                del counts[state]
+        restarts += tally.restarts
         if counts:
             rows.put(msgspec.structs.replace(tally, counts=counts, restarts=restarts))
         else:
@@ -258,7 +274,7 @@ class Ledger:
             ready = self.now
         settled = msgspec.structs.replace(cluster, status=status, ready=ready, changed=self.now)
         self.rows(CLUSTERS).put(settled, cluster)
-        kind = _transition(cluster, status)
+        kind = transition_event(cluster, status)
         if kind is not None:
             reason = cluster_reason(counts, desired) if cluster.run else None
             transition = ClusterTransition(
@@ -337,36 +353,3 @@ def whole_tally(view: Any, cluster: Cluster) -> tuple[dict[str, int], int]:
     """Return how many workers of a cluster are in which state, and how many are wanted."""
     groups = groups_of(view, cluster.oid)
     return counts_of(view, cluster.oid), sum(group.scale for group in groups) + desired_routers(cluster, groups)
-
-
-def _transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
-    if cluster.alone:
-        return None  # The events of the one worker say it all.
-    if cluster.type is not ClusterType.ROUTER:
-        return _generic_transition(cluster, status)
-    match status:
-        case ClusterStatus.RUNNING:
-            return events.CLUSTER_STARTED if cluster.ready is None else events.CLUSTER_RECOVERED
-        case ClusterStatus.DEGRADED:
-            return events.CLUSTER_DEGRADED
-        case ClusterStatus.ERROR:
-            return events.CLUSTER_FAILED
-        case ClusterStatus.STOPPED:
-            return events.CLUSTER_STOPPED
-        case ClusterStatus.STARTING | ClusterStatus.STOPPING:
-            # Somebody's call: the procedure says who, in an event of its own.
-            return None
-    return None
-
-
-def _generic_transition(cluster: Cluster, status: ClusterStatus) -> EventType | None:
-    match status:
-        case ClusterStatus.RUNNING:
-            return events.ANY_CLUSTER_STARTED if cluster.ready is None else events.ANY_CLUSTER_RECOVERED
-        case ClusterStatus.DEGRADED:
-            return events.ANY_CLUSTER_DEGRADED
-        case ClusterStatus.ERROR:
-            return events.ANY_CLUSTER_FAILED
-        case ClusterStatus.STOPPED:
-            return events.ANY_CLUSTER_STOPPED
-    return None

@@ -24,7 +24,7 @@ from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.outcomes import IDEMPOTENCY_KEY, Outcome
 from controlplane.records.principals import Caller, Invitation, Who
-from controlplane.records.types import Instant, Oid, Record, to_wire
+from controlplane.records.types import Instant, Oid, Record, carries, to_wire
 from controlplane.services.admission import Admission
 from controlplane.services.convergence import converge_at_once
 from controlplane.services.idempotency import Key, Result, is_outcome, outcome_of
@@ -32,7 +32,7 @@ from controlplane.services.identity import Identity, identify, require_conceivab
 from controlplane.services.journal import AUDITED_TABLES, Room, append, done_entry, is_audited, refused_entry
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger
 from controlplane.services.outlets import Outlets
-from controlplane.services.procedures import Ask, Procedure
+from controlplane.services.procedures import CONTAINERS, Ask, Procedure
 from controlplane.services.specs import Compositions
 from controlplane.services.surroundings import NO_METRICS, Agents, Metrics, Sessions, Surroundings
 from controlplane.store.database import Change, Store, View
@@ -377,15 +377,15 @@ def _is_small(wire: Any) -> bool:
     """Say whether a reply is about one object or few: what is accepted of one object fits into a message."""
     if isinstance(wire, dict):
         return len(wire) <= SMALL_LENGTH and all(
-            len(part) <= SMALL_LENGTH for part in wire.values() if isinstance(part, dict | list | tuple)
+            len(part) <= SMALL_LENGTH for part in wire.values() if isinstance(part, CONTAINERS)
         )
-    return not isinstance(wire, list | tuple) or len(wire) <= SMALL_LENGTH
+    return not isinstance(wire, CONTAINERS) or len(wire) <= SMALL_LENGTH
 
 
 def _checked(result: Any, declared: Procedure, limits: Limits) -> Any:
     """Return the wire form of a result that one message can carry."""
     wire = to_wire(result)
-    if _is_small(wire):
+    if _is_small(wire) or carries(wire, limits.reply_bytes_max):
         return wire
     try:
         size = len(cbor2.dumps(wire))

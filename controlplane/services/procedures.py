@@ -32,6 +32,7 @@ UNKNOWN_NAMED_MAX = 10
 """Arguments or settings that there are not and that an error names; the rest is counted. Looking for what was meant
 takes time, and a message has room for a million of them."""
 
+CONTAINERS = (dict, list, tuple)
 SHORT_LENGTH = 1_000
 """Of text that is within every limit, whatever it says."""
 
@@ -326,9 +327,9 @@ def _is_deep(value: Any, depth_max: int) -> bool:
         below: list[Any] = []
         for part in level:
             if isinstance(part, dict):
-                below.extend(inner for inner in part.values() if isinstance(inner, dict | list | tuple))
-            elif isinstance(part, list | tuple):
-                below.extend(inner for inner in part if isinstance(inner, dict | list | tuple))
+                below.extend([inner for inner in part.values() if isinstance(inner, CONTAINERS)])
+            elif isinstance(part, CONTAINERS):
+                below.extend([inner for inner in part if isinstance(inner, CONTAINERS)])
         if not below:
             return False
         level = below

@@ -19,6 +19,9 @@ from controlplane.store.catalog import CLUSTERS, REVISIONS
 from controlplane.store.database import Change, View
 
 ROUTER_DRIVER = "router"
+DIGESTS_MAX = 128
+"""Of the workers of one configuration of processes that are remembered: enough for all of most clusters."""
+
 COMPOSITIONS_MAX = 1_000
 
 
@@ -82,6 +85,8 @@ class GenericRevision:
         self._called = revision.called or cluster.name
         self.spec = from_wire(revision.config, Spec)
         self.driver = worker_type(self.spec).driver
+        self._digests: dict[tuple[Oid, int, int, int, int], str] = {}
+        """Of workers that have kept nothing of their own, by what their configurations say of them."""
 
     def compose(self, worker: Worker, _links: Links) -> tuple[str, dict[str, Any]]:
         """Return the digest and the configuration of a worker."""
@@ -89,8 +94,16 @@ class GenericRevision:
         return digest_of(config), config
 
     def digest(self, worker: Worker, links: Links) -> str:
-        """Return the digest of a worker's configuration."""
-        return self.compose(worker, links)[0]
+        """Return the digest of a worker's configuration, which every pass over its cluster asks for."""
+        if worker.kept is not None or worker.adopts is not None:
+            return self.compose(worker, links)[0]
+        key = worker.oid, worker.index, worker.generation, worker.rebuilds, worker.kills
+        found = self._digests.get(key)
+        if found is None:
+            if len(self._digests) >= DIGESTS_MAX:
+                self._digests.clear()
+            found = self._digests[key] = self.compose(worker, links)[0]
+        return found
 
 
 class RouterRevision:

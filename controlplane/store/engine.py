@@ -6,13 +6,18 @@ that is replicated. One suite of tests runs against each of them.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 
-class Space(NamedTuple):
-    """A range of keys of its own: one table or one index."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """A range of keys of its own: one table or one index.
+
+    Each is declared once and is equal to itself alone: it is looked up at every access, and a UUID is slow to hash.
+    """
 
     uuid: UUID
     name: str

@@ -6,7 +6,7 @@ machine does that loses power. Values are immutable bytes, so a snapshot is a co
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,11 @@ class MemoryEngine:
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Return a snapshot."""
-        return self._transaction(write=False)
+        return _Block(self, _MemoryTransaction(self._committed, writable=False))
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Return the writing transaction."""
-        return self._transaction(write=True)
+        return _Block(self, _MemoryTransaction(self._committed, writable=True))
 
     def sync(self) -> None:
         """Make everything that was committed durable."""
@@ -59,16 +59,8 @@ class MemoryEngine:
     def close(self) -> None:
         """Do nothing: the contents stay, as on a disk."""
 
-    @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[Transaction]:
-        transaction = _MemoryTransaction(self._committed, writable=write)
-        try:
-            yield transaction
-        except BaseException:
-            transaction.undo()
-            raise
-        if not write:
-            return
+    def _commit(self, transaction: "_MemoryTransaction") -> None:
+        """Make the changes of a transaction the newest state; raises `StoreFull`, and undoes them."""
         if self.bytes_max is not None and self.statistics()["used"] > self.bytes_max:
             transaction.undo()
             raise StoreFull("the store has no room", next_step="free disk space; reading goes on meanwhile")
@@ -76,6 +68,42 @@ class MemoryEngine:
         self._undo.extend(transaction.log)
         if self.sync_on_commit:
             self.sync()
+
+
+class _Block:
+    """A transaction that lasts as long as a `with` block."""
+
+    __slots__ = ("_engine", "_transaction")
+
+    def __init__(self, engine: MemoryEngine, transaction: "_MemoryTransaction") -> None:
+        self._engine = engine
+        self._transaction = transaction
+
+    def __enter__(self) -> "Transaction":
+        return self._transaction
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            self._transaction.undo()
+        elif self._transaction.writable:
+            self._engine._commit(self._transaction)
+
+
+class _Nested:
+    """A transaction within another one, which is undone alone when an exception leaves its `with` block."""
+
+    __slots__ = ("_mark", "_transaction")
+
+    def __init__(self, transaction: "_MemoryTransaction") -> None:
+        self._transaction = transaction
+        self._mark = len(transaction.log)
+
+    def __enter__(self) -> "Transaction":
+        return self._transaction
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            self._transaction.undo(self._mark)
 
 
 class _Sorted:
@@ -105,52 +133,49 @@ class _Sorted:
 class _MemoryTransaction:
     """Writes in place and keeps what it takes to undo; there is one thread and one writer."""
 
+    __slots__ = ("_tables", "log", "writable")
+
     def __init__(self, tables: dict[Space, _Sorted], *, writable: bool) -> None:
         self._tables = tables
-        self._writable = writable
+        self.writable = writable
         self.log: list[tuple[Space, bytes, bytes | None]] = []
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         return self._tables[space].values.get(key)
 
     def put(self, space: Space, key: bytes, value: bytes) -> None:
-        self._set(space, key, value)
+        self._require_writable()
+        self.log.append((space, key, self._tables[space].set(key, value)))
 
     def delete(self, space: Space, key: bytes) -> bool:
-        return self._set(space, key, None) is not None
+        self._require_writable()
+        before = self._tables[space].set(key, None)
+        self.log.append((space, key, before))
+        return before is not None
 
     def scan(
         self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        values = self._tables[space].values
-        for key in self.keys(space, start, stop, reverse=reverse):
-            yield key, values[key]
+        keys = list(self.keys(space, start, stop, reverse=reverse))
+        return zip(keys, map(self._tables[space].values.__getitem__, keys), strict=True)
 
     def keys(
         self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[bytes]:
         order = self._tables[space].order
-        low = bisect_left(order, start)
+        low = bisect_left(order, start) if start else 0
         high = len(order) if stop is None else bisect_left(order, stop)
-        yield from order[high - 1 : low - 1 if low else None : -1] if reverse and high else order[low:high]
+        # Backwards whoever asks wants the last ones, often one alone.
+        return map(order.__getitem__, range(high - 1, low - 1, -1)) if reverse else iter(order[low:high])
 
-    @contextmanager
-    def child(self) -> Iterator[Transaction]:
-        mark = len(self.log)
-        try:
-            yield self
-        except BaseException:
-            self.undo(mark)
-            raise
+    def child(self) -> AbstractContextManager[Transaction]:
+        return _Nested(self)
 
     def undo(self, mark: int = 0) -> None:
         for space, key, value in reversed(self.log[mark:]):
             self._tables[space].set(key, value)
         del self.log[mark:]
 
-    def _set(self, space: Space, key: bytes, value: bytes | None) -> bytes | None:
-        if not self._writable:
+    def _require_writable(self) -> None:
+        if not self.writable:
             raise PermissionError("a snapshot cannot be changed")
-        before = self._tables[space].set(key, value)
-        self.log.append((space, key, before))
-        return before

@@ -6,19 +6,20 @@ record is not in the index.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
 from controlplane.errors import AlreadyExists, NoSuchObject
-from controlplane.records.types import from_bytes, to_bytes
+from controlplane.records.types import from_bytes, stored_form
 from controlplane.store.engine import Space, Transaction, after
 
 DECODED_MAX = 512
-"""Records of one table that are kept decoded: the same few are read again and again."""
+"""Records of one table that are kept decoded, at most: the same few are written and read again and again."""
 
 DECODED_LENGTH_MAX = 4_096
 """Bytes of a record beyond which it is not kept."""
+
+NO_OID = bytes(16)
 
 R = TypeVar("R")
 KeyOf = Callable[[R], bytes | None]
@@ -26,20 +27,17 @@ KeyOf = Callable[[R], bytes | None]
 
 def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
     """Return an ordered key: UUIDs as 16 bytes (None as zeros), integers as 8, text and bytes as they are, last."""
-    if len(parts) == 1 and isinstance(parts[0], UUID):
-        return parts[0].int.to_bytes(16, "big")  # Most keys are one oid.
-    return b"".join(
-        part.bytes
-        if isinstance(part, UUID)
-        else bytes(16)
-        if part is None
-        else part.to_bytes(8, "big")
-        if isinstance(part, int)
-        else part.encode()
-        if isinstance(part, str)
-        else part
-        for part in parts
-    )
+    key = b""
+    for part in parts:
+        if isinstance(part, UUID):
+            key += part.int.to_bytes(16, "big")
+        elif part is None:
+            key += NO_OID
+        elif isinstance(part, int):
+            key += part.to_bytes(8, "big")
+        else:
+            key += part.encode() if isinstance(part, str) else part
+    return key
 
 
 COUNTS = Space(UUID("c0a7e1d0-0000-4000-8000-000000000002"), "counts")
@@ -80,7 +78,12 @@ class Table(Generic[R]):
         self.key = key
         self.counted = counted
         self.space = Space(UUID(uuid), noun)
-        self._decode = lru_cache(DECODED_MAX)(self._read)
+        self._decoded: dict[bytes, R] = {}
+        """By their stored form: those that were read or written last."""
+
+        self._decoded_before: dict[bytes, R] = {}
+        """Those that were before; whichever is not asked for meanwhile is forgotten with the next change of guard."""
+
         self.indexes = [
             *(Index(name, of, unique=True) for name, of in (unique or {}).items()),
             *(Index(name, of) for name, of in (indexes or {}).items()),
@@ -103,10 +106,26 @@ class Table(Generic[R]):
 
     def decode(self, data: bytes) -> R:
         """Return the record that these bytes are, which may be one that was returned before: records never change."""
-        return self._decode(data) if len(data) <= DECODED_LENGTH_MAX else self._read(data)
+        found = self._decoded.get(data)
+        if found is None:
+            found = self._decoded_before.get(data)
+            if found is None:
+                found = from_bytes(data, self.kind)
+            self._keep(data, found)
+        return found
 
-    def _read(self, data: bytes) -> R:
-        return from_bytes(data, self.kind)
+    def encode(self, record: R) -> bytes:
+        """Return the bytes that a record is stored as, which will soon be read; raises `ValueError`."""
+        data, again = stored_form(record)
+        self._keep(data, again)
+        return data
+
+    def _keep(self, data: bytes, record: R) -> None:
+        if len(data) > DECODED_LENGTH_MAX:
+            return
+        if len(self._decoded) >= DECODED_MAX // 2:
+            self._decoded_before, self._decoded = self._decoded, {}
+        self._decoded[data] = record
 
 
 class Written(NamedTuple):
@@ -250,7 +269,7 @@ class Rows(Generic[R]):
                 self._enter(index, now, key)
             if before is not None:
                 self._forget(index, before, key)
-        self._transaction.put(self._table.space, key, to_bytes(record))
+        self._transaction.put(self._table.space, key, self._table.encode(record))
         if old is None:
             self._tally(record, +1)
 

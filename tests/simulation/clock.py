@@ -24,14 +24,17 @@ class Killed(BaseException):
 
 
 class Planned:
-    """A call at an instant."""
+    """A call at an instant, by a process or by the world itself."""
 
-    __slots__ = ("args", "call", "cancelled", "instant", "over")
+    __slots__ = ("args", "call", "cancelled", "instant", "over", "process")
 
-    def __init__(self, instant: float, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, instant: float, call: Callable[..., Any], args: tuple[Any, ...], process: "ProcessClock | None" = None
+    ) -> None:
         self.instant = instant
         self.call = call
         self.args = args
+        self.process = process
         self.over = False
         self.cancelled = False
 
@@ -41,12 +44,18 @@ class Planned:
         if self.over:
             raise AlreadyCalled
         self.over = self.cancelled = True
+        self.args = ()
+        self.call = _nothing  # It stays among those to come until its time, and need not keep alive what it was about.
 
     def active(self) -> bool:
         return not self.over
 
     def getTime(self) -> float:  # noqa: N802
         return self.instant
+
+
+def _nothing() -> None:
+    """Do what is left of a call that was cancelled."""
 
 
 class WorldClock:
@@ -70,26 +79,30 @@ class WorldClock:
         heappush(self._heap, (planned.instant, self._count, planned))
         return planned
 
-    def next_due(self) -> float | None:
-        """Return the instant of the next call, or None when nothing is planned."""
+    def step(self, end: float) -> bool:
+        """Turn the clock to the next call and make it; False when there is none until then."""
         heap = self._heap
-        while heap:
-            if not heap[0][2].over:
-                return heap[0][0]
+        while heap and heap[0][2].over:
             heappop(heap)
-        return None
-
-    def step(self) -> None:
-        """Turn the clock to the next call and make it."""
-        instant, _, planned = heappop(self._heap)
-        if planned.over:
-            return
+        if not heap or heap[0][0] > end:
+            return False
+        instant, _, planned = heappop(heap)
         planned.over = True
-        self.now = max(self.now, instant)
+        if instant > self.now:
+            self.now = instant
+        process = planned.process
+        if process is not None:
+            if process.dead:
+                return True
+            if self.now < process.frozen_until:
+                planned.instant = process.frozen_until
+                self.plan(planned)
+                return True
         try:
             planned.call(*planned.args)
         except Killed:
             pass  # It was planned by a process that ended in the middle of it.
+        return True
 
     def pending(self) -> list[Planned]:
         """Return what is planned, for messages about clocks that stand still."""
@@ -107,7 +120,7 @@ class ProcessClock:
     def __init__(self, clock: WorldClock, wall_offset_ns: int = 0) -> None:
         self._clock = clock
         self._wall_ns = START_OF_TIME_NS + wall_offset_ns
-        self._frozen_until = 0.0
+        self.frozen_until = 0.0
         self._handed: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         """What came while the process was frozen, in the order in which it came: a reactor keeps to that."""
 
@@ -120,8 +133,7 @@ class ProcessClock:
         return self._wall_ns + int(self._clock.now * NANOSECONDS)
 
     def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> Planned:  # noqa: N802
-        planned = Planned(self._clock.now + delay, self._run, ())
-        planned.args = (planned, call, args)
+        planned = Planned(self._clock.now + delay, call, args, self)
         if not self.dead:
             self._clock.plan(planned)
         return planned
@@ -139,17 +151,17 @@ class ProcessClock:
 
     def freeze(self, seconds: float) -> None:
         """Do nothing for a while."""
-        self._frozen_until = max(self._frozen_until, self._clock.now + seconds)
+        self.frozen_until = max(self.frozen_until, self._clock.now + seconds)
 
     def thaw(self) -> None:
         """Go on at once, with what came meanwhile."""
-        self._frozen_until = 0.0
+        self.frozen_until = 0.0
         if self._handed:
             self.callLater(0.0, self._take)
 
     def lag(self) -> float:
         """Return how many seconds the process is behind: what it says now leaves it only then."""
-        return max(0.0, self._frozen_until - self._clock.now)
+        return max(0.0, self.frozen_until - self._clock.now)
 
     def kill(self) -> None:
         self.dead = True
@@ -165,12 +177,3 @@ class ProcessClock:
             call(*args)
         if self._handed:
             self.callLater(self.lag(), self._take)
-
-    def _run(self, planned: Planned, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        if self.dead:
-            return
-        if self._clock.now < self._frozen_until:
-            planned.instant = self._frozen_until
-            self._clock.plan(planned)
-        else:
-            call(*args)

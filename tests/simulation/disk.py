@@ -5,8 +5,8 @@ lost when the machine loses its power.
 """
 
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from controlplane.store.engine import Engine, Space, Transaction
@@ -51,12 +51,14 @@ class Disk(MemoryEngine):
         self.fresh: list[Step] = []
         """What is committed and not yet synced."""
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        with super().write() as transaction:
-            yield transaction
+    def _commit(self, transaction: Any) -> None:
+        try:
             self.at(Point.BEFORE_COMMIT)
-        self.fresh = self._steps(transaction.log)  # type: ignore[attr-defined]
+        except BaseException:
+            transaction.undo()
+            raise
+        super()._commit(transaction)
+        self.fresh = self._steps(transaction.log)
         self.at(Point.BEFORE_SYNC)
         if self.syncs:
             self.sync()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from controlplane.errors import StoreFailed
 from controlplane.master.uplinks import SETTLE_S
+from controlplane.store.catalog import TALLIES
 from tests.simulation.chaos import Chaos
 from tests.simulation.handling import HEALTHY_AFTER_S
 from tests.simulation.lines import DOWN, UP
@@ -289,13 +290,14 @@ class Epilogue:
             "worker group",
             "membership",
             "worker",
-            "tally",
             "binding",
             "receiver",
             "configuration",
         ):
             if self._mirror.rows[noun]:
                 raise Broken(f"a {noun} is left of clusters that were deleted")
+        if self._mirror.totals(TALLIES):
+            raise Broken("a tally is left of clusters that were deleted")
         seqs = [event["seq"] for event in world.call("list_events", after=0, limit=10_000)["events"]]
         if seqs != list(range(1, self._mirror.last_event + 1)):
             raise Broken("the events that are kept have gaps")

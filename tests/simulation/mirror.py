@@ -4,6 +4,7 @@ It reads the bytes itself and knows nothing of the product's own indexes and cou
 """
 
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from controlplane.store.catalog import (
     WORKERS,
 )
 from controlplane.store.engine import Space
+from controlplane.store.tables import Table
 from tests.simulation.disk import Image, Step
 
 if TYPE_CHECKING:
@@ -36,11 +38,9 @@ Row = dict[str, Any]
 KEPT = (
     MARKS,
     NODES,
-    LOADS,
     CLUSTERS,
     GROUPS,
     MEMBERSHIPS,
-    TALLIES,
     WORKERS,
     EVENTS,
     ACTIONS,
@@ -50,6 +50,8 @@ KEPT = (
     REVISIONS,
 )
 NOUNS = {table.space: table.noun for table in KEPT}
+TOTALS = (TALLIES, LOADS)
+"""Written with nearly every change, and looked at as a whole now and then: read only when they are asked for."""
 
 
 class Changed(NamedTuple):
@@ -124,10 +126,13 @@ class Mirror:
         """
         return next((node for node in self.nodes.values() if node["pubkey"] == machine.pubkey), None)
 
+    def totals(self, table: Table[Any]) -> list[Row]:
+        """Return the rows of one of the tables of totals."""
+        return [cbor2.loads(value) for value in self.bytes[table.space].values()]
+
     def epoch(self, node: str) -> str:
         """Return what the versions of a node's assignment belong to."""
-        store = next(row["value"] for row in self.rows[MARKS.noun].values() if row["name"] == "epoch")
-        return str(assignment_epoch(UUID(store), UUID(node)))
+        return _epoch(next(row["value"] for row in self.rows[MARKS.noun].values() if row["name"] == "epoch"), node)
 
     def groups_in(self, cluster: str) -> list[Row]:
         """Return the groups of a cluster."""
@@ -195,6 +200,11 @@ class Mirror:
             _set(self.receivers, row["oid"], after)
         elif noun == REVISIONS.noun:
             _set(self.revisions, (row["cluster_oid"], row["revision"]), after)
+
+
+@cache
+def _epoch(store: str, node: str) -> str:
+    return str(assignment_epoch(UUID(store), UUID(node)))
 
 
 def is_generic(cluster: Row) -> bool:

@@ -26,9 +26,8 @@ def test_what_a_process_was_handed_while_it_stalled_it_takes_in_order_however_lo
     world.callLater(0.2, clock.freeze, 0.5)
     world.callLater(0.25, clock.hand, heard.append, 2)
     world.callLater(0.7, clock.hand, heard.append, 3)
-    while world.next_due() is not None:
+    while world.step(10.0):
         assert heard == [] or world.now >= 0.7
-        world.step()
     assert heard == [1, 2, 3]
 
 
@@ -40,7 +39,7 @@ def test_a_process_that_is_not_stalled_any_more_goes_on_at_once():
     clock.thaw()
     clock.hand(heard.append, 2)
     while not heard:
-        world.step()
+        assert world.step(10.0)
     assert (heard, world.now) == ([1, 2], 0.0)
 
 

@@ -12,7 +12,7 @@ from controlplane.errors import ControlPlaneError, InternalError
 from controlplane.records.types import Oid
 from controlplane.records.workers import WorkerSpec
 from controlplane.services.specs import Compositions
-from controlplane.store.catalog import AUDIT, CLUSTERS, MEMBERSHIPS, NODES, WORKERS
+from controlplane.store.catalog import AUDIT, CLUSTERS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
 from controlplane.store.database import View
 from tests.simulation.announced import check_events
 from tests.simulation.clock import Killed
@@ -273,12 +273,12 @@ class Witness(Observer):
             state = "NEW" if worker["status"] == "STARTING" and worker["fresh"] else worker["status"]
             tallies[worker["cluster_oid"], worker["workergroup_oid"], state] += 1
         stored: Counter[tuple[str, str | None, str]] = Counter()
-        for tally in self.mirror.rows["tally"].values():
+        for tally in self.mirror.totals(TALLIES):
             for state, number in tally["counts"].items():
                 stored[tally["cluster_oid"], tally["workergroup_oid"], state] += number
         if stored != tallies:
             yield f"the tallies are not what the workers are: {stored - tallies} too many, {tallies - stored} missing"
-        kept = Counter({row["node_oid"]: row["workers"] for row in self.mirror.rows["load"].values()})
+        kept = Counter({row["node_oid"]: row["workers"] for row in self.mirror.totals(LOADS)})
         if +kept != loads:
             yield f"the loads are not what the workers are: {dict(kept)}, {dict(loads)}"
         members = {cluster for cluster, _ in self.mirror.members}

@@ -151,26 +151,29 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end = self.clock.now + seconds
-        while (due := self.clock.next_due()) is not None and due <= end:
-            self._step(due)
+        while self._step(end):
+            pass
         self.clock.now = end
 
     def run_until(self, reached: Callable[[], bool], seconds: float) -> None:
         """Let time pass until something is so; fails when it is not within so many seconds."""
         end = self.clock.now + seconds
         while not reached():
-            due = self.clock.next_due()
-            if due is None or due > end:
+            if not self._step(end):
                 raise AssertionError(f"not reached within {seconds} s")
-            self._step(due)
 
-    def _step(self, due: float) -> None:
-        self._steps = self._steps + 1 if due <= self.clock.now else 0
+    def _step(self, end: float) -> bool:
+        """Do what is due next; False when nothing is until then."""
+        clock = self.clock
+        before = clock.now
+        if not clock.step(end):
+            return False
+        self._steps = self._steps + 1 if clock.now <= before else 0
         if self._steps > STEPS_PER_INSTANT_MAX:
-            raise Broken(f"time stands still at {due:.6f} s")
-        self.clock.step()
+            raise Broken(f"time stands still at {clock.now:.6f} s")
         if self.broken:
             raise Broken(self.broken[0])
+        return True
 
     # Looking
 
