@@ -95,7 +95,7 @@ class Agent:
         self._notebook = notebook
         self._supervisor = Supervisor(clock, chance, drivers, self._changed, self._attach_again)
         self._meters = Meters(clock, self._supervisor.statistics)
-        self._leases = None if leases is None else Leases(leases, self._desire, self._renew)
+        self._leases = None if leases is None else Leases(leases, self._supervisor, self._desire, self._renew)
         self._is_kept = True
         """Whether the assignment is on the disk as it is."""
 
@@ -132,7 +132,7 @@ class Agent:
             self._epoch, self._version = kept.epoch, kept.version
             self._entries = {entry.oid: entry for entry in kept.workers}
             self._configs = dict(kept.configs)
-            self._keep_leases()
+            self._keep_leases(known=True)
             self._desire()
 
     def joined(self, link: Link) -> None:
@@ -224,14 +224,14 @@ class Agent:
         entries = {oid: entry for oid, entry in self._entries.items() if oid not in void} if void else self._entries
         self._supervisor.desire(entries, self._configs, void)
 
-    def _keep_leases(self) -> None:
+    def _keep_leases(self, *, known: bool = False) -> None:
         if self._leases is None:
             return
         fences = {oid: entry.fence_after for oid, entry in self._entries.items() if entry.fence_after is not None}
         # What changes has to be heard of: the master counts on what was said.
         changed = [oid for oid in self._entries if self._leases.fence_of(oid) != fences.get(oid)]
         self._dirty.update(dict.fromkeys(changed))
-        self._leases.keep(fences)
+        self._leases.keep(fences, known=known)
 
     def _renew(self) -> None:
         self._loop.wake(LEASE)
@@ -248,8 +248,18 @@ class Agent:
         except ControlPlaneError as problem:
             log.info("the lease was not renewed: {problem}", problem=str(problem))
         else:
-            leases.heard(sent)
+            self._heard_master(leases, sent)
+            if leases.lapsed:
+                # It was silent, and nobody has noticed that: what shall run is to be said again.
+                self._attach_again()
         return None
+
+    def _heard_master(self, leases: Leases, sent: Seconds) -> None:
+        """Take note of an answer; leases that hold since are something to report."""
+        come = leases.heard(sent)
+        if come:
+            self._dirty.update(dict.fromkeys(come))
+            self._loop.wake(MASTER)
 
     def _save(self) -> Seconds | None:
         """Write the assignment down; returns after how many seconds to try again when that is not possible."""
@@ -352,7 +362,7 @@ class Agent:
             sent = None if self._leases is None else self._leases.now()
             answer = await link.call(uri, ANSWER_WITHIN_S, report=to_wire(report), **arguments)
             if self._leases is not None and sent is not None:
-                self._leases.heard(sent)
+                self._heard_master(self._leases, sent)
             return answer
         except BaseException:
             self._dirty = {**dirty, **self._dirty}

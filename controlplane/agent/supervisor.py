@@ -18,6 +18,7 @@ from controlplane.drivers.driver import (
     Adopts,
     Checks,
     Driver,
+    Guards,
     Kills,
     LooksThrough,
     Operates,
@@ -162,6 +163,18 @@ class Supervisor:
                 if worker.void and worker.starting is not None:
                     worker.starting.cancel()
                 self._loop.wake(oid)
+
+    def guard(self, fences: Mapping[Oid, Seconds]) -> None:
+        """Have drivers end workers in time also when nobody calls any more; see `Guards`."""
+        for driver in self._drivers.values():
+            if isinstance(driver, Guards):
+                driver.guard(fences)
+
+    def renew(self, contact: Seconds) -> None:
+        """Count the time of those from this moment."""
+        for driver in self._drivers.values():
+            if isinstance(driver, Guards):
+                driver.renew(contact)
 
     def report(self, oid: Oid) -> WorkerReport | None:
         """Return how a worker is, or None when nothing is left of it."""

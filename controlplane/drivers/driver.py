@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from controlplane.records.types import Instant, Oid, Record
+from controlplane.records.types import Instant, Oid, Record, Seconds
 from controlplane.records.workers import Address, Findings, WorkerSpec
 
 
@@ -168,4 +168,25 @@ class Kills(Protocol):
 
     async def kill(self, oid: Oid) -> None:
         """Kill what runs of a worker and return when nothing of that is left; what it has kept stays."""
+        ...
+
+
+@runtime_checkable
+class Guards(Protocol):
+    """A driver whose workers end in time although the agent was killed, or is held, and nobody calls any more.
+
+    Time is that since the machine was started, sleep included. What is guarded ends at once when it is over, and is
+    not started afterwards; it may be told while the driver is not open. Nothing is raised: what could not be kept is
+    tried again with the next call.
+    """
+
+    def guard(self, fences: Mapping[Oid, Seconds]) -> None:
+        """Take over which workers may run for how long without a renewal; all others may for ever.
+
+        There may be workers of other drivers among them.
+        """
+        ...
+
+    def renew(self, contact: Seconds) -> None:
+        """Count from this moment, which is in the past."""
         ...

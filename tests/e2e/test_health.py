@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
@@ -152,3 +153,42 @@ async def test_without_a_master_agents_kill_what_is_fenced_and_nothing_else(shop
     assert alive(free)
     await delete(shop, "fenced")
     await delete(shop, "free")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fenced_worker_has_ended_before_another_one_starts_although_its_agent_was_killed(shop):
+    """Nobody starts that agent again; what is not fenced runs on, as it does without any agent."""
+    await create(shop, "guarded", 2)
+    await create(shop, "loose", 2)
+    await attach(shop, "guarded", {"type": "LIFECYCLE_EVENTS"}, "RECREATE", fencing=["COMPUTE"], fence_after=5)
+    await pause(1)
+    name = (await call(shop, "node.get_node", (await workers(shop, "guarded"))[0]["node_oid"]))["authid"]
+
+    async def of_the_node(cluster: str) -> list[dict]:
+        nodes = {
+            node: (await call(shop, "node.get_node", node))["authid"] for node in await call(shop, "node.list_nodes")
+        }
+        return [worker for worker in await workers(shop, cluster) if nodes.get(worker["node_oid"]) == name]
+
+    guarded, loose = await of_the_node("guarded"), await of_the_node("loose")
+    assert (len(guarded), len(loose), alive(guarded)) == (1, 1, True)
+    shop.kill(name)
+
+    async def replaced():
+        now = await workers(shop, "guarded")
+        return now if {w["status"] for w in now} == {"RUNNING"} and not await of_the_node("guarded") else None
+
+    now = await shop.until(replaced, 120, "a replacement")
+    assert not psutil.pid_exists(guarded[0]["pid"])
+    directory = shop.children.node_directory(int(name.removeprefix("node"))) / "drivers" / "process" / "workers"
+    _, ended_at, _ = next(directory.glob(f"{UUID(guarded[0]['oid']).hex}/*.ended")).read_text().split()[:3]
+    assert int(ended_at) < max(worker["started"] for worker in now)
+    assert alive(loose)
+    shop.respawn(name)
+    await delete(shop, "guarded")
+    await delete(shop, "loose")
+
+    async def all_gone():
+        return not alive(loose)
+
+    await shop.until(all_gone, 120, "the end of what is no longer wanted")

@@ -187,3 +187,30 @@ def test_a_lone_worker_of_a_router_cluster_is_fenced_as_well(world):
         world.run(0.2)
         assert sum(UUID(router["oid"]) in machine.units for machine in world.machines) <= 1
     world.wait_for_status(oid, "RUNNING")
+
+
+def test_a_lease_for_a_cluster_that_has_long_been_at_rest_ends_nobody(world):
+    oid = create(world, desired=3)
+    before = {worker["oid"]: worker["pid"] for worker in workers(world, oid)}
+    world.run(3_000)
+    fence(world, after=5)
+    world.run(60)
+    assert {worker["oid"]: worker["pid"] for worker in workers(world, oid)} == before
+    # And it holds from then on, which the master was told.
+    cut = world.machines[0]
+    cut.disconnect()
+    assert never_more_than(world, 3, 5 + FENCE_MARGIN_S + 15) == 2
+    assert len(cut.units) == 0
+    assert running(world) == 3
+
+
+def test_workers_return_when_a_master_wakes_up_that_nobody_has_lost(world):
+    oid = create(world, desired=3)
+    fence(world, after=5)
+    world.run(5)
+    world.master_clock.freeze(12)
+    world.run(11)
+    assert running(world) == 0
+    world.run(60)
+    assert list(statuses(world, oid).values()) == ["RUNNING"] * 3
+    assert running(world) == 3

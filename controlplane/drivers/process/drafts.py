@@ -77,8 +77,10 @@ def own_environment(user: User | None) -> dict[str, str]:
     return env
 
 
-def plan(made: Draft, properties: ProcessProperties, kept: Kept, log: Path, word: Path) -> dict[str, Any]:
-    """Return what the keeper is told."""
+def plan(
+    made: Draft, properties: ProcessProperties, kept: Kept, log: Path, word: Path, contact: Path, fence: Path
+) -> dict[str, Any]:
+    """Return what the keeper is told; the last four are where its files are."""
     check = properties.ready.check
     group = str(kept.group) if kept.group is not None else None
     return {
@@ -98,6 +100,8 @@ def plan(made: Draft, properties: ProcessProperties, kept: Kept, log: Path, word
         "log_size": properties.logs.size,
         "log_count": properties.logs.count,
         "ended": str(word),
+        "contact": str(contact),
+        "fence": str(fence),
     }
 
 

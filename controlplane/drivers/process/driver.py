@@ -29,6 +29,7 @@ from controlplane.drivers.ports import Ports
 from controlplane.drivers.process.adoption import inspect, note_of
 from controlplane.drivers.process.drafts import Draft, addresses, draft, plan
 from controlplane.drivers.process.figures import figures
+from controlplane.drivers.process.guarding import Guarding, fence_file
 from controlplane.drivers.process.limits import Groups, find_groups
 from controlplane.drivers.process.remains import end_marked
 from controlplane.drivers.process.running import Note, Running
@@ -47,7 +48,7 @@ from controlplane.records.profiles import (
     TcpCheck,
     WorkerConfig,
 )
-from controlplane.records.types import Oid
+from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Findings, WorkerSpec
 
 DIRECTORY_MODE = 0o700
@@ -89,6 +90,10 @@ class ProcessDriver:
             lambda oid: self._notes.cross_out(oid),
             lambda oid, reason: self._lost(oid, reason),
         )
+        self._begun: set[Running] = set()
+        """What is to serve and does not yet."""
+
+        self._guarding = Guarding(surroundings.directory)
         self._groups: Groups | None = None
         self._unlock: Callable[[], None] | None = None
 
@@ -102,6 +107,7 @@ class ProcessDriver:
         directory = self._surroundings.directory
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         self._unlock = lock_driver(directory)
+        self._guarding.open()
         self._notes = Notes(directory / "notes", Note)
         self._ports = Ports(directory / "ports.json", self._surroundings.ports, "worker")
         ended: dict[Oid, Unit] = {}
@@ -152,6 +158,7 @@ class ProcessDriver:
         """End the worker, and remove its directory and its logs; see `Driver`."""
         await self._serving.stop(oid)
         self._serving.forget(oid)
+        self._guarding.forget(oid)
         shutil.rmtree(self._places(oid).home, ignore_errors=True)
 
     async def statistics(self, oid: Oid) -> dict[str, Any]:
@@ -184,6 +191,28 @@ class ProcessDriver:
     async def kill(self, oid: Oid) -> None:
         """Kill what runs of a worker; see `Kills`."""
         await self._serving.stop(oid, hard=True)
+
+    def guard(self, fences: Mapping[Oid, Seconds]) -> None:
+        """Have keepers end workers whose leases are over; see `Guards`."""
+        self._guarding.keep(fences)
+        kept = (*self._serving.running.values(), *self._begun)
+        changed = {oid for oid in {running.oid for running in kept} if self._tell_fence(oid)}
+        for running in kept:
+            if running.oid in changed:
+                running.look_at_lease()
+
+    def _tell_fence(self, oid: Oid) -> bool:
+        try:
+            return self._guarding.tell(oid, self._places(oid).home)
+        except OSError as problem:
+            log.error(
+                "the keeper of worker {oid} cannot be told of its lease: {problem}", oid=str(oid), problem=problem
+            )
+            return False
+
+    def renew(self, contact: Seconds) -> None:
+        """Have the time of leases counted from this moment; see `Guards`."""
+        self._guarding.renew(contact)
 
     async def check(self, oid: Oid) -> None:
         """Look at a running worker; see `Checks`."""
@@ -241,11 +270,24 @@ class ProcessDriver:
             new.kept = self._groups.plan(properties.limits, Path(new.mark).name)
             self._groups.make(new.kept)
             environment = {"PATH": made.env["PATH"]}
-            begun = await new.begin(plan(made, properties, new.kept, places.log, new.word), places.log, environment)
+            self._guarding.tell(oid, places.home)
+            self._begun.add(new)
+            told = plan(
+                made,
+                properties,
+                new.kept,
+                places.log,
+                new.word,
+                self._guarding.contact_file,
+                fence_file(places.home),
+            )
+            begun = await new.begin(told, places.log, environment)
             await new.outlast(self._until_ready(new, properties, made, ports))
         except Exception:
             await self._serving.undo(new)
             raise
+        finally:
+            self._begun.discard(new)
         note = Note(
             oid=oid,
             digest=spec.digest,

@@ -187,6 +187,10 @@ class Running:
         if self.note is None or not kill(self.note.process, number):
             raise ProcessLookupError
 
+    def look_at_lease(self) -> None:
+        """Have its keeper look whether there is a lease, and how long it is."""
+        self._send(signal.SIGURG)
+
     async def stop(self) -> None:
         """End the process in order, by force if need be, and return when nothing is left of it."""
         if self.note is not None and self.note.restopped and self._keeper is not None:

@@ -10,6 +10,10 @@ It is run with `python -I -S` and is given the descriptors 3, what to run, and 4
 order, SIGQUIT at once; other signals are passed on. When it ends it leaves a file: how the worker ended, and its last
 words.
 
+A worker may have a lease, which the agent renews in a file as long as it hears of its master. The keeper ends a worker
+whose lease is over, and does not start it: then another one runs elsewhere soon, or does so already. SIGURG has it look
+whether there is a lease; a keeper that does not know of them ignores that one.
+
 There are as many of these as workers, so every import counts: `_signal` without the `enum` of `signal` saves half a
 megabyte, and what to run comes by `marshal`, from an agent with the same interpreter.
 """
@@ -41,6 +45,17 @@ CHUNK = 65_536
 LAST_WORDS_LENGTH = 2_048
 LOOK_AGAIN_S = 0.02
 """While children are being killed."""
+
+BEAT_S = 1.0
+"""How often a lease is looked at in any case: what a poll waits for does not go on while the machine sleeps."""
+
+AGENT_FIRST_S = 2.0
+"""How much later than an agent a keeper ends its worker: one that is there knows best, and reports it as what it is."""
+
+CONTACT_FORMAT = "{contact:020.6f} {contact:020.6f}\n"
+"""When the master was last heard of, in seconds since the machine was started; twice, as it may be half written."""
+
+LEASE_OVER = b"nothing was heard of the master for as long as it may run without"
 
 PASSED_ON = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGUSR1, _signal.SIGUSR2)
 ENDED_FORMAT = "{status} {when} {memory}\n"
@@ -106,12 +121,45 @@ class Log:
         self._open()
 
 
+class Lease:
+    """How long the worker may run without a word of the master."""
+
+    def __init__(self, contact: str, fence: str) -> None:
+        """The first file says when the master was last heard of, the second one how long ago that may be."""
+        self._contact_file = contact
+        self._fence_file = fence
+        self._fence: float | None = None
+        self._contact: float | None = None
+
+    def look(self) -> None:
+        """Find out whether there is a lease."""
+        try:
+            self._fence = float(_content(self._fence_file))
+        except ValueError:
+            self._fence = None
+
+    def left(self, more: float = 0.0) -> float | None:
+        """Return how many seconds there are, and some more; None for no end."""
+        if self._fence is None:
+            return None
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        if self._contact is None or now >= self._contact + self._fence:
+            self._renew(now)
+        return 0.0 if self._contact is None else max(0.0, self._contact + self._fence + more - now)
+
+    def _renew(self, now: float) -> None:
+        said = _content(self._contact_file).split()
+        if len(said) == 2 and said[0] == said[1] and float(said[0]) <= now + BEAT_S:
+            self._contact = float(said[0])
+
+
 class Keeper:
     """Runs one worker from its start to its end."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._plan = plan
         self._log = Log(plan["log"], plan["log_size"], plan["log_count"])
+        self._lease = Lease(plan["contact"], plan["fence"])
         self._last_words = b""
         self._sought: bytes | None = plan["ready_text"]
         self._seen = b""
@@ -123,9 +171,13 @@ class Keeper:
         """Start the worker, and return when nothing is left of it."""
         signals, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(wakeup, False)
-        for number in (_signal.SIGTERM, _signal.SIGQUIT, _signal.SIGCHLD, *PASSED_ON):
+        for number in (_signal.SIGTERM, _signal.SIGQUIT, _signal.SIGCHLD, _signal.SIGURG, *PASSED_ON):
             _signal.signal(number, lambda *_: None)
         _signal.set_wakeup_fd(wakeup)
+        self._lease.look()
+        if self._lease.left() == 0.0:
+            _say(b"failed be started: " + LEASE_OVER)
+            return
         output, written = os.pipe2(os.O_CLOEXEC)
         if not self._start(written):
             return
@@ -147,7 +199,7 @@ class Keeper:
                 # The worker is its first process. Whatever else it started has nobody to serve.
                 ending = not alive
                 self._kill_all()
-            elif self._kill_at is not None and time.monotonic() >= self._kill_at:
+            elif self._is_to_be_killed():
                 self._kill_all()
         while self._copy(output, to_the_end=True):
             pass
@@ -176,9 +228,23 @@ class Keeper:
         """Return after how many milliseconds to look without being woken."""
         if self._status is not None:
             return LOOK_AGAIN_S * 1000
-        if self._kill_at is None:
-            return None
-        return max(LOOK_AGAIN_S, self._kill_at - time.monotonic()) * 1000
+        pauses = [] if self._kill_at is None else [self._kill_at - time.monotonic()]
+        left = self._lease.left(AGENT_FIRST_S)
+        if left is not None:
+            pauses += [left, BEAT_S]
+        return max(LOOK_AGAIN_S, min(pauses)) * 1000 if pauses else None
+
+    def _is_to_be_killed(self) -> bool:
+        if self._kill_at != 0.0 and self._lease.left(AGENT_FIRST_S) == 0.0:
+            self._kill_at = 0.0
+            self._note(b"killed by its keeper: " + LEASE_OVER)
+        return self._kill_at is not None and time.monotonic() >= self._kill_at
+
+    def _note(self, text: bytes) -> None:
+        """Have users read what becomes of the worker, where they read what it says."""
+        line = b"\n[" + text + b"]\n"
+        self._log.write(line)
+        self._last_words = (self._last_words + line)[-LAST_WORDS_LENGTH:]
 
     def _hear(self, number: int) -> None:
         if number == _signal.SIGTERM and self._kill_at is None:
@@ -187,6 +253,8 @@ class Keeper:
             self._send(_signal.SIGCONT)
         elif number == _signal.SIGQUIT:
             self._kill_at = 0.0
+        elif number == _signal.SIGURG:
+            self._lease.look()
         elif number in PASSED_ON:
             self._send(number)
 

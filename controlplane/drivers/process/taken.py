@@ -40,6 +40,9 @@ class Taken(Running):
             if each is not None:
                 kill(each)
 
+    def look_at_lease(self) -> None:
+        """Do nothing: there is no keeper."""
+
     def how_it_ended(self, reason: str = processes.UNKNOWN_END) -> str:
         """Return what it died of, as far as the kernel says."""
         return reason
