@@ -109,13 +109,13 @@ def keeps_sessions(effective: Mapping[str, Any]) -> bool:
     They do for dynamic authenticators and for web services that call or publish. Crossbar.io never renews such a
     session, so that the frontend has to be replaced when the router is (seen in 26.10.1).
     """
+    return _keeps_sessions(effective["transport"])
 
-    def found(part: Any) -> bool:
-        if isinstance(part, Mapping):
-            return part.get("type") in SESSION_KEEPERS or any(found(inner) for inner in part.values())
-        return isinstance(part, list | tuple) and any(found(inner) for inner in part)
 
-    return found(effective["transport"])
+def _keeps_sessions(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return part.get("type") in SESSION_KEEPERS or any(_keeps_sessions(inner) for inner in part.values())
+    return isinstance(part, list | tuple) and any(_keeps_sessions(inner) for inner in part)
 
 
 def with_defaults(config: Mapping[str, Any] | None, cluster_name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -202,13 +203,13 @@ class Drafts(Compositions):
         if known is not None:
             return known
         if not self._revisions:
-            self._change.after_commit(lambda: self._committed.keep(self._revisions))
+            self._change.after_commit(partial(self._committed.keep, self._revisions))
         return super().of(view, cluster, number)
 
     def forget(self, cluster_oid: Oid) -> None:
         """Let go of a cluster as soon as it is deleted for good."""
         super().forget(cluster_oid)
-        self._change.after_commit(lambda: self._committed.forget(cluster_oid))
+        self._change.after_commit(partial(self._committed.forget, cluster_oid))
 
 
 class Specs:

@@ -62,13 +62,22 @@ class Change(View):
         """Call this when the change is durable and its caller has been answered; never when it is undone."""
         self.effects.append(effect)
 
+    def take_effects(self) -> list[Callable[[], None]]:
+        """Return what is to be done now, and let go of it.
+
+        An effect may hold the change, and one that held its effects in turn would stay until the collector of cycles
+        comes, with everything that the transaction has touched.
+        """
+        effects, self.effects = self.effects, []
+        return effects
+
     @contextmanager
     def nested(self) -> "Iterator[Change]":
         """Give a change within this one: an exception undoes it and its effects alone."""
         with self._transaction.child() as transaction:
             inner = Change(transaction)
             yield inner
-        self.effects.extend(inner.effects)
+        self.effects.extend(inner.take_effects())
 
 
 class Snapshot:
@@ -103,9 +112,23 @@ class _Job(Generic[T]):
             with transaction.child() as nested:
                 change = Change(nested)
                 self.result = self.work(change)
-            self.effects = change.effects
+            self.effects = change.take_effects()
         except Exception as problem:
             self.failure = problem
+
+    def fail(self, problem: Exception) -> None:
+        """Take note that it was not committed; one that had failed already says why itself."""
+        self.failure = self.failure or problem
+        self.effects = []
+
+    def reply(self) -> None:
+        """Tell who waits what became of it."""
+        # An exception remembers where it was raised, which includes this job: the job must not hold it any longer.
+        failure, self.failure = self.failure, None
+        if failure is None:
+            self.answer.callback(self.result)
+        else:
+            self.answer.errback(failure)
 
 
 class Store:
@@ -159,7 +182,7 @@ class Store:
         with self._engine.write() as transaction:
             change = Change(transaction)
             result = work(change)
-        for effect in change.effects:
+        for effect in change.take_effects():
             effect()
         return result
 
@@ -191,17 +214,13 @@ class Store:
             if not isinstance(problem, ControlPlaneError):
                 log.failure("the store could not commit {count} changes", count=len(jobs))
             for job in jobs:
-                job.failure = job.failure or problem
+                job.fail(problem)
             if isinstance(problem, StoreFailed):
                 self._look_whether_broken()
         for job in jobs:
-            if job.failure is None:
-                job.answer.callback(job.result)
-            else:
-                job.answer.errback(job.failure)
+            job.reply()
         for job in jobs:
-            if job.failure is None:
-                _run(job.effects)
+            _run(job.effects)
 
     def _look_whether_broken(self) -> None:
         try:

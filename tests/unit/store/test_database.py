@@ -14,6 +14,7 @@ from controlplane.store.database import Store
 from controlplane.store.lmdb import LmdbEngine
 from controlplane.store.memory import MemoryEngine
 from controlplane.store.tables import COUNTS, Rows
+from tests.leftovers import leftovers
 
 
 def principal(number: int, **fields) -> Principal:
@@ -239,3 +240,32 @@ def test_a_damaged_or_foreign_backup_is_refused_and_the_store_stays(tmp_path, cl
     assert len(names(again)) == 199
     again.close()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("restore")) == []
+
+
+def test_what_follows_from_a_change_may_hold_it_and_both_go_when_it_is_done(store, clock):
+    done = []
+
+    def work(change):
+        change.after_commit(lambda: done.append(change.rows(PRINCIPALS)))
+        with change.nested() as inner:
+            inner.after_commit(lambda: done.append(inner.rows(PRINCIPALS)))
+
+    with leftovers("controlplane") as found:
+        store.write(work)
+        clock.advance(0)
+        store.write_now(work)
+        assert len(done) == 4
+        done.clear()
+    assert not found
+
+
+def test_a_change_that_failed_leaves_nothing_behind(store, clock):
+    def work(_change):
+        raise AlreadyExists("it is there")
+
+    with leftovers("controlplane") as found:
+        answer = store.write(work)
+        clock.advance(0)
+        answer.addErrback(lambda _: None)
+        del answer
+    assert not found
