@@ -1,6 +1,6 @@
 """Listing, the same for every noun: in the order of the key, whole or in pages, reading only what is asked for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from typing import Annotated, Any, TypeVar
@@ -11,7 +11,13 @@ import msgspec
 from controlplane.errors import InvalidArgument, Problem
 from controlplane.store.tables import Rows
 
+HELD_PER_ASKED, HELD_MIN = 3, 500
+"""How many records are held at most while the first ones of an order are looked for, and sorted at a time."""
+
 T = TypeVar("T")
+
+Order = Sequence[tuple[Callable[[T], tuple[bool, Any]], bool]]
+"""Keys, the most important one first, each with whether it is descending."""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
@@ -77,14 +83,14 @@ def select(
     unknown += [f"$.sort: {name}" for name, _ in keys if name not in fields]
     if unknown:
         raise unfit(unknown[0], f"is none of {', '.join(sorted(fields))}", "name a field that objects have")
-    found: Iterable[T] = (
-        record for record in records if all(plain(fields[name](record)) in allowed for name, allowed in wanted.items())
-    )
+    found = records
+    if wanted:
+        found = (
+            each for each in records if all(plain(fields[name](each)) in allowed for name, allowed in wanted.items())
+        )
     if keys:
-        ordered = list(found)
-        for name, descending in reversed(keys):
-            ordered.sort(key=lambda record, of=fields[name]: _orderable(of(record)), reverse=descending)  # type: ignore[misc]
-        found = ordered
+        order = [(_order_by(fields[name]), descending) for name, descending in keys]
+        found = _first(found, order, limit if marker is None else None)
     if marker is not None:
         found = _after(found, marker, oid)
     return list(found if limit is None else islice(found, limit))
@@ -92,12 +98,49 @@ def select(
 
 def plain(value: Any) -> Any:
     """Return a value as callers see it."""
+    if type(value) in (int, str):
+        return value
     return value.value if isinstance(value, Enum) else str(value) if isinstance(value, UUID) else value
 
 
-def _orderable(value: Any) -> tuple[bool, Any]:
-    shown = plain(value)
-    return shown is not None, "" if shown is None else shown
+def _order_by(of: Callable[[T], Any]) -> Callable[[T], tuple[bool, Any]]:
+    """Return what orders records by a field; those without a value come first."""
+
+    def key(record: T) -> tuple[bool, Any]:
+        shown = plain(of(record))
+        return shown is not None, "" if shown is None else shown
+
+    return key
+
+
+def _first(records: Iterable[T], order: Order[T], limit: int | None) -> list[T]:
+    """Return the first records in an order, or all of them, without ever holding many more.
+
+    Most records of a long list are behind everything that has been found so far, and one look at their first key says so.
+    """
+    if limit is None:
+        return _sorted(list(records), order)
+    first, descending = order[0]
+    held_max = HELD_PER_ASKED * limit + HELD_MIN
+    held: list[T] = []
+    last = None
+    for record in records:
+        if last is not None:
+            key = first(record)
+            if key < last if descending else key > last:
+                continue
+        held.append(record)
+        if len(held) >= held_max:
+            del _sorted(held, order)[limit:]
+            last = first(held[-1])
+    return _sorted(held, order)[:limit]
+
+
+def _sorted(records: list[T], order: Order[T]) -> list[T]:
+    """Put records in an order, in place, and return them; what is equal in it stays as it stood."""
+    for key, descending in reversed(order):
+        records.sort(key=key, reverse=descending)
+    return records
 
 
 def _sort_key(part: str) -> tuple[str, bool]:

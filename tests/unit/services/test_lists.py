@@ -1,8 +1,13 @@
 """Pages of lists: in every order whole, without a gap and without twins, and no more is read than has to be."""
 
+from typing import NamedTuple
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controlplane.errors import InvalidArgument
+from controlplane.services import lists
 from controlplane.store.tables import Table
 
 SPEC = {"type": "process", "properties": {"command": ["sleep", "9"]}}
@@ -78,3 +83,63 @@ def test_no_more_is_read_than_a_page_needs(many, monkeypatch, sort):
     read.clear()
     assert len(many.call(CLUSTERS_OF, sort=sort, limit=2, marker=middle)) == 2
     assert read.count("cluster") <= 4
+
+
+class Row(NamedTuple):
+    number: int
+    size: int | None
+    colour: str | None
+
+
+FIELDS = {"size": lambda row: row.size, "colour": lambda row: row.colour}
+ROWS = st.lists(
+    st.tuples(st.none() | st.integers(0, 5), st.none() | st.sampled_from(["blue", "grey", "red"])), max_size=60
+)
+DIRECTIONS = st.sampled_from(["", ":asc", ":desc"])
+
+
+@given(ROWS, st.permutations(["size", "colour"]), DIRECTIONS, DIRECTIONS, st.integers(1, 20), st.integers(1, 2))
+def test_a_page_is_the_beginning_of_the_whole_list_in_any_order(values, names, first, second, limit, count):
+    rows = [Row(number, *value) for number, value in enumerate(values)]
+    keys = list(zip(names, (first, second), strict=True))[:count]
+    whole = list(rows)
+    for name, direction in reversed(keys):
+        whole.sort(
+            key=lambda row, name=name: (getattr(row, name) is not None, getattr(row, name) or 0)
+            if name == "size"
+            else getattr(row, name) or "",
+            reverse=direction == ":desc",
+        )
+    sort = ",".join(name + direction for name, direction in keys)
+    asked = {"filters": None, "sort": sort, "fields": FIELDS, "oid": lambda row: str(row.number)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "HELD_MIN", 0)
+        assert lists.select(rows, limit=None, marker=None, **asked) == whole
+        assert lists.select(iter(rows), limit=limit, marker=None, **asked) == whole[:limit]
+        for place, row in enumerate(whole[:3]):
+            page = lists.select(iter(rows), limit=limit, marker=str(row.number), **asked)
+            assert page == whole[place + 1 :][:limit]
+
+
+def test_a_page_of_a_long_list_holds_few_of_it_at_a_time():
+    alive = set()
+
+    class Big:
+        def __init__(self, number):
+            self.number = number
+            alive.add(number)
+            assert len(alive) <= lists.HELD_MIN + lists.HELD_PER_ASKED * 10 + 2
+
+        def __del__(self):
+            alive.discard(self.number)
+
+    found = lists.select(
+        (Big(number * 7919 % 20_011) for number in range(20_011)),
+        filters=None,
+        sort="number:desc",
+        limit=10,
+        marker=None,
+        fields={"number": lambda each: each.number},
+        oid=lambda each: str(each.number),
+    )
+    assert [each.number for each in found] == list(range(20_010, 20_000, -1))
