@@ -1,4 +1,4 @@
-"""What is left behind for the collector of cycles, which runs seldom: until it does, all of that is memory that grows."""
+"""What is left behind for the collector of cycles, which runs seldom: until it does, all of that is growing memory."""
 
 import gc
 from collections import Counter
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def leftovers(*packages: str) -> Iterator[Counter[str]]:
-    """Count the objects of these packages that a block leaves in cycles; the count is there when the block has ended."""
+    """Count the objects of these packages that a block leaves in cycles; the counts are there when it has ended."""
     found: Counter[str] = Counter()
     gc.collect()
     gc.disable()

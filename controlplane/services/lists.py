@@ -116,7 +116,7 @@ def _order_by(of: Callable[[T], Any]) -> Callable[[T], tuple[bool, Any]]:
 def _first(records: Iterable[T], order: Order[T], limit: int | None) -> list[T]:
     """Return the first records in an order, or all of them, without ever holding many more.
 
-    Most records of a long list are behind everything that has been found so far, and one look at their first key says so.
+    Most records of a long list are behind all that were found before, and one look at their first key says so.
     """
     if limit is None:
         return _sorted(list(records), order)

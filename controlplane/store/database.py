@@ -103,7 +103,7 @@ class _Job(Generic[T]):
     def __init__(self, work: Callable[[Change], T]) -> None:
         self.work = work
         self.answer: Deferred[T] = Deferred()
-        self.result: T | None = None
+        self.result: Any = None
         self.failure: Exception | None = None
         self.effects: list[Callable[[], None]] = []
 

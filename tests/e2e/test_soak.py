@@ -9,7 +9,16 @@ import time
 from pathlib import Path
 
 from tests.e2e.installation import processes_of
-from tests.soak.figures import Series, Span, after_warm_up, descriptor_line, latency_line, memory_line, slope
+from tests.soak.figures import (
+    Series,
+    Span,
+    after_warm_up,
+    caches_full,
+    descriptor_line,
+    latency_line,
+    memory_line,
+    slope,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +68,8 @@ def test_a_short_soak_converges_and_nothing_piles_up(tmp_path):
         assert len(times) > 5
         # A few are opened for the first calls and stay.
         assert max(descriptors[len(descriptors) // 2 :]) <= max(descriptors[: len(descriptors) // 2 + 1]) + 2, name
-    assert {line["name"] for line in report["lines"]} >= {"memory of master", "store / live data", "read, p99"}
+    shown = {line["name"] for line in report["lines"]}
+    assert shown >= {"memory of master", "master, second half", "store / live data", "read, p99"}
     assert all(line["kept"] is None for line in report["lines"]), "too short to judge"
 
 
@@ -94,6 +104,14 @@ def test_slopes_are_those_of_the_line_that_fits_best():
     assert abs(growing(3e6).slope(*after_warm_up(7200)) - 3e6) < 1
 
 
+def test_memory_is_judged_when_caches_have_filled():
+    series = growing(40e6, hours=0.5)
+    for step in range(201):
+        series.add(1800 + 9 * step, 120e6)
+    whole, half = (memory_line("m", series, of(3600), judged=True) for of in (after_warm_up, caches_full))
+    assert (whole.kept, half.kept, half.change) == (False, True, "+0.00 MB/h")
+
+
 def test_what_grows_is_missed_and_what_does_not_is_kept():
     span = after_warm_up(7200)
     assert span.begin == 900
@@ -101,6 +119,7 @@ def test_what_grows_is_missed_and_what_does_not_is_kept():
     assert memory_line("m", growing(0.5e6), span, judged=True).kept is True
     assert memory_line("m", growing(1.5e6), span, judged=False).kept is None
     assert memory_line("m", growing(1.5e6), Span(10, 60), judged=True).kept is None
+    assert memory_line("m", growing(1.5e6), caches_full(1000), judged=True).kept is None
     assert descriptor_line("d", growing(20), span, judged=True).kept is False
     assert descriptor_line("d", growing(0), span, judged=True).kept is True
     assert latency_line("l", growing(0), span, 0.99).kept is True

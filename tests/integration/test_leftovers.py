@@ -1,7 +1,7 @@
 """What is over is gone at once, and leaves nothing that only the collector of cycles would find.
 
-The collector runs once in 50,000 objects. A cycle around each transaction that had composed or forgotten a configuration
-kept all that the transaction had touched until then, and the master grew by 10 MB in an hour.
+The collector runs once in 50,000 objects. A cycle around each transaction that had composed or forgotten a
+configuration kept all that the transaction had touched until then, and the master grew by 10 MB in an hour.
 """
 
 from itertools import count

@@ -133,7 +133,9 @@ class Soak:
     def lines(self) -> list[Line]:
         span = figures.after_warm_up(self.world.elapsed())
         steady = [name for name in self.memory if name != self.world.agents[-1] or len(self.world.agents) == 1]
-        lines = [figures.memory_line(f"memory of {n}", s, span, n in steady) for n, s in self.memory.items()]
+        half = figures.caches_full(self.world.elapsed())
+        lines = [figures.memory_line(f"memory of {n}", s, span, judged=False) for n, s in self.memory.items()]
+        lines += [figures.memory_line(f"{n}, second half", s, half, n in steady) for n, s in self.memory.items()]
         lines += [
             figures.descriptor_line(f"descriptors of {n}", s, span, n in steady) for n, s in self.descriptors.items()
         ]

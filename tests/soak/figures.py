@@ -65,6 +65,16 @@ def after_warm_up(seconds: float) -> Span:
     return Span(min(seconds / 6, HOUR_S / 4), seconds)
 
 
+def caches_full(seconds: float) -> Span:
+    """Return the part of a run of so many seconds in which memory is judged: its second half.
+
+    The master keeps 512 records of every table decoded (`DECODED_MAX`), and takes as long to fill that as the load
+    takes to make 512 clusters, of which there are the fewest: ten minutes. The shortest run that is judged is three
+    times as long; what still grows in its second half is no cache.
+    """
+    return Span(seconds / 2, seconds)
+
+
 class Line(NamedTuple):
     """One line of the table; `kept` is None where nothing is promised or the run was too short to say."""
 

@@ -105,9 +105,11 @@ def test_a_page_is_the_beginning_of_the_whole_list_in_any_order(values, names, f
     whole = list(rows)
     for name, direction in reversed(keys):
         whole.sort(
-            key=lambda row, name=name: (getattr(row, name) is not None, getattr(row, name) or 0)
-            if name == "size"
-            else getattr(row, name) or "",
+            key=lambda row, name=name: (
+                (getattr(row, name) is not None, getattr(row, name) or 0)
+                if name == "size"
+                else getattr(row, name) or ""
+            ),
             reverse=direction == ":desc",
         )
     sort = ",".join(name + direction for name, direction in keys)
