@@ -28,6 +28,7 @@ The tree::
     |-- LimitReached             controlplane.error.limit_reached
     |-- TooManyCalls             controlplane.error.too_many_calls
     |-- IdempotencyConflict      controlplane.error.idempotency_conflict
+    |-- ActionHasParent          controlplane.error.action_has_parent
     |-- NoAnswer                 controlplane.error.no_answer
     |-- LoginRefused             controlplane.error.login_refused
     |-- UntrustedRouter          controlplane.error.untrusted_router
@@ -185,6 +186,10 @@ class WorkerProtected(ControlPlaneError, uri="controlplane.error.worker_protecte
 
 class ActionEnded(ControlPlaneError, uri="controlplane.error.action_ended"):
     """The action has ended already."""
+
+
+class ActionHasParent(ControlPlaneError, uri="controlplane.error.action_has_parent"):
+    """The action is a part of another one, which alone can be cancelled."""
 
 
 class Ambiguous(ControlPlaneError, uri="controlplane.error.ambiguous"):

@@ -17,6 +17,7 @@ from controlplane.wamp import Session
 
 LAST_SHOWN = 20
 READ_WITHIN_S = 30.0
+CHILD_READ_EVERY_S = 1.0
 LIST_EVENTS = "controlplane.event.list_events"
 
 
@@ -108,8 +109,12 @@ class Wait:
                 )
             try:
                 left = max(0.0, self._end - time.monotonic())
-                await limit(session.clock, changed[0], left, "it")
+                # What becomes of a child is not announced by itself.
+                pause = min(left, CHILD_READ_EVERY_S) if found.get("parent_oid") else left
+                await limit(session.clock, changed[0], pause, "it")
             except NoAnswer:
+                if pause < left:
+                    continue
                 reason = found["reason"] or "no reason is known"
                 raise NoAnswer(
                     f"{found['name']} is {found['status']}: {reason}", next_step="see 'controlplane status'"

@@ -52,14 +52,13 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     waiting = present = 0
     instants: list[Instant] = []
     recoveries = {recovery.worker_oid: recovery for recovery in action.recoveries}
-    everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
     for worker in workers:
         if worker.want is Want.REMOVE or worker.farewell is not None:
             leaving.append(worker.oid)
             continue
         if worker.workergroup_oid is not None:
             present += 1
-        if not everything and worker.created < action.created and worker.oid not in action.workers:
+        if not concerns(action, worker):
             continue
         recovery = recoveries.get(worker.oid)
         if recovery is not None and recovery.given_up:
@@ -91,6 +90,12 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     return Progress(
         tuple(done), tuple(failed), waiting + max(0, wanted - present), tuple(leaving), min(instants, default=None)
     )
+
+
+def concerns(action: Action, worker: Worker) -> bool:
+    """Say whether an action is about a worker that is to stay."""
+    everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
+    return everything or worker.created >= action.created or worker.oid in action.workers
 
 
 def paced(cluster: Cluster, action: Action | None) -> Cluster:

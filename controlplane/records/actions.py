@@ -38,6 +38,10 @@ class ActionKind(enum.Enum):
     WORKER_OPERATION = "WORKER_OPERATION"
     WORKER_CHECK = "WORKER_CHECK"
     WORKER_RECOVER = "WORKER_RECOVER"
+    WORKER_JOIN = "WORKER_JOIN"
+    """A child's alone, as the next one: a worker that ran in no cluster comes into one."""
+
+    WORKER_LEAVE = "WORKER_LEAVE"
 
 
 OPERATIONS = frozenset({ActionKind.CLUSTER_OPERATION, ActionKind.WORKER_OPERATION})
@@ -46,6 +50,9 @@ OPERATIONS = frozenset({ActionKind.CLUSTER_OPERATION, ActionKind.WORKER_OPERATIO
 
 class ActionStatus(enum.Enum):
     """Where an action is in its life; the last three are its ends."""
+
+    WAITING = "WAITING"
+    """Of a child: its worker's turn has not come, or there is no place for it yet."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -94,6 +101,17 @@ class Outputs(Record, frozen=True, kw_only=True):
     """Workers that will go and wait for something first."""
 
 
+class Children(Record, frozen=True, kw_only=True):
+    """How many actions of single workers an action of a cluster consists of, and how they stand."""
+
+    total: int = 0
+    waiting: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
 class Pace(Record, frozen=True, kw_only=True):
     """How fast workers are changed over."""
 
@@ -116,8 +134,14 @@ class Action(Record, frozen=True, kw_only=True):
     worker_oid: Oid | None = None
     """The one worker that it is about, of an action of a worker."""
 
+    parent_oid: Oid | None = None
+    """Of a child, the action of the cluster; children are stored as such, and look like actions to callers."""
+
+    children: Children | None = None
+    """None for an action that has none."""
+
     cause: str = "call"
-    """Who wanted it: `call`, `receiver`, `policy`."""
+    """Who wanted it: `call`, `receiver`, `policy`; `derived` for a child."""
 
     who: str
     """Login name of the caller, or name of the receiver or policy."""
@@ -160,6 +184,9 @@ class Action(Record, frozen=True, kw_only=True):
 
     timeout: Seconds
     created: Instant
+    started: Instant | None = None
+    """Of a child, when something was begun about its worker; other actions start as soon as they are created."""
+
     since: Instant | None = None
     """From when on its time is counted, when a clock that was set back puts `created` in the time to come."""
 
@@ -192,3 +219,11 @@ class ActionView(Record, frozen=True, kw_only=True):
     timeout: Seconds
     created: Instant
     ended: Instant | None
+    parent_oid: Oid | None = None
+    """The action that it is a part of; None for one that somebody wanted by itself."""
+
+    children: Children | None = None
+    """How the actions of single workers stand that it consists of; `list_actions` shows them by `parent_oid`."""
+
+    started: Instant | None = None
+    """When it was begun; None while it waits."""

@@ -16,6 +16,7 @@ from controlplane.records.actions import (
     Action,
     ActionKind,
     ActionStatus,
+    Children,
     Outputs,
     Pace,
     Phase,
@@ -26,8 +27,10 @@ from controlplane.records.policies import Decision
 from controlplane.records.principals import Caller
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.services.bound import note_scaling
+from controlplane.services.children import close, note_asked, note_progress, note_told
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.old_actions import forget_old_actions
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.recoveries import go_on
 from controlplane.services.undoing import UNDO
@@ -35,11 +38,6 @@ from controlplane.services.views import action_view, any_cluster_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, WORKERS
 from controlplane.store.database import View
 from controlplane.store.tables import Rows, Table
-
-ACTIONS_KEPT_MAX = 100_000
-"""Older ones that have ended are forgotten."""
-
-RUNNING_SEEN_MAX = 1_000
 
 SIZING = frozenset({ActionKind.CLUSTER_SCALE_IN, ActionKind.CLUSTER_SCALE_OUT, ActionKind.CLUSTER_RESIZE})
 """Actions after which what was measured before is of another cluster."""
@@ -169,7 +167,7 @@ def _add(
     )
     action = msgspec.structs.replace(action, **details)
     ledger.rows(ACTIONS).add(action)
-    _forget_old(ledger)
+    forget_old_actions(ledger)
     return action
 
 
@@ -196,7 +194,9 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         return _advance_operation(ledger, cluster, action)
     seen = progress(action, paced(cluster, action), workers, wanted, ledger.now)
     counted = _counted_from_now(ledger, action)
-    action = _note(ledger, counted, seen, [worker.oid for worker in plan.removed], waiting_of(workers))
+    removed = [worker.oid for worker in plan.removed]
+    children = note_progress(ledger, cluster, counted, workers, seen, removed)
+    action = _note(ledger, counted, seen, removed, waiting_of(workers), children)
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
@@ -253,6 +253,7 @@ def conclude(ledger: Ledger, cluster: Cluster, action: Action, outputs: Outputs,
         action,
         done=len(outputs.done),
         total=total,
+        children=note_told(ledger, action, outputs),
         outputs=msgspec.structs.replace(
             outputs, done=outputs.done[:WORKERS_LISTED_MAX], failed=outputs.failed[:WORKERS_LISTED_MAX]
         ),
@@ -272,12 +273,20 @@ def _await_check(ledger: Ledger, cluster: Cluster, action: Action) -> Seconds | 
     if late <= 0:
         _end(ledger, cluster, action, ActionStatus.FAILED, f"it took longer than {action.timeout:g} s")
         return None
+    children = note_asked(ledger, action)
+    if children != action.children:
+        ledger.rows(ACTIONS).put(msgspec.structs.replace(action, children=children), action)
     ledger.look_into(cluster.oid)
     return late
 
 
 def _note(
-    ledger: Ledger, action: Action, seen: Progress, removed: Iterable[Oid], lifecycle: tuple[Leaving, ...]
+    ledger: Ledger,
+    action: Action,
+    seen: Progress,
+    removed: Iterable[Oid],
+    lifecycle: tuple[Leaving, ...],
+    children: Children | None,
 ) -> Action:
     gone = {*removed, *action.leaving} - set(seen.leaving)
     outputs = msgspec.structs.replace(
@@ -298,6 +307,7 @@ def _note(
         done=len(seen.done),
         total=total,
         leaving=seen.leaving[:WORKERS_LISTED_MAX],
+        children=children,
     )
     if noted != action:
         ledger.rows(ACTIONS).put(noted, action)
@@ -316,6 +326,7 @@ def _fail(ledger: Ledger, cluster: Cluster, action: Action, ending: ActionStatus
         ending=ending,
         reason=reason,
         outputs=msgspec.structs.replace(action.outputs, undone=undone[:WORKERS_LISTED_MAX]),
+        children=close(ledger, action, reason, undone),
     )
     ledger.rows(ACTIONS).put(falling, action)
     ledger.touch_cluster(cluster.oid)
@@ -345,24 +356,18 @@ def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str
     if action.kind in OPERATIONS:
         action = end_orders(ledger, action)
     ended = msgspec.structs.replace(
-        action, status=status, reason=reason, phase=Phase.OVER, leaving=(), ending=None, ended=ledger.now
+        action,
+        status=status,
+        reason=reason,
+        phase=Phase.OVER,
+        leaving=(),
+        ending=None,
+        ended=ledger.now,
+        children=close(ledger, action, reason),
     )
     ledger.rows(ACTIONS).put(ended, action)
     ledger.publish(events.ACTION_ENDED, action_view(ended))
     return ended
-
-
-def _forget_old(ledger: Ledger) -> None:
-    """Forget the oldest action that has ended, so that there are never many more than are kept."""
-    rows = ledger.rows(ACTIONS)
-    if rows.count() <= ACTIONS_KEPT_MAX:
-        return
-    for looked, action in enumerate(rows.all_by("created")):
-        if action.ended is not None:
-            rows.remove(action)
-            return
-        if looked >= RUNNING_SEEN_MAX:
-            return
 
 
 def _why(seen: Progress) -> str:

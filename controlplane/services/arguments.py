@@ -20,6 +20,7 @@ from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
+from controlplane.services.children import find_child
 from controlplane.services.finding import resolve
 from controlplane.services.finding_workers import find_worker
 from controlplane.services.procedures import Definition, Find, Lookup
@@ -103,7 +104,9 @@ AnyReceiver = Annotated[Receiver, Find(RECEIVERS, find=_find_receiver, cluster_o
 
 ReceiverSettings = Annotated[ReceiverInput, Definition()]
 ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
-ExistingAction = Annotated[Action, Lookup(ACTIONS)]
+ExistingAction = Annotated[Action, Lookup(ACTIONS, otherwise=find_child)]
+"""Of its own, or a child of another one."""
+
 DefinitionSettings = Annotated[
     definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
 ]

@@ -127,6 +127,8 @@ def list_operation_results(
     """
     action = action_oid
     require_action_of(cluster, action)
+    if action.parent_oid is not None:
+        raise unfit("$.action_oid", f"is a child of action {action.parent_oid}", "name its parent")
     return select(
         _results(call, cluster, action),
         filters=filters,
@@ -210,8 +212,7 @@ def _perform(
         total=len(oids),
         rows=call.rows,
     )
-    give_orders(call.ledger, action, oids)
-    return action_view(action)
+    return action_view(give_orders(call.ledger, action, oids))
 
 
 def _read(call: Call, cluster: Cluster, operation: str, parameters: dict[str, Any]) -> tuple[bool, dict[str, Any]]:

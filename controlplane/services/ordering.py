@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from controlplane.core.orders import Act, next_step
-from controlplane.records.actions import WORKERS_LISTED_MAX, Action, Failed
+from controlplane.records.actions import WORKERS_LISTED_MAX, Action, ActionKind, ActionStatus, Children, Failed
 from controlplane.records.clusters import Cluster
 from controlplane.records.orders import Order, OrderStatus
 from controlplane.records.types import NANOSECONDS, Oid, Seconds, from_wire
 from controlplane.records.workers import Command
+from controlplane.services.children import add_waiting, move_one
 from controlplane.services.ledger import Ledger
 from controlplane.store.catalog import ACTIONS, NODES, ORDERS, PENDING_ORDERS, WORKERS
 
@@ -22,20 +23,22 @@ NOT_BEGUN = "it was not begun before the action ended"
 NO_ANSWER = "its agent has not said what came of it"
 
 
-def give_orders(ledger: Ledger, action: Action, workers: Iterable[Oid]) -> None:
-    """Write down what is to be done on which workers; passes over the cluster see to it."""
+def give_orders(ledger: Ledger, action: Action, workers: Iterable[Oid]) -> Action:
+    """Write down what is to be done on which workers; passes over the cluster see to it. An order is a child, too."""
     rows = ledger.rows(ORDERS)
     _forget_old(ledger, action.cluster_oid)
-    for worker_oid in workers:
+    given = {worker_oid: ledger.new_oid() for worker_oid in workers}
+    for worker_oid, oid in given.items():
         rows.add(
             Order(
-                oid=ledger.new_oid(),
+                oid=oid,
                 action_oid=action.oid,
                 cluster_oid=action.cluster_oid,
                 worker_oid=worker_oid,
                 begun=action.created,
             )
         )
+    return _keep(ledger, action, add_waiting(ledger, action, ActionKind.WORKER_OPERATION, given))
 
 
 def pass_orders_on(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Action, Seconds | None]:
@@ -79,6 +82,9 @@ def end_order(
     action = ledger.rows(ACTIONS).find(order.action_oid)
     if action is None:
         return
+    succeeded = status is OrderStatus.DONE
+    outcome = ActionStatus.SUCCEEDED if succeeded else ActionStatus.FAILED
+    children = move_one(ledger, action, order.oid, outcome, None if succeeded else reason)
     outputs, done = action.outputs, action.done
     failed = Failed(worker_oid=order.worker_oid, reason=reason)
     match status:
@@ -89,7 +95,7 @@ def end_order(
             outputs = msgspec.structs.replace(outputs, failed=_listed(outputs.failed, failed))
         case _:
             outputs = msgspec.structs.replace(outputs, unknown=_listed(outputs.unknown, failed))
-    ledger.rows(ACTIONS).put(msgspec.structs.replace(action, outputs=outputs, done=done), action)
+    ledger.rows(ACTIONS).put(msgspec.structs.replace(action, outputs=outputs, done=done, children=children), action)
     ledger.wake(order.cluster_oid)
 
 
@@ -130,11 +136,21 @@ def _step(ledger: Ledger, cluster: Cluster, action: Action, order: Order, looks:
                 tries=order.tries + 1,
             )
             ledger.rows(ORDERS).put(told, order)
+            if order.status is OrderStatus.WAITING:
+                current = ledger.rows(ACTIONS).get(action.oid)
+                _keep(ledger, current, move_one(ledger, current, order.oid, ActionStatus.RUNNING, None))
             ledger.tell(node.oid, order.oid, _command(action, told))
             again = next_step(told, worker, node, cluster.grace_period, ledger.now)
             if again.look_again_at is not None:
                 looks.append(again.look_again_at)
     return step.act in (Act.FAIL, Act.GIVE_UP)
+
+
+def _keep(ledger: Ledger, action: Action, children: Children | None) -> Action:
+    if children == action.children:
+        return action
+    kept: Action = ledger.rows(ACTIONS).put(msgspec.structs.replace(action, children=children), action)
+    return kept
 
 
 def _command(action: Action, order: Order) -> Command:

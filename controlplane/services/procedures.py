@@ -45,6 +45,9 @@ class Lookup(NamedTuple):
     admits: Callable[[Any], bool] | None = None
     """Of records of several kinds in one table those that are meant."""
 
+    otherwise: Callable[[View, Oid], Any] | None = None
+    """Finds what callers may take for such a record and is kept elsewhere; None when that is not there either."""
+
 
 class Find(NamedTuple):
     """Reads an oid, a name, or the beginning of an oid, and gives the function the record it belongs to."""
@@ -342,6 +345,9 @@ def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
     if isinstance(lookup, Find):
         return resolve(view, lookup.table, value, lookup.named, lookup.admits)
     rows = view.rows(lookup.table)
+    elsewhere = None if lookup.otherwise is None or rows.has(value) else lookup.otherwise(view, value)
+    if elsewhere is not None:
+        return elsewhere
     found = rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
     if lookup.admits is not None and not lookup.admits(found):
         noun = lookup.table.noun

@@ -102,6 +102,9 @@ def action_view(action: Action) -> ActionView:
         timeout=action.timeout,
         created=action.created,
         ended=action.ended,
+        parent_oid=action.parent_oid,
+        children=action.children,
+        started=action.created if action.parent_oid is None else action.started,
     )
 
 

@@ -7,9 +7,10 @@ and a migration (`migrations.py`).
 from typing import Any
 from uuid import UUID
 
-from controlplane.records.actions import Action
+from controlplane.records.actions import Action, ActionStatus
 from controlplane.records.audit import AuditLink
 from controlplane.records.balancing import Balance
+from controlplane.records.children import Child
 from controlplane.records.clusters import Cluster, ClusterRevision, ClusterStatus, ClusterType, Group, Membership, Tally
 from controlplane.records.definitions import Definition
 from controlplane.records.events import StoredEvent
@@ -204,6 +205,25 @@ ACTIONS = Table(
     counted=lambda _: b"",
 )
 
+CHILD_STATUS = {
+    ActionStatus.WAITING: b"\1",
+    ActionStatus.RUNNING: b"\2",
+    ActionStatus.SUCCEEDED: b"\3",
+    ActionStatus.FAILED: b"\4",
+    ActionStatus.CANCELLED: b"\5",
+}
+"""As the index of children has it, from which a pass reads how they stand without reading them."""
+
+CHILDREN = Table(
+    "c0a7e1d0-0000-4000-8000-000000000076",
+    Child,
+    "child of an action",
+    lambda c: key_of(c.begun, c.parent_oid, c.created, c.worker_oid),
+    unique={"oid": lambda c: c.oid.bytes},
+    indexes={"status": lambda c: c.parent_oid.bytes + CHILD_STATUS[c.status]},
+    counted=lambda _: b"",
+)
+
 PENDING_ORDERS = {OrderStatus.WAITING: b"\1", OrderStatus.SENT: b"\2"}
 """Orders that have not ended, as their index has them."""
 
@@ -320,6 +340,7 @@ TABLES: tuple[Table[Any], ...] = (
     LOADS,
     DEFINITIONS,
     ACTIONS,
+    CHILDREN,
     ORDERS,
     BINDINGS,
     BALANCES,

@@ -17,7 +17,10 @@ class ActionCalls(Noun):
         *,
         idempotency_key: str | None = None,
     ) -> ActionView:
-        """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended."""
+        """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended.
+
+        A child is cancelled with its parent, and by itself is not.
+        """
         return await self._calls.write(
             "controlplane.action.cancel_action",
             {
@@ -51,7 +54,7 @@ class ActionCalls(Noun):
         """Return actions, the oldest first unless `sort` says otherwise; those that ended long ago are forgotten.
 
         Those of one cluster, `cluster_oid` in `filters`, and the newest ones, `created:desc`, are found without
-        reading the others.
+        reading the others. Children are listed by their `parent_oid` only.
         """
         return await self._calls.read(
             "controlplane.action.list_actions",

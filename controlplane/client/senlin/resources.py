@@ -108,7 +108,11 @@ class ClusterAttr(Resource):
 
 
 class Action(Resource):
-    """A change that takes its time."""
+    """A change that takes its time.
+
+    One of a cluster depends on those of its nodes: `depends_on` has the ids of those that have not ended, and of such a
+    one `depended_by` has the id of its cluster's.
+    """
 
 
 class Event(Resource):
@@ -247,9 +251,11 @@ def attribute(found: CollectedAttribute, value: Any) -> ClusterAttr:
     return ClusterAttr(node_id=str(found.worker_oid), node_name=found.worker_name, attr_value=value)
 
 
-def action(view: ActionView) -> Action:
-    """Return an action."""
+def action(view: ActionView, depends_on: Later) -> Action:
+    """Return an action; `depends_on` asks for those that it waits for."""
+    waits = view.ended is None and view.children is not None
     return Action(
+        later={"depends_on": depends_on if waits else list},
         id=str(view.oid),
         name=view.name,
         action=words.action_name(view.action.value),
@@ -259,16 +265,20 @@ def action(view: ActionView) -> Action:
         cause=words.CAUSES.get(view.cause, view.cause),
         owner_id=None,
         interval=-1,
-        start_at=words.epoch(view.created),
+        start_at=words.epoch(view.started),
         end_at=words.epoch(view.ended),
         timeout=int(view.timeout),
         status=view.phase.value if view.phase is Phase.LIFECYCLE else view.status.value,
         status_reason=view.reason,
         inputs=view.inputs,
         outputs=to_wire(view.outputs),
-        depends_on=[],
-        depended_by=[],
-        data={"phase": view.phase.value, "done": view.done, "total": view.total},
+        depended_by=[] if view.parent_oid is None else [str(view.parent_oid)],
+        data={
+            "phase": view.phase.value,
+            "done": view.done,
+            "total": view.total,
+            "children": None if view.children is None else to_wire(view.children),
+        },
         user_id=view.who,
         created_at=words.instant(view.created),
         updated_at=words.instant(view.ended or view.created),

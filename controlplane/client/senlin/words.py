@@ -47,6 +47,8 @@ BUSY: Mapping[ActionKind, str] = {
     ActionKind.WORKER_OPERATION: "OPERATING",
     ActionKind.WORKER_CHECK: "CHECKING",
     ActionKind.WORKER_RECOVER: "RECOVERING",
+    ActionKind.WORKER_JOIN: "RESIZING",
+    ActionKind.WORKER_LEAVE: "RESIZING",
 }
 """Status of a cluster, or of a node that is in none, while an action of this kind changes it."""
 
@@ -72,10 +74,12 @@ ACTION_NAMES: Mapping[str, str] = {
     "WORKER_OPERATION": "NODE_OPERATION",
     "WORKER_CHECK": "NODE_CHECK",
     "WORKER_RECOVER": "NODE_RECOVER",
+    "WORKER_JOIN": "NODE_JOIN",
+    "WORKER_LEAVE": "NODE_LEAVE",
 }
 """All other kinds of actions have the same name."""
 
-CAUSES: Mapping[str, str] = {"call": "RPC Request"}
+CAUSES: Mapping[str, str] = {"call": "RPC Request", "derived": "Derived Action"}
 OBJECT_TYPES: Mapping[str, str] = {"worker": "NODE", "cluster": "CLUSTER"}
 """Of events. All other types are ours in capitals; a machine's are `MACHINE`, since `NODE` is taken."""
 

@@ -163,6 +163,16 @@ def test_a_cluster_has_senlins_attributes(proxy):
     assert (made.project_id, len(made.node_ids), made.policies) == ("default", 2, [])
     assert proxy.get_action(made.action_id).action == "CLUSTER_CREATE"
     assert proxy.get_action(proxy.get_action(made.action_id).name).id == made.action_id
+    action = proxy.get_action(made.action_id)
+    derived = list(proxy.actions(parent_id=action))
+    assert {(each.action, each.cause) for each in derived} == {("NODE_CREATE", "Derived Action")}
+    assert {each.status for each in derived} <= {"WAITING", "RUNNING"}
+    assert {each.target_id for each in derived} == set(made.node_ids)
+    assert ([each.id for each in derived], action.depended_by) == (action.depends_on, [])
+    assert [(each.depended_by, each.depends_on) for each in derived] == [([action.id], [])] * 2
+    assert proxy.get_action(derived[0]) == derived[0]
+    assert action.id in [each.id for each in proxy.actions()]
+    assert not {each.id for each in derived} & {each.id for each in proxy.actions()}
     assert [node.name for node in proxy.nodes(cluster_id="shop", sort="index")] == ["shop-00", "shop-01"]
     assert made.to_dict()["node_ids"] == [node.id for node in proxy.nodes(cluster_id=made, sort="index")]
     with pytest.raises(AttributeError):
