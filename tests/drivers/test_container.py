@@ -478,14 +478,16 @@ async def test_an_agent_offers_its_other_drivers_and_this_one_when_the_engine_is
 async def test_limits_of_a_container_that_runs_are_changed_by_the_engine(bench):
     spec = said(bench, "", limits={"memory": 32 * 2**20, "pids": 20})
     unit = await bench.start(spec)
-    changed = said(bench, "", limits={"memory": 48 * 2**20, "cpus": 0.5, "pids": 20}, stop={"signal": "SIGINT"})
+    changed = said(
+        bench, "", limits={"memory": 48 * 2**20, "cpus": 0.5, "pids": 20}, stop={"signal": "SIGINT", "grace": 0.5}
+    )
     new = await bench.driver.update(WorkerSpec(oid=spec.oid, digest="two", config=changed.config))
     assert new == msgspec.structs.replace(unit, digest="two")
     (container,) = bench.containers(unit.oid)
     host = bench.engine.client().inspect_container(container)["HostConfig"]
     assert (host["Memory"], host["CpuQuota"], host["CpuPeriod"], host["PidsLimit"]) == (48 * 2**20, 50_000, 100_000, 20)
     for limits in ({"cpus": 0.5, "pids": 20}, {"memory": 48 * 2**20, "pids": 20}, {"memory": 48 * 2**20, "cpus": 0.5}):
-        other = said(bench, "", limits=limits, stop={"signal": "SIGINT"})
+        other = said(bench, "", limits=limits, stop={"signal": "SIGINT", "grace": 0.5})
         assert await bench.driver.update(WorkerSpec(oid=spec.oid, digest="three", config=other.config)) is None
     assert bench.driver.find(spec.oid) == new
 
@@ -511,7 +513,8 @@ def stranger(bench, tmp_path):
         ["httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", "/www"],
         environment={"COLOUR": "red {name}"},
         labels={"team": "red"},
-        stop_signal="SIGTERM",
+        # As the first process of a container it does not hear others.
+        stop_signal="SIGKILL",
         volumes=["/data"],
         host_config=host,
     )["Id"]
@@ -536,7 +539,7 @@ def described(bench, tmp_path):
         "ports": {},
         "limits": {"memory": 32 * 2**20},
         "network": "host",
-        "stop": {"signal": "SIGTERM"},
+        "stop": {"signal": "SIGKILL"},
     }
 
 

@@ -38,7 +38,7 @@ def holders(directory):
 
 
 async def until(condition):
-    limit = time.monotonic() + 8
+    limit = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < limit
         await deferLater(reactor, 0.05)
