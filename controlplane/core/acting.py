@@ -11,6 +11,7 @@ import msgspec
 
 from controlplane.core.generic_clusters import steady_at
 from controlplane.core.recovering import FAILURES_MAX, describe, is_under_way, late_at
+from controlplane.core.standby import joined_at
 from controlplane.records.actions import Action, ActionKind, Failed, Phase
 from controlplane.records.clusters import Cluster
 from controlplane.records.recoveries import Chain
@@ -53,6 +54,8 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
     instants: list[Instant] = []
     recoveries = {recovery.worker_oid: recovery for recovery in action.recoveries}
     for worker in workers:
+        if worker.standby and not cluster.deleting and not concerns(action, worker):
+            continue
         if worker.want is Want.REMOVE or worker.farewell is not None:
             leaving.append(worker.oid)
             continue
@@ -94,8 +97,10 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
 
 def concerns(action: Action, worker: Worker) -> bool:
     """Say whether an action is about a worker that is to stay."""
+    if worker.oid in action.workers:
+        return True
     everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
-    return everything or worker.created >= action.created or worker.oid in action.workers
+    return not worker.standby and (everything or joined_at(worker) >= action.created)
 
 
 def paced(cluster: Cluster, action: Action | None) -> Cluster:

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 def served(worker: Worker) -> tuple[Address, ...]:
     """Return where clients of a worker may be sent; nowhere unless it serves."""
-    if worker.drain is not None or worker.want is not Want.RUN or worker.status not in SERVING:
+    if worker.standby or worker.drain is not None or worker.want is not Want.RUN or worker.status not in SERVING:
         return ()
     return worker.addresses if worker.digest is not None and worker.seen_digest == worker.digest else ()
 

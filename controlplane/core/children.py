@@ -12,6 +12,7 @@ import msgspec
 
 from controlplane.core.acting import Progress, concerns
 from controlplane.core.recovering import is_under_way
+from controlplane.core.standby import joined_at
 from controlplane.records.actions import Action, ActionKind, ActionStatus, Children, Failed, Outputs, Phase
 from controlplane.records.children import Child
 from controlplane.records.clusters import Cluster
@@ -64,7 +65,7 @@ def fates(action: Action, cluster: Cluster, workers: Iterable[Worker], seen: Pro
     found: dict[Oid, Fate] = {}
     for worker in workers:
         oid = worker.oid
-        kind = _kind(action, oid, named, worker.created)
+        kind = _kind(action, worker, named)
         if oid in leaving:
             waits = worker.want is not Want.REMOVE
             status = ActionStatus.WAITING if waits else ActionStatus.RUNNING
@@ -102,7 +103,7 @@ def looked_into(action: Action, workers: Iterable[Worker]) -> dict[Oid, Fate]:
     return {
         worker.oid: Fate(ActionKind.WORKER_CHECK, ActionStatus.RUNNING)
         for worker in workers
-        if not wanted or worker.oid in wanted
+        if (worker.oid in wanted if wanted else not worker.standby or worker.node_oid is not None)
     }
 
 
@@ -188,11 +189,13 @@ def _outputs(child: Child) -> Outputs:
     return Outputs(removed=alone) if gone else Outputs(done=alone)
 
 
-def _kind(action: Action, worker_oid: Oid, named: frozenset[Oid], created: Instant) -> ActionKind:
-    if worker_oid in named:
+def _kind(action: Action, worker: Worker, named: frozenset[Oid]) -> ActionKind:
+    if worker.oid in named:
         return _NAMED.get(action.kind, ActionKind.WORKER_CREATE)
-    if created >= action.created:
+    if worker.created >= action.created:
         return ActionKind.WORKER_CREATE
+    if joined_at(worker) >= action.created:
+        return ActionKind.WORKER_JOIN
     return _OTHERS.get(action.kind, ActionKind.WORKER_CREATE)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from controlplane.core.balancing import drain_of, is_drained
 from controlplane.core.placement import Site
-from controlplane.core.planning import Pass
+from controlplane.core.pooling import PoolPass
 from controlplane.core.router_clusters import digest_of
 from controlplane.core.situation import Plan, Situation
 from controlplane.records.clusters import Cluster, ClusterType
@@ -100,7 +100,10 @@ def spec_identity(spec: Spec) -> str:
 
 def steady_at(cluster: Cluster, worker: Worker) -> Instant:
     """Return from when on a worker that runs has run for long enough, by the clock of the master."""
-    return worker.changed + int(cluster.steady * NANOSECONDS)
+    since, stood_by = worker.changed, worker.promotion
+    if stood_by is not None and stood_by.at == worker.changed:
+        since = stood_by.since  # Nothing has happened to it but that it was taken.
+    return since + int(cluster.steady * NANOSECONDS)
 
 
 def plan_generic_cluster(situation: Situation) -> Plan:
@@ -108,10 +111,7 @@ def plan_generic_cluster(situation: Situation) -> Plan:
     return _GenericPass(situation).run()
 
 
-class _GenericPass(Pass):
-    def _routers(self, _scales: Mapping[Oid | None, int]) -> int:
-        return 0
-
+class _GenericPass(PoolPass):
     def _site(self, _worker: Worker) -> Site | None:
         return None
 
@@ -123,11 +123,11 @@ class _GenericPass(Pass):
             worker = self.become[oid]
             if worker.want is not Want.RUN:
                 continue
-            if worker.digest != target and _serves(worker):
+            if worker.digest != target and _serves(worker) and not worker.standby:
                 if worker.status is WorkerStatus.RUNNING:
                     serving.append(oid)
             elif (worker.digest, worker.revision, worker.drain) != (target, self.s.cluster.revision, None):
-                if worker.digest != target and worker.status is not WorkerStatus.PENDING:
+                if worker.digest != target and worker.status is not WorkerStatus.PENDING and not worker.standby:
                     given.add(oid)
                 # The revision that it was given is forgotten once all workers have the newest.
                 self._set(oid, digest=target, revision=self.s.cluster.revision, drain=None)
@@ -179,6 +179,8 @@ class _GenericPass(Pass):
 
         One that cannot be reached and was never seen to run with it comes back, or is moved, before others follow.
         """
+        if worker.standby:
+            return False  # It serves nobody: nothing is lost when it does not run with what it was given.
         if super()._is_unproven(worker, target) or (worker.drain is not None and worker.digest != target):
             return True
         if worker.status is WorkerStatus.UNREACHABLE and worker.digest == target and worker.seen_digest != target:

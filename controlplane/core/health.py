@@ -9,11 +9,17 @@ from controlplane.records.workers import Worker, WorkerStatus
 NEW = "NEW"
 """Counted apart from STARTING: a worker that never ran in its place is growth, not damage."""
 
+STANDBY = "STANDBY"
+"""Workers that stand by are counted apart, those that do not run yet once more."""
+
+ENDING = frozenset({WorkerStatus.STOPPING, WorkerStatus.STOPPED})
 WANTED = ("PENDING", NEW, "STARTING", "RUNNING", "UNREACHABLE", "ERROR")
 
 
 def state_of(worker: Worker) -> str:
     """Return under which word a worker is counted."""
+    if worker.standby and worker.status not in ENDING:
+        return STANDBY if worker.status is WorkerStatus.RUNNING else f"{STANDBY}_{worker.status.value}"
     if worker.status is WorkerStatus.STARTING and worker.fresh:
         return NEW
     return worker.status.value

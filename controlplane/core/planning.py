@@ -11,6 +11,7 @@ The result is the changed workers as they shall be stored, so a pass over its ow
 """
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 import msgspec
@@ -47,6 +48,9 @@ def plan_cluster(situation: Situation) -> Plan:
 
 class Pass:
     """One pass: the workers as they become, beside the workers as they were."""
+
+    UNGROUPED_FIRST = True
+    """Whether workers in no group have places before those of groups."""
 
     def __init__(self, situation: Situation) -> None:
         self.s = situation
@@ -100,11 +104,11 @@ class Pass:
     def _choose(self) -> list[Oid]:
         """Choose who stays, add what is missing, and have the surplus stopped; return who stays, routers first."""
         scales: dict[Oid | None, int] = {group.oid: group.scale for group in self.s.groups}
-        order: dict[Oid | None, int] = {group.oid: group.created for group in self.s.groups}
-        scales[None] = self._routers(scales)
-        order[None] = 0
+        order: dict[Oid | None, float] = {group.oid: group.created for group in self.s.groups}
+        scales[None] = self._ungrouped(scales)
+        order[None] = 0 if self.UNGROUPED_FIRST else inf
         members: dict[Oid | None, list[Worker]] = {group: [] for group in scales}
-        for worker in self.s.workers:
+        for worker in list(self.become.values()):
             if worker.want is Want.REMOVE:
                 continue
             if worker.farewell is not None:
@@ -117,7 +121,7 @@ class Pass:
         kept: list[Oid] = []
         for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
             stay = self._who_stay(group, members[group], scales[group])
-            missing = missing_indexes(stay, scales[group] - held.get(group, 0), self.s.cluster.run)
+            missing = self._missing(group, stay, scales[group] - held.get(group, 0))
             chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
             kept.extend(worker.oid for worker in sorted(chosen, key=by_index))
         return kept
@@ -140,7 +144,7 @@ class Pass:
         if self.s.cluster.deleting:
             going = workers
         elif group is None:
-            going = surplus_routers(workers, scale)
+            going = self._surplus_ungrouped(workers, scale)
         else:
             going = surplus_of_group(workers, scale, self.s.cluster.placement, self.s.nodes)
         for worker in going:
@@ -168,8 +172,15 @@ class Pass:
             self._look_again_at(self.s.now)
         return room
 
-    def _routers(self, scales: Mapping[Oid | None, int]) -> int:
+    def _ungrouped(self, scales: Mapping[Oid | None, int]) -> int:
+        """Return how many workers in no group there shall be: routers."""
         return self.s.cluster.routers if any(scales.values()) else 0
+
+    def _surplus_ungrouped(self, workers: list[Worker], scale: int) -> list[Worker]:
+        return surplus_routers(workers, scale)
+
+    def _missing(self, _group: Oid | None, stay: list[Worker], scale: int) -> list[int]:
+        return missing_indexes(stay, scale, self.s.cluster.run)
 
     def _add(self, group: Oid | None, index: int) -> Worker:
         self._added += 1

@@ -32,6 +32,7 @@ from controlplane.records.policies import (
 )
 from controlplane.records.profiles import Part
 from controlplane.records.scaling import SchedulePolicy, StepScalingPolicy, TargetTrackingPolicy
+from controlplane.records.standby import StandbyPolicy
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 
@@ -71,6 +72,7 @@ POLICY_TYPES: Mapping[str, PolicyType] = {
         PolicyType("zone_placement", "1.0", ZonePlacementPolicy, 300, True, "Which zones carry how much.", "0.1"),
         PolicyType("affinity", "1.0", AffinityPolicy, 300, True, "How many workers stand on one node.", "0.1"),
         PolicyType("affinity", "1.1", KeepingPolicy, 300, True, "How workers keep apart or together.", "0.1"),
+        PolicyType("standby", "1.0", StandbyPolicy, 450, True, "Keeps workers ready to be taken at once.", "0.1"),
         PolicyType("load_balance", "1.0", LoadBalancePolicy, 500, True, "Keeps a balancer in step.", "0.1"),
         PolicyType("health", "1.0", HealthPolicy, 600, True, "How sick workers are found and brought back.", "0.1"),
         PolicyType("deletion", "1.0", DeletionPolicy, 400, True, "Which workers go when a cluster shrinks.", "0.1"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.core.placement import Candidate
+from controlplane.core.standby import Taken
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
@@ -49,6 +50,9 @@ class Situation:
     added_max: int | None = None
     """How many workers one pass may add; the next one adds more."""
 
+    may_relieve: bool = True
+    """Whether workers that stand by may take the places of others; no while an action is about what those do."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -61,6 +65,12 @@ class Plan:
     removed: list[Worker] = field(default_factory=list)
     rolled: bool = True
     """Whether every worker has been given the newest configuration."""
+
+    taken: list[Taken] = field(default_factory=list)
+    """Workers that stood by and are in the cluster from now on."""
+
+    pool_said: str | None = None
+    """What those that stand by could do about workers that were missing; None when none were."""
 
     look_again_after: Seconds | None = None
 

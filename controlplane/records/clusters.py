@@ -9,6 +9,7 @@ from controlplane.records.balancing import BalanceRules
 from controlplane.records.definitions import Labels
 from controlplane.records.placement import PlacementRules
 from controlplane.records.principals import Who
+from controlplane.records.standby import StandbyRules
 from controlplane.records.types import Description, Instant, Label, Line, Name, Oid, Record, Seconds, Tags
 from controlplane.records.workers import Scale
 
@@ -121,6 +122,9 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     fence_after: Seconds | None = None
     """How long its workers may run while their agent hears nothing of the master, in seconds; None for ever."""
+
+    standby: StandbyRules | None = None
+    """What its policies say of workers that stand by for it; None for nothing."""
 
 
 class ClusterRevision(Record, frozen=True, kw_only=True):

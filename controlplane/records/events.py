@@ -24,6 +24,7 @@ from controlplane.records.nodes import NodeChange, NodeView
 from controlplane.records.policies import BindingView, PolicySkipped
 from controlplane.records.principals import GrantView, InvitationView, KeyChange, TeamView, UserView
 from controlplane.records.receivers import ReceiverView
+from controlplane.records.standby import WorkerPromotion
 from controlplane.records.types import Instant, Record
 from controlplane.records.workers import WorkerView
 
@@ -220,6 +221,7 @@ RECEIVER_DELETED = _guarded("receiver", "deleted", ReceiverView, "A receiver is 
 WORKER_CREATED = _own("worker", "created", WorkerView, "A place for a worker was made.", EventLevel.DEBUG)
 WORKER_UPDATED = _own("worker", "updated", WorkerView, "A worker has another name or other metadata.")
 WORKER_JOINED = _own("worker", "joined", WorkerView, "A worker that was in no cluster is in this one.")
+WORKER_PROMOTED = _own("worker", "promoted", WorkerPromotion, "A worker that stood by is taken into its cluster.")
 WORKER_LEFT = _own("worker", "left", WorkerView, "A worker is in no cluster any more, and runs on.")
 WORKER_STARTED = _own("worker", "started", WorkerView, "A worker runs and serves.")
 WORKER_FAILED = _own(

@@ -10,6 +10,7 @@ from controlplane.records.definitions import Labels
 from controlplane.records.health_policies import UrlLook
 from controlplane.records.lifecycle import Farewell
 from controlplane.records.metrics import Watch
+from controlplane.records.standby import Promotion
 from controlplane.records.types import Instant, Line, Natural, Oid, Record
 
 REASON_LENGTH_MAX = 4_096
@@ -249,7 +250,8 @@ class Worker(Record, frozen=True, kw_only=True):
     oid: Oid
     cluster_oid: Oid
     workergroup_oid: Oid | None
-    """None for the router workers that the control plane itself puts behind a router cluster."""
+    """None for the router workers that the control plane itself puts behind a router cluster, and for one that stands
+    by: it is in no group yet."""
 
     index: int
     created: Instant
@@ -322,6 +324,12 @@ class Worker(Record, frozen=True, kw_only=True):
     adopts: dict[str, Any] | None = None
     """What it was before it was a worker: that runs on as long as it can."""
 
+    standby: bool = False
+    """Whether it stands by: it runs, and is none of those that its cluster wants until it takes the place of one."""
+
+    promotion: Promotion | None = None
+    """That it stood by before; None for one that never did."""
+
 
 class WorkerView(Record, frozen=True, kw_only=True):
     """A worker as callers see it."""
@@ -340,6 +348,9 @@ class WorkerView(Record, frozen=True, kw_only=True):
     addresses: tuple[Address, ...]
     protected: bool = False
     """Whether it is never taken out of its cluster or replaced."""
+
+    standby: bool = False
+    """Whether it stands by, until its cluster needs it."""
 
 
 class AnyWorkerView(Record, frozen=True, kw_only=True):
@@ -387,6 +398,9 @@ class AnyWorkerView(Record, frozen=True, kw_only=True):
 
     protected: bool = False
     """Whether it is never taken out of its cluster or replaced."""
+
+    standby: bool = False
+    """Whether it stands by, until its cluster needs it."""
 
     details: dict[str, Any] | None = None
     """What its agent says of it now; None when nobody asked, or when the agent did not answer in time."""

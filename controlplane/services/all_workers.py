@@ -35,6 +35,7 @@ FIELDS: Mapping[str, Callable[[AnyWorkerView], Any]] = {
     "index": lambda w: w.index,
     "status": lambda w: w.status,
     "alone": lambda w: w.alone,
+    "standby": lambda w: w.standby,
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
@@ -150,6 +151,7 @@ class _Views:
             metadata=worker.metadata,
             paused=worker.paused,
             protected=worker.protected,
+            standby=worker.standby,
         )
 
     def _cluster(self, oid: Oid) -> tuple[Cluster, dict[Oid, str]]:

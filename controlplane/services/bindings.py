@@ -22,6 +22,7 @@ from controlplane.services.placing import place_as_bound
 from controlplane.services.procedures import procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.schedules import due_of
+from controlplane.services.standby import require_standby
 from controlplane.store.catalog import BINDINGS, DEFINITIONS
 
 ANNOUNCED = {
@@ -80,7 +81,9 @@ def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
     kind = POLICY_TYPES[type_name(policy.spec)]
     rows = call.rows(BINDINGS)
     subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
-    require_callable(call, read_rule(policy.spec.properties, kind), subject)
+    rule = read_rule(policy.spec.properties, kind)
+    require_callable(call, rule, subject)
+    require_standby(call.view, call.limits, cluster, rule)
     for other in rows.all(cluster.oid):
         if other.policy_oid == policy.oid or (kind.singleton and other.type.rpartition("-")[0] == kind.name):
             raise AlreadyExists(

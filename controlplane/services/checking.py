@@ -83,7 +83,10 @@ def asked_about(view: Any, cluster_oid: Oid) -> Asked | None:
     if action is None or action.phase is not Phase.CHECK:
         return None
     workers = [
-        worker for worker in view.rows(WORKERS).all(cluster_oid) if not action.workers or worker.oid in action.workers
+        worker
+        for worker in view.rows(WORKERS).all(cluster_oid)
+        # One that stands by and has no place is not missed.
+        if (worker.oid in action.workers if action.workers else not worker.standby or worker.node_oid is not None)
     ]
     nodes = nodes_of(view, workers)
     return Asked(action, workers, nodes, questions_about(workers, nodes))

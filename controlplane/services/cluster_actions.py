@@ -7,6 +7,7 @@ import msgspec
 
 from controlplane.core.policies import choose_victims, decide_scaling, plan_growth
 from controlplane.core.resizing import Resize, Size, resized
+from controlplane.core.standby import pool_size
 from controlplane.errors import (
     ActionConflict,
     ActionCooldown,
@@ -57,6 +58,7 @@ WORKER_FIELDS = {
     "status": lambda w: w.status,
     "index": lambda w: w.index,
     "node_oid": lambda w: w.node_oid,
+    "standby": lambda w: w.standby,
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
@@ -318,7 +320,7 @@ def _resize(
         size = size._replace(desired=max(size.desired, min(group.scale, count_protected(call.view, group))))
     others = sum(other.scale for other in groups_of(call.view, cluster.oid) if other.oid != group.oid)
     owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
-    require_room(call.limits, "workers_max", others + size.desired, "workers", owner)
+    require_room(call.limits, "workers_max", others + size.desired + pool_size(cluster), "workers", owner)
     leaving: tuple[Oid, ...] = ()
     if size.desired < group.scale:
         require_free(call.view, cluster)
@@ -383,6 +385,8 @@ def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
     found = []
     for oid in dict.fromkeys(oids):
         worker = call.rows(WORKERS).find(oid)
+        if worker is not None and worker.standby and worker.cluster_oid == cluster.oid:
+            raise unfit("$.workers", f"names {oid}, which stands by and is in no group yet", "leave it out")
         if worker is None or worker.cluster_oid != cluster.oid or is_leaving(worker):
             raise NoSuchObject(
                 f"cluster {cluster.name} has no worker {oid}",

@@ -15,9 +15,10 @@ from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
-from controlplane.services.acting import advance, sooner
+from controlplane.services.acting import SIZING, advance, sooner
 from controlplane.services.ledger import Ledger, count_workers, groups_of
 from controlplane.services.specs import Compositions
+from controlplane.services.standby import note_taken
 from controlplane.services.views import worker_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
 from controlplane.store.database import View
@@ -83,6 +84,7 @@ def _planned(situation: Situation) -> Plan:
 
 def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     _store(ledger, plan)
+    note_taken(ledger, cluster, plan)
     if cluster.action_oid is not None:
         return sooner(plan.look_again_after, advance(ledger, cluster, plan))
     if plan.rolled:
@@ -115,6 +117,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         now=now,
         new_oid=new_oid,
         added_max=ADDED_AT_ONCE_MAX,
+        may_relieve=action is None or action.kind in SIZING,
     )
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from controlplane.core.access import allowed, grants
 from controlplane.core.placement import occupies
+from controlplane.core.standby import pool_size
 from controlplane.core.worker_types import worker_type
 from controlplane.errors import ActionConflict, Ambiguous, LimitReached, NoSuchObject, NotAuthorized
 from controlplane.records import events
@@ -76,7 +77,7 @@ def grown(call: Call, cluster: Cluster, group: Group, more: int, path: str) -> G
     if group.max_size is not None and desired > group.max_size:
         raise unfit(path, f"would make it {desired} workers; its max_size is {group.max_size}", "raise max_size first")
     owner = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
-    require_room(call.limits, "workers_max", desired, "workers", owner)
+    require_room(call.limits, "workers_max", desired + pool_size(cluster), "workers", owner)
     return msgspec.structs.replace(group, scale=desired, changed=call.now)
 
 

@@ -153,10 +153,14 @@ class Ledger:
         reassigned = assigned_to(old) != assigned_to(new)
         if reassigned and new.node_oid is not None:
             new = msgspec.structs.replace(new, version=self._next_version(new.node_oid))
-        self.rows(WORKERS).put(new, old)
+        if new.workergroup_oid == old.workergroup_oid:
+            self.rows(WORKERS).put(new, old)
+        else:  # It stands elsewhere in the table then.
+            self.rows(WORKERS).remove(old)
+            self.rows(WORKERS).add(new)
         if new.status in UNWELL and (new.status, new.failures) != (old.status, old.failures):
             self._unwell[new.cluster_oid] = None
-        if (state_of(old), old.restarts, old.node_oid) != (state_of(new), new.restarts, new.node_oid):
+        if _counted_as(old) != _counted_as(new):
             self._recount(old, new)
         if reassigned:
             self._touch_place(old)
@@ -231,6 +235,10 @@ class Ledger:
         elif left is not None:
             self._relieved[left] = None  # Whoever waits for room there looks again.
         was, is_now = state_of(old), state_of(new)
+        if old.workergroup_oid != new.workergroup_oid:
+            self._tally(old, {was: -1}, -old.restarts)
+            self._tally(new, {is_now: +1}, new.restarts)
+            return
         self._tally(new, {was: -1, is_now: +1} if was != is_now else {}, new.restarts - old.restarts)
 
     def _tally(self, worker: Worker, steps: Mapping[str, int], restarts: int) -> None:
@@ -263,7 +271,7 @@ class Ledger:
         cluster = self.rows(CLUSTERS).find(cluster_oid)
         if cluster is None:
             return
-        if cluster.action_oid is not None:
+        if cluster.action_oid is not None or cluster.standby is not None:
             self.wake(cluster_oid)
         counts, desired = whole_tally(self.change, cluster)
         status = cluster_status(cluster.run, cluster.ready, counts, desired)
@@ -314,6 +322,10 @@ def assigned_to(worker: Worker) -> tuple[Oid, str] | None:
     if worker.want is not Want.RUN and not drains:
         return None
     return worker.node_oid, worker.digest
+
+
+def _counted_as(worker: Worker) -> tuple[Oid | None, str, int, Oid | None]:
+    return worker.workergroup_oid, state_of(worker), worker.restarts, worker.node_oid
 
 
 def last_event(change: Any) -> int:

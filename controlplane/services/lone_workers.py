@@ -152,6 +152,9 @@ def delete_worker(call: WritingCall, worker: AnyWorker) -> ActionView:
     """
     cluster: Cluster = call.rows(CLUSTERS).get(worker.cluster_oid)
     require_unprotected(cluster, [worker])
+    if worker.standby:
+        step = "have its policy keep fewer, or call recover_worker to have another one in its place"
+        raise unfit("$.worker", "stands by: another one would take its place", step)
     if not cluster.alone:
         return remove_workers(call, cluster, [worker], ActionKind.WORKER_DELETE, worker=worker.oid)
     action = _begin(call, cluster, worker, ActionKind.WORKER_DELETE, {}, run=False, deleting=True)

@@ -95,8 +95,8 @@ def spec_beside(ledger: Ledger, cluster: Cluster, worker: Worker, spec: Spec, pr
 
 
 def free_index(ledger: Ledger, group: Group) -> int:
-    """Return the lowest index that no worker of a group has, not even one that is on its way out."""
-    taken = {worker.index for worker in ledger.rows(WORKERS).all(group.cluster_oid, group.oid)}
+    """Return the lowest index that no worker of a group's cluster has, not even one that is on its way out."""
+    taken = {worker.index for worker in ledger.rows(WORKERS).all(group.cluster_oid)}
     return next(index for index in range(len(taken) + 1) if index not in taken)
 
 

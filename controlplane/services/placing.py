@@ -10,6 +10,7 @@ from controlplane.records.policies import AffinityPolicy, KeepingPolicy
 from controlplane.services.balancing import balance_as_bound, rules_of_balance
 from controlplane.services.bound import bound_policies
 from controlplane.services.pipeline import WritingCall
+from controlplane.services.standby import rules_of_standby
 from controlplane.store.catalog import CLUSTERS, WORKERS
 
 
@@ -34,10 +35,12 @@ def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
     )
     if balance_as_bound(call.ledger.change, cluster, balanced, call.now):
         call.ledger.tell_balancer(cluster.oid)
+    standby = rules_of_standby(bound)
     balance = None if balanced is None else rules_of_balance(balanced[0], balanced[2])
-    if (per_node, placement, balance) != (cluster.per_node_max, cluster.placement, cluster.balance):
+    before = cluster.per_node_max, cluster.placement, cluster.balance, cluster.standby
+    if (per_node, placement, balance, standby) != before:
         changed = msgspec.structs.replace(
-            cluster, per_node_max=per_node, placement=placement, balance=balance, changed=call.now
+            cluster, per_node_max=per_node, placement=placement, balance=balance, standby=standby, changed=call.now
         )
         call.rows(CLUSTERS).put(changed, cluster)
         call.ledger.wake(cluster.oid)

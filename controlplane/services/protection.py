@@ -5,6 +5,7 @@ from controlplane.records import events
 from controlplane.records.workers import AnyWorkerView, Want, Worker
 from controlplane.services.all_workers import WORKER, view_any_worker
 from controlplane.services.arguments import AnyWorker
+from controlplane.services.lists import unfit
 from controlplane.services.pipeline import WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import worker_view
@@ -23,6 +24,8 @@ def protect_worker(call: WritingCall, worker: AnyWorker) -> AnyWorkerView:
             subject={"type": "worker", "oid": str(worker.oid)},
             next_step="protect another one",
         )
+    if worker.standby:
+        raise unfit("$.worker", "stands by, where nobody chooses it to go", "protect it when its cluster has taken it")
     return _set(call, worker, protected=True)
 
 

@@ -52,7 +52,7 @@ def recover_cluster(
     inputs = _inputs(chain, check)
     if check:
         return _begin(call, cluster, ActionKind.CLUSTER_RECOVER, inputs, chain, check=True)
-    sick = [worker for worker in call.rows(WORKERS).all(cluster.oid) if worker.status in SICK]
+    sick = [worker for worker in call.rows(WORKERS).all(cluster.oid) if worker.status in SICK and not worker.standby]
     if chain.operations == _RECREATE:
         sick = [worker for worker in sick if worker.workergroup_oid is not None and not worker.protected]
     inputs["workers"] = [str(worker.oid) for worker in sick[:WORKERS_LISTED_MAX]]

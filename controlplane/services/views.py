@@ -175,6 +175,7 @@ def worker_view(worker: Worker) -> WorkerView:
         realms=worker.realms,
         addresses=worker.addresses,
         protected=worker.protected,
+        standby=worker.standby,
     )
 
 

@@ -128,6 +128,12 @@ ALONE = b"alone"
 
 SETTLED = (ClusterStatus.RUNNING, ClusterStatus.STOPPED)
 
+
+def _may_want_room(cluster: Cluster) -> bool:
+    """Say whether workers of a cluster may be waiting for a place, be it only to stand by."""
+    return cluster.status not in SETTLED or cluster.standby is not None
+
+
 CLUSTERS = Table(
     "c0a7e1d0-0000-4000-8000-000000000030",
     Cluster,
@@ -136,7 +142,7 @@ CLUSTERS = Table(
     unique={"name": lambda c: None if c.alone else c.name.encode()},
     indexes={
         "unsettled": lambda c: None if c.status in SETTLED and c.action_oid is None else b"",
-        "generic": lambda c: None if c.type is not ClusterType.GENERIC else UNSETTLED * (c.status not in SETTLED),
+        "generic": lambda c: None if c.type is not ClusterType.GENERIC else UNSETTLED * _may_want_room(c),
         "profile": lambda c: None if c.profile_oid is None else c.profile_oid.bytes,
     },
     counted=lambda c: ALONE if c.alone else b"",

@@ -9,8 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
+from controlplane.clock import sleep
 from controlplane.errors import ControlPlaneError
 from controlplane.paths import free_port
 from tests.e2e.commands import commands_of, run_commands
@@ -198,6 +201,62 @@ async def test_another_way_to_be_stopped_reaches_processes_as_they_run(shop):
     assert (await call(shop, "type.get_type", "process-1.0"))["updatable"]
     await delete(shop, "calm")
     assert not any(psutil.pid_exists(pid) for pid in before.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_scaling_takes_processes_that_stand_by_also_when_the_master_is_killed_in_the_middle(shop):
+    async def stood():
+        """Wait until the cluster is as it is wanted and two stand by; returns pids by oid, of all and of those two."""
+
+        async def full():
+            try:
+                found = await call(shop, "cluster.get_cluster", "warm")
+            except ControlPlaneError:
+                return False
+            as_wanted = found["workers_by_status"] == {"RUNNING": found["desired"], "STANDBY": 2}
+            return as_wanted and found["action_oid"] is None
+
+        await shop.until(full, 120, "two that stand by")
+        found = await workers(shop, "warm")
+        assert alive(found)
+        by_oid = {worker["oid"]: worker["pid"] for worker in found}
+        assert len(set(by_oid.values())) == len(found)
+        return by_oid, {oid: by_oid[oid] for oid in (worker["oid"] for worker in found if worker["standby"])}
+
+    await create(shop, "warm", 1)
+    await call(shop, "policy.create_policy", {"name": "two", "spec": {"type": "standby", "properties": {"size": 2}}})
+    await call(shop, "cluster.attach_policy", "warm", "two")
+    before, ready = await stood()
+    action = await ended(shop, (await call(shop, "cluster.scale_out_cluster", "warm"))["oid"])
+    assert action["decisions"][0]["said"] == "of 1 missing workers it takes 1 that stood by ready; 2 stand by"
+    (taken,) = action["outputs"]["done"]
+    after, ready_then = await stood()
+    assert ready[taken] == after[taken]
+    assert taken not in ready_then
+    assert before.items() <= after.items()
+
+    before, ready = after, ready_then
+    action = await call(shop, "cluster.scale_out_cluster", "warm", 2)
+    shop.kill("master")  # Others are being started to stand by.
+    shop.respawn("master")
+    assert (await ended(shop, action["oid"]))["status"] == "SUCCEEDED"
+    after, ready_then = await stood()
+    assert len(after) == 6
+    assert before.items() <= after.items()
+    assert not ready.keys() & ready_then.keys()
+
+    before = after
+    asked = ensureDeferred(call(shop, "cluster.scale_out_cluster", "warm"))
+    asked.addErrback(lambda failure: failure.trap(ControlPlaneError))
+    await sleep(reactor, 0.01)
+    shop.kill("master")  # Nobody knows whether it was heard.
+    shop.respawn("master")
+    await asked
+    after, _ = await stood()
+    assert len(after) in (6, 7)
+    assert before.items() <= after.items()
+    await delete(shop, "warm")
+    assert not any(psutil.pid_exists(pid) for pid in after.values())
 
 
 def test_every_command_of_the_page_about_clusters_works(tmp_path):

@@ -38,6 +38,7 @@ from controlplane.records.policies import (
     ZoneShare,
 )
 from controlplane.records.scaling import SchedulePolicy, StepScalingPolicy, TargetTrackingPolicy
+from controlplane.records.standby import StandbyPolicy
 from controlplane.records.types import NANOSECONDS
 from controlplane.records.workers import WorkerStatus
 from tests.strategies import CLUSTER, NOW, node, uid, worker
@@ -86,6 +87,7 @@ def test_there_are_these_policies_asked_in_this_order():
         ("zone_placement-1.0", 300, ZonePlacementPolicy, True, "Which zones carry how much."),
         ("deletion-1.0", 400, DeletionPolicy, True, "Which workers go when a cluster shrinks."),
         ("deletion-1.1", 400, HookedDeletionPolicy, True, "Which workers go, and what they wait for."),
+        ("standby-1.0", 450, StandbyPolicy, True, "Keeps workers ready to be taken at once."),
         ("load_balance-1.0", 500, LoadBalancePolicy, True, "Keeps a balancer in step."),
         ("health-1.0", 600, HealthPolicy, True, "How sick workers are found and brought back."),
     ]
