@@ -108,6 +108,14 @@ class Placement:
         is entered again. There is one for each area if workers are spread over those, else one for all."""
 
         self._why_not: str | None = None
+        self._kept_for: dict[Oid, str] = {}
+        """Nodes that are kept for others, and why."""
+
+    def keep(self, nodes: Iterable[Oid], why: str) -> None:
+        """Admit nobody to these nodes from now on."""
+        self._kept_for = dict.fromkeys(nodes, why)
+        self._heaps = None
+        self._why_not = None
 
     def bind(self, site: Site | None) -> None:
         """Admit only nodes that can be connected with this machine from now on."""
@@ -174,7 +182,7 @@ class Placement:
             self._spread.take(group, candidate.node)
 
     def _refusal(self, candidate: Candidate) -> str | None:
-        refusal = candidate.refusal(self._driver, self._site)
+        refusal = candidate.refusal(self._driver, self._site) or self._kept_for.get(candidate.node.oid)
         if refusal is None and self._spread is not None:
             refusal = self._spread.shut(candidate.node)
         return refusal
@@ -212,7 +220,7 @@ class Placement:
             if self._spread.shut(candidate.node) is not None:
                 return
             area = area_of(candidate.node)
-        if self._heaps is not None:
+        if self._heaps is not None and oid not in self._kept_for:
             heapq.heappush(self._heaps.setdefault(area, []), (candidate.rank(), oid))
 
     def why_not(self) -> str:

@@ -73,6 +73,7 @@ class Pass:
         else:
             for oid in kept:
                 self._stop(oid, Want.STOP)
+        self.plan.without_room = sum(_has_no_room(self.become[oid]) for oid in kept) if self.s.cluster.run else 0
         self._end_drains()
         self._give_up_on_silent_nodes()
         self._compare()
@@ -421,6 +422,10 @@ class Pass:
         seconds = max(0.0, (instant - self.s.now) / NANOSECONDS)
         before = self.plan.look_again_after
         self.plan.look_again_after = seconds if before is None else min(before, seconds)
+
+
+def _has_no_room(worker: Worker) -> bool:
+    return worker.want is Want.RUN and worker.status is WorkerStatus.PENDING and not worker.standby
 
 
 _NOT_RUNNING: Mapping[str, Any] = {

@@ -25,16 +25,21 @@ from controlplane.core.standby import (
     promotion,
     what_fails,
 )
-from controlplane.records.types import Oid
+from controlplane.records.types import NANOSECONDS, Oid
 from controlplane.records.workers import Want, Worker, WorkerStatus
 
 WANTED = "its cluster wants more than it has"
+KEPT = "is kept for workers of other clusters, which wait for room"
+LOOK_AGAIN_NS = 5 * NANOSECONDS
+"""How soon it is asked again whether others wait for room: nobody tells when they have it."""
 
 
 class PoolPass(Pass):
     """A pass over a cluster beside which workers may stand by, in no group."""
 
     UNGROUPED_FIRST = False
+    _asked = False
+    """Whether this pass knows where others wait for room."""
 
     def _choose(self) -> list[Oid]:
         if pool_size(self.s.cluster):
@@ -86,6 +91,16 @@ class PoolPass(Pass):
         in_order = sorted(kept, key=lambda oid: self.become[oid].standby)
         super()._place(in_order)
         self._make_way(in_order)
+
+    def _move(self, worker: Worker, cause: str | None, *, may_wait: bool = False) -> None:
+        if worker.standby and not self._asked:
+            # Those that are wanted have their places by now.
+            self._asked = True
+            waited_for = self.s.waited_for()
+            if waited_for:
+                self.placement.keep(waited_for, KEPT)
+                self._look_again_at(self.s.now + LOOK_AGAIN_NS)
+        super()._move(worker, cause, may_wait=may_wait)
 
     def _relieve(self, kept: list[Oid]) -> None:
         """Have those that are ready take the places of workers that fail or must leave their node."""

@@ -53,6 +53,9 @@ class Situation:
     may_relieve: bool = True
     """Whether workers that stand by may take the places of others; no while an action is about what those do."""
 
+    waited_for: Callable[[], frozenset[Oid]] = frozenset
+    """Nodes for whose room workers of other clusters wait: nobody is placed there to stand by."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -71,6 +74,9 @@ class Plan:
 
     pool_said: str | None = None
     """What those that stand by could do about workers that were missing; None when none were."""
+
+    without_room: int = 0
+    """How many workers have no place, not counting those that stand by."""
 
     look_again_after: Seconds | None = None
 

@@ -1,12 +1,12 @@
 """One pass of the monitor over one cluster: read the situation, plan, and store what the plan says."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from functools import partial
 
 from twisted.logger import Logger
 
 from controlplane.core.acting import paced
 from controlplane.core.generic_clusters import plan_generic_cluster
-from controlplane.core.placement import Candidate, occupies
 from controlplane.core.planning import plan_cluster
 from controlplane.core.router_clusters import socket_path, tunnel_path
 from controlplane.core.situation import Plan, Situation
@@ -16,11 +16,13 @@ from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 from controlplane.services.acting import SIZING, advance, sooner
+from controlplane.services.candidates import counted_candidates, node_of
 from controlplane.services.ledger import Ledger, count_workers, groups_of
+from controlplane.services.making_room import make_room, waited_for
 from controlplane.services.specs import Compositions
 from controlplane.services.standby import note_taken
 from controlplane.services.views import worker_view
-from controlplane.store.catalog import ACTIONS, CLUSTERS, LOADS, MEMBERSHIPS, NODES, REVISIONS, WORKERS
+from controlplane.store.catalog import ACTIONS, CLUSTERS, REVISIONS, WORKERS
 from controlplane.store.database import View
 
 AT_ONCE_WORKERS_MAX = 64
@@ -74,7 +76,9 @@ def _is_large(ledger: Ledger, cluster: Cluster) -> bool:
 
 def _plan(ledger: Ledger, cluster: Cluster) -> Plan:
     situation = _situation(ledger.change, cluster, ledger.compositions, ledger.now, ledger.new_oid)
-    return _planned(situation)
+    plan = _planned(situation)
+    make_room(ledger, situation, plan)
+    return plan
 
 
 def _planned(situation: Situation) -> Plan:
@@ -94,14 +98,9 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
 
 def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
     workers = tuple(view.rows(WORKERS).all(cluster.oid))
-    nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := _node(view, oid))}
+    nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := node_of(view, oid))}
     revision = compositions.of(view, cluster, cluster.revision)
-    candidates = {candidate.node.oid: candidate for candidate in candidates_of(view, cluster, nodes)}
-    for candidate in candidates.values():
-        candidate.exposed = revision.exposed
-    for worker in workers:
-        if occupies(worker) and worker.node_oid in candidates:
-            candidates[worker.node_oid].of_cluster += 1
+    candidates = counted_candidates(view, cluster, revision, workers, nodes)
     action = None if cluster.action_oid is None else view.rows(ACTIONS).find(cluster.action_oid)
     return Situation(
         cluster=paced(cluster, action),
@@ -118,39 +117,8 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         new_oid=new_oid,
         added_max=ADDED_AT_ONCE_MAX,
         may_relieve=action is None or action.kind in SIZING,
+        waited_for=partial(waited_for, view, cluster, tuple(candidates.values()), compositions),
     )
-
-
-def candidates_of(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> Iterator[Candidate]:
-    """Yield the nodes that may carry a cluster: its members, or all nodes when a generic one has none.
-
-    Workers of the cluster itself are still to be counted.
-    """
-    if cluster.node_oid is not None:
-        only = known.get(cluster.node_oid) or _node(view, cluster.node_oid)
-        if only is not None:
-            yield Candidate(only, None, None, in_all=_load(view, only.oid))
-        return
-    rows = view.rows(MEMBERSHIPS)
-    anywhere = cluster.type is ClusterType.GENERIC and not rows.count(cluster.oid)
-    if anywhere:
-        for node in view.rows(NODES).all():
-            yield Candidate(node, None, cluster.per_node_max, in_all=_load(view, node.oid))
-        return
-    for member in rows.all(cluster.oid):
-        found = known.get(member.node_oid) or _node(view, member.node_oid)
-        if found is not None:
-            limits = [limit for limit in (member.hardlimit, cluster.per_node_max) if limit is not None]
-            yield Candidate(found, member.softlimit, min(limits, default=None), in_all=_load(view, found.oid))
-
-
-def _load(view: View, node_oid: Oid) -> int:
-    load = view.rows(LOADS).find(node_oid)
-    return load.workers if load else 0
-
-
-def _node(view: View, oid: Oid) -> Node | None:
-    return view.rows(NODES).find(oid)
 
 
 def _router_socket(worker: Worker, node: Node) -> str:

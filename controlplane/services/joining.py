@@ -18,7 +18,7 @@ from controlplane.records.types import Line, Oid, from_wire
 from controlplane.records.workers import Worker, WorkerStatus
 from controlplane.services.acting import begin, require_free
 from controlplane.services.arguments import AnyCluster
-from controlplane.services.convergence import candidates_of
+from controlplane.services.candidates import candidates_of
 from controlplane.services.finding_workers import find_worker
 from controlplane.services.identity import granted_on
 from controlplane.services.ledger import counts_of, groups_of

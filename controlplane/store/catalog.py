@@ -144,6 +144,7 @@ CLUSTERS = Table(
         "unsettled": lambda c: None if c.status in SETTLED and c.action_oid is None else b"",
         "generic": lambda c: None if c.type is not ClusterType.GENERIC else UNSETTLED * _may_want_room(c),
         "profile": lambda c: None if c.profile_oid is None else c.profile_oid.bytes,
+        "pooled": lambda c: None if c.standby is None else b"",
     },
     counted=lambda c: ALONE if c.alone else b"",
 )

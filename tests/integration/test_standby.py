@@ -324,3 +324,64 @@ def test_they_count_among_the_workers_that_a_cluster_may_have(limited):
     plane.call("create_policy", {"name": "ready", "spec": {"type": "standby", "properties": {"size": 2}}})
     with pytest.raises(LimitReached):
         plane.call("attach_policy", "shop", "ready")
+
+
+def crowded(desired: int, size: int, capacity: int) -> World:
+    """A cluster with a pool on the one node that there is."""
+    made = World(seed=1)
+    made.add_machine(capacity=capacity)
+    made.call("create_profile", {"name": "sleeper", "spec": SPEC})
+    shop(made, desired, size)
+    return made
+
+
+def test_they_give_way_to_workers_of_another_cluster_and_do_not_come_back_before_it_has_room():
+    world = crowded(desired=1, size=3, capacity=4)
+    made = world.call("create_cluster", {"name": "other", "profile": "sleeper", "desired": 2})
+    assert ended(world, made["action_oid"])["status"] == "SUCCEEDED"
+    world.run(10)
+    assert world.call("get_cluster", "other")["workers_by_status"] == {"RUNNING": 2}
+    assert counts(world) == {"RUNNING": 1, "STANDBY": 1, "STANDBY_PENDING": 2}
+    assert len(world.machines[0].units) == 4
+    ended(world, world.call("delete_cluster", "other")["oid"])
+    filled(world, 3, 20)
+
+
+def test_no_more_of_them_go_than_workers_of_others_wait():
+    world = crowded(desired=1, size=2, capacity=3)
+    world.machines[0].temper.stop_s = 1.0
+    made = world.call("create_cluster", {"name": "other", "profile": "sleeper", "desired": 1})
+    for number in range(3):
+        world.run(0.2)
+        world.call("update_cluster", "other", {"metadata": {"look": str(number)}})
+    assert ended(world, made["action_oid"])["status"] == "SUCCEEDED"
+    assert counts(world)["STANDBY"] == 1
+    world.call("scale_out_cluster", "other", 5)
+    world.run(3)
+    shown = world.call("get_cluster", "other")["workers_by_status"]
+    assert (shown["RUNNING"], shown["PENDING"]) == (2, 4)
+    assert counts(world) == {"RUNNING": 1, "STANDBY_PENDING": 2}
+
+
+def test_a_cluster_that_cannot_use_the_room_keeps_nobody_from_standing_by():
+    world = crowded(desired=1, size=1, capacity=3)
+    world.call("create_policy", {"name": "apart", "spec": {"type": "affinity"}})
+    world.call("create_cluster", {"name": "other", "profile": "sleeper", "desired": 1})
+    world.call("attach_policy", "other", "apart")
+    world.run(3)
+    world.call("scale_out_cluster", "other", 1)
+    world.call("detach_policy", "shop", "ready")
+    world.run(3)
+    world.call("attach_policy", "shop", "ready")
+    filled(world, 1, 5)
+    assert world.call("get_cluster", "other")["workers_by_status"] == {"RUNNING": 1, "PENDING": 1}
+
+
+def test_a_router_cluster_gets_its_room_too():
+    world = crowded(desired=1, size=2, capacity=3)
+    oid = world.call("create_routercluster", {"name": "web"})["oid"]
+    world.call("add_routercluster_node", oid, str(world.machines[0].oid))
+    world.call("add_routercluster_workergroup", oid, {"name": "front", "scale": 1})
+    world.call("start_routercluster", oid)
+    world.wait_for_status(oid, "RUNNING")
+    assert counts(world) == {"RUNNING": 1, "STANDBY_PENDING": 2}

@@ -21,7 +21,8 @@ from tests.simulation.mirror import Changed, Mirror, Row, is_generic
 
 ALIVE = ("RUNNING", "UNREACHABLE")
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
-NOT_SETTINGS = {"changed", "run", "ready", "status", "revision", "action_oid", "deleting", "per_node_max", "placement"}
+FROM_POLICIES = {"per_node_max", "placement", "standby"}
+NOT_SETTINGS = {"changed", "run", "ready", "status", "revision", "action_oid", "deleting"} | FROM_POLICIES
 """Fields of a generic cluster that follow from something else, which is announced by an event of its own."""
 
 DEFINITION_EVENTS: Mapping[str, tuple[kinds.EventType, kinds.EventType, kinds.EventType]] = {
@@ -182,6 +183,8 @@ def _of_worker(change: Changed, row: Row) -> Iterator[Due]:
         return
     if before["node_oid"] and after["node_oid"] and before["node_oid"] != after["node_oid"]:
         yield Due(kinds.WORKER_MOVED, oid)
+    if before["standby"] and not after["standby"]:
+        yield Due(kinds.WORKER_PROMOTED, oid)
     again = after["restarts"] != before["restarts"]
     if after["status"] == "RUNNING":
         if before["status"] == "RUNNING" and again:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from controlplane.store.catalog import BINDINGS, CLUSTERS, GROUPS, MEMBERSHIPS, NODES, WORKERS
-from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies, routers_of
+from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies, ungrouped_of
 
 
 def check_numbers(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _check_cluster_numbers(mirror: Mirror, oid: str) -> Iterator[str]:
         if worker["want"] == "RUN":
             groups[worker["workergroup_oid"]].append(worker["index"])
     wanted: dict[str | None, int] = {group["oid"]: group["scale"] for group in mirror.groups_in(oid)}
-    wanted[None] = routers_of(cluster, sum(wanted.values()))
+    wanted[None] = ungrouped_of(cluster, sum(wanted.values()))
     for group, indexes in groups.items():
         if len(indexes) > wanted.get(group, 0):
             yield f"group {group} of {cluster['name']} has {len(indexes)} workers; it wants {wanted.get(group, 0)}"
@@ -135,7 +135,8 @@ def status_of(mirror: Mirror, cluster: Row) -> str:
     if not cluster["run"]:
         return "STOPPED" if all(worker["status"] == "STOPPED" for worker in workers) else "STOPPING"
     desired = mirror.desired(cluster)
-    wanted = [worker for worker in workers if worker["status"] not in ("STOPPING", "STOPPED")]
+    counted = (worker for worker in workers if not worker["standby"])
+    wanted = [worker for worker in counted if worker["status"] not in ("STOPPING", "STOPPED")]
     running = sum(worker["status"] == "RUNNING" for worker in wanted)
     if running >= desired:
         return "RUNNING"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from tests.simulation.machine import Machine
-from tests.simulation.mirror import Mirror, Row, is_generic, occupies, routers_of
+from tests.simulation.mirror import Mirror, Row, is_generic, occupies, ungrouped_of
 from tests.simulation.world import World
 
 WAITS_FOR_ROUTER = "waits for the router"
@@ -73,7 +73,7 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
         return
     groups: Counter[str | None] = Counter(w["workergroup_oid"] for w in workers if w["want"] == "RUN")
     wanted: Counter[str | None] = Counter({group["oid"]: group["scale"] for group in mirror.groups_in(cluster["oid"])})
-    wanted[None] = routers_of(cluster, sum(wanted.values()))
+    wanted[None] = ungrouped_of(cluster, sum(wanted.values()))
     if +groups != +wanted:
         yield f"{name} has {dict(groups)} workers, and wants {dict(wanted)}"
     for oid in mirror.nodes:
@@ -94,7 +94,7 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
             elif is_generic(cluster) and worker["revision"] != cluster["revision"]:
                 yield f"{shown} with revision {worker['revision']}; the newest is {cluster['revision']}"
         elif worker["status"] == "PENDING" or (worker["status"] == "UNREACHABLE" and node and not node["online"]):
-            homeless = True
+            homeless |= not worker["standby"]
             waits = (worker["reason"] or "").startswith(WAITS_FOR_ROUTER)
             room = _room(cluster["oid"], mirror)
             if room is not None and not waits:

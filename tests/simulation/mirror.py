@@ -4,6 +4,7 @@ It reads the bytes itself and knows nothing of the product's own indexes and cou
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -114,6 +115,28 @@ class Mirror:
         self._index(noun, before, after)
         return Changed(noun, before, after)
 
+    def take_all(self, steps: Iterable[Step]) -> Iterator[Changed]:
+        """Take over the writes of a commit; a worker that but stands elsewhere in its table now is one change."""
+        steps = list(steps)
+        added = {
+            cbor2.loads(step.after)["oid"]
+            for step in steps
+            if NOUNS.get(step.space) == WORKERS.noun and step.after and step.key not in self.bytes[step.space]
+        }
+        left: dict[str, Row | None] = {}
+        for step in steps:
+            change = self.take(step)
+            if change is None:
+                continue
+            row = change.after or change.before
+            if change.noun == WORKERS.noun and row is not None and row["oid"] in added:
+                if change.after is None:
+                    left[row["oid"]] = change.before
+                    continue
+                if change.before is None:
+                    change = Changed(change.noun, left.pop(row["oid"], None), change.after)
+            yield change
+
     def agrees(self, image: Image) -> bool:
         """Say whether this is what is stored."""
         return all(self.bytes[space] == values for space, values in image.items())
@@ -141,7 +164,7 @@ class Mirror:
     def desired(self, cluster: Row) -> int:
         """Return how many workers a cluster shall have when it runs: frontends, and routers if there are any."""
         frontends = sum(group["scale"] for group in self.groups_in(cluster["oid"]))
-        return frontends + routers_of(cluster, frontends)
+        return frontends if is_generic(cluster) else frontends + ungrouped_of(cluster, frontends)
 
     def rules(self, cluster: str, kind: str) -> list[tuple[Row, Row]]:
         """Return the enabled policies of one kind that a cluster obeys: how it is bound, and what it says."""
@@ -212,9 +235,12 @@ def is_generic(cluster: Row) -> bool:
     return bool(cluster["type"] == "generic")
 
 
-def routers_of(cluster: Row, frontends: int) -> int:
-    """Return how many routers a cluster wants behind so many frontends."""
-    return cluster["routers"] if frontends and not is_generic(cluster) else 0
+def ungrouped_of(cluster: Row, frontends: int) -> int:
+    """Return how many workers in no group a cluster wants: routers behind so many frontends, or those that stand by."""
+    if not is_generic(cluster):
+        return int(cluster["routers"]) if frontends else 0
+    pool = cluster["standby"]
+    return int(pool["size"]) if pool is not None and cluster["run"] and not cluster["deleting"] else 0
 
 
 def assigned_to(worker: Row | None) -> tuple[str, str] | None:

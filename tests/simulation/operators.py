@@ -56,8 +56,11 @@ POLICIES: Mapping[str, tuple[str, dict[str, Any]]] = {
 class Operators(Callers):
     """Everybody who runs clusters of processes, and what they know."""
 
-    def __init__(self, world: World, witness: "Witness", random: Random) -> None:
+    def __init__(self, world: World, witness: "Witness", random: Random, *, pool: bool = False) -> None:
         super().__init__(world, witness)
+        self._pool = pool
+        """Whether workers stand by for their first cluster."""
+
         self._random = random
         self._pause_s = random.choice([0.5, 1.0, 2.5])
         self._names = 0
@@ -89,7 +92,13 @@ class Operators(Callers):
         self._witness.told({("definition", oid): True for oid in made})
         cluster = call("create_cluster", self._definition("good0"))
         self._made(cluster, self._world.clock.now)
-        for name in self._random.sample(sorted(self.policies), 2):
+        chosen = self._random.sample(sorted(self.policies), 2)
+        if self._pool:
+            spec = {"type": "standby", "properties": {"size": 2}}
+            self.policies["ready"] = call("create_policy", {"name": "ready", "spec": spec})["oid"]
+            self._witness.told({("definition", self.policies["ready"]): True})
+            chosen.insert(0, "ready")
+        for name in chosen:
             try:
                 call("attach_policy", cluster["oid"], name)
             except ControlPlaneError as refused:  # Of most types one only.

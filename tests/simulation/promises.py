@@ -196,7 +196,7 @@ class Promises:
         if kind not in SIZED + EXCHANGED:
             return
         cluster = mirror.clusters[home]
-        leaving = [each["oid"] for each in workers if each["want"] == "REMOVE"]
+        leaving = [each["oid"] for each in workers if each["want"] == "REMOVE" and not each["standby"]]
         if leaving:
             yield f"workers are still leaving: {leaving}"
         named = row["inputs"].get("workers") or ()
@@ -259,10 +259,10 @@ class Promises:
         if before is None:
             return
         home = before["cluster_oid"]
-        if before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE"):
+        if before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE") and not before["standby"]:
             self._leaving.setdefault(home, []).append(before)
         cluster = mirror.clusters.get(home)
-        if cluster is not None and is_generic(cluster):
+        if cluster is not None and is_generic(cluster) and not before["standby"]:
             self._batches.changed(before, after, pace_of(cluster, mirror), now)
 
     # A commit as a whole
@@ -339,7 +339,12 @@ def _own(action: Row, mirror: Mirror) -> list[Row]:
     """Return the workers that were made for an action that grows a group."""
     counted = _counted(mirror, action["cluster_oid"])
     mine = [each for each in counted if each["workergroup_oid"] == action["group_oid"]]
-    return [each for each in mine if each["created"] >= action["created"]]
+    return [each for each in mine if _joined_at(each) >= action["created"]]
+
+
+def _joined_at(worker: Row) -> int:
+    """Return from when on a worker was one of its group: it may have stood by before."""
+    return max(worker["created"], 0 if worker["promotion"] is None else worker["promotion"]["at"])
 
 
 def _locks(mirror: Mirror, clusters: Iterable[str]) -> Iterator[str]:

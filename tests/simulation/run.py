@@ -50,6 +50,9 @@ LOOK_S = 0.1
 PROCESSES_IN = 5
 """In how many seeds there are two with clusters of processes."""
 
+POOL_IN = 15
+"""In how many seeds there is one of those in which workers stand by."""
+
 
 class Outcome(msgspec.Struct):
     """What came of one seed."""
@@ -70,6 +73,11 @@ class Outcome(msgspec.Struct):
 def has_processes(seed: int) -> bool:
     """Say whether a seed has clusters of processes; the others are what they were before there were any."""
     return seed % PROCESSES_IN >= PROCESSES_IN - 2
+
+
+def has_pool(seed: int) -> bool:
+    """Say whether workers stand by for a cluster of processes."""
+    return has_processes(seed) and seed % POOL_IN == POOL_IN - 1
 
 
 def run_seed(seed: int, agents: int | None = None) -> Outcome:
@@ -140,7 +148,9 @@ class _Run:
         self.callers.append(users)
         self._prepare(users)
         if has_processes(self.seed):
-            self.callers.append(Operators(world, witness, Random(f"processes of {self.seed}")))
+            self.callers.append(
+                Operators(world, witness, Random(f"processes of {self.seed}"), pool=has_pool(self.seed))
+            )
         self.chaos = Chaos(world, witness, random.choice([0.7, 1.5, 4.0]))
         lasts = random.uniform(40, 90)
         while lasts > 0:

@@ -70,16 +70,14 @@ class Witness(Observer):
         self.changes += any(step.space != AUDIT.space for step in steps)
         last = self.mirror.last_event
         changes = []
-        for step in steps:
-            change = self.mirror.take(step)
-            if change is not None:
-                changes.append(change)
-                self._say(self.promises.changed(change, self.mirror, self._now()))
-                if change.noun == WORKERS.noun:
-                    self._say(self._check_move(change))
-                    self._say(self._check_gone(change))
-                elif change.noun == NODES.noun:
-                    self._note_online(change)
+        for change in self.mirror.take_all(steps):
+            changes.append(change)
+            self._say(self.promises.changed(change, self.mirror, self._now()))
+            if change.noun == WORKERS.noun:
+                self._say(self._check_move(change))
+                self._say(self._check_gone(change))
+            elif change.noun == NODES.noun:
+                self._note_online(change)
         self.handling.assigned(changes, self.mirror)
         for check in (check_numbers, check_versions, check_statuses, check_silence):
             self._say(check(self.mirror, changes))
@@ -271,6 +269,8 @@ class Witness(Observer):
             if occupies(worker):
                 loads[worker["node_oid"]] += 1
             state = "NEW" if worker["status"] == "STARTING" and worker["fresh"] else worker["status"]
+            if worker["standby"] and worker["want"] == "RUN":
+                state = "STANDBY" if worker["status"] == "RUNNING" else f"STANDBY_{worker['status']}"
             tallies[worker["cluster_oid"], worker["workergroup_oid"], state] += 1
         stored: Counter[tuple[str, str | None, str]] = Counter()
         for tally in self.mirror.totals(TALLIES):
