@@ -25,7 +25,12 @@ from controlplane.records.types import NANOSECONDS
 GARBAGE_OBJECTS = 50_000
 """New objects after which the collector runs: cycles are rare here, and each run stops everything."""
 
+LARGE_BLOCK = 1024 * 1024
+"""Bytes from which on a block of memory is a map of its own, which is gone when it is freed."""
+
 PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of settings in glibc's `malloc.h`."""
 
 log = Logger()
 
@@ -81,6 +86,18 @@ def _calm_collector() -> None:
     gc.set_threshold(GARBAGE_OBJECTS, 20, 50)
 
 
+def keep_heap_small() -> None:
+    """Have the C library keep large blocks out of its heap; another library than glibc does as it likes.
+
+    LMDB takes 3 MiB for every nested transaction and writes to a few pages of them. After the first ones glibc would
+    take such blocks from the heap, each time a little elsewhere, until all of them had been touched for good.
+    """
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    if change is not None:
+        change(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        change(M_TRIM_THRESHOLD, LARGE_BLOCK)
+
+
 def run_until_stopped(
     reactor: Any, begin: Callable[[], Coroutine[Any, Any, None]], end: Callable[[], Coroutine[Any, Any, None]]
 ) -> int:
@@ -104,6 +121,7 @@ def run_until_stopped(
 
     def started() -> None:
         _calm_collector()
+        keep_heap_small()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         ensureDeferred(begin()).addErrback(failed)

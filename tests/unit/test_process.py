@@ -1,7 +1,10 @@
+import ctypes
 import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import time
 
 import pytest
@@ -149,3 +152,35 @@ def test_timers_of_a_process_do_not_follow_the_wall_clock():
     reactor = Reactor()
     assert run_until_stopped(reactor, None, None) == 0
     assert abs(reactor.seconds() - time.monotonic()) < 60
+
+
+HEAP = """
+import ctypes
+from controlplane.process import keep_heap_small
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+
+
+class Room(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c mapped d e f g h".split()]
+
+
+libc.mallinfo2.restype = Room
+before = libc.mallinfo2().arena
+{begin}
+for _ in range(5):
+    block = libc.malloc(16 << 20)
+    grown = max(0, libc.mallinfo2().arena - before)
+    libc.free(block)
+print(grown > 8 << 20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc tells of its heap")
+def test_large_blocks_do_not_come_from_the_heap():
+    for begin, comes_from_heap in (("", "True"), ("keep_heap_small()", "False")):
+        command = [sys.executable, "-c", HEAP.replace("{begin}", begin)]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        assert shown.stdout.strip() == comes_from_heap, begin
