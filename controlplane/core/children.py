@@ -133,8 +133,8 @@ def moved(child: Child, status: ActionStatus, reason: str | None, now: Instant) 
 
 def counted(statuses: Iterable[ActionStatus]) -> Children:
     """Return how many children stand how."""
-    number = Counter(statuses)
-    return Children(total=number.total(), **{status.value.lower(): count for status, count in number.items()})
+    number = Counter(status.value.lower() for status in statuses)
+    return Children(total=number.total(), **number)
 
 
 def shifted(children: Children, before: ActionStatus, after: ActionStatus) -> Children:

@@ -40,10 +40,15 @@ from controlplane.store.tables import Rows, key_of
 _STATUS = {byte: status for status, byte in CHILD_STATUS.items()}
 
 
+_OPEN = frozenset(CHILD_STATUS[status] for status in OPEN)
+
+
 class Standing(NamedTuple):
     """A child, as far as the index tells."""
 
-    status: ActionStatus
+    status: bytes
+    """As the index has it, which is looked up in half the time."""
+
     key: bytes
 
 
@@ -71,19 +76,19 @@ def note_told(ledger: Ledger, action: Action, outputs: Outputs) -> Children | No
 
 def close(ledger: Ledger, action: Action, reason: str | None, undone: Iterable[Oid] = ()) -> Children | None:
     """End what has not ended of an action that goes no further, and what it did about workers that are taken back."""
-    if action.children is None:
-        return None
-    standing = _standing(ledger, action)
     back = {oid.bytes for oid in undone}
+    if action.children is None or not (action.children.waiting or action.children.running or back):
+        return action.children
+    standing = _standing(ledger, action)
     for worker, (status, key) in standing.items():
-        if status in OPEN:
+        if status in _OPEN:
             said = reason
-        elif status is ActionStatus.SUCCEEDED and worker in back:
+        elif status == CHILD_STATUS[ActionStatus.SUCCEEDED] and worker in back:
             said = "it was taken back" + ("" if reason is None else f": {reason}")
         else:
             continue
         standing[worker] = _move(ledger, key, ActionStatus.CANCELLED, said)
-    return counted(status for status, _ in standing.values())
+    return _counted(standing)
 
 
 def add_waiting(ledger: Ledger, action: Action, kind: ActionKind, workers: Mapping[Oid, Oid]) -> Children | None:
@@ -143,32 +148,40 @@ def _note(ledger: Ledger, action: Action, found: Mapping[Oid, Fate], gone: Itera
     """Write down what moved; whatever is neither found nor known to be gone, and was under way, is gone as well."""
     rows = ledger.rows(CHILDREN)
     standing = _standing(ledger, action)
+    open_ones = {worker for worker, known in standing.items() if known.status in _OPEN}
     new: dict[Oid, Fate] = {}
+    moves: list[tuple[bytes, Fate]] = []
     for worker, fate in found.items():
-        known = standing.get(worker.bytes)
+        place = worker.bytes
+        open_ones.discard(place)
+        known = standing.get(place)
         if known is None:
             new[worker] = fate
-        elif known.status is not fate.status or _says_otherwise(rows, known, fate):
-            standing[worker.bytes] = _move(ledger, known.key, fate.status, fate.reason)
+        elif known.status != CHILD_STATUS[fate.status] or _says_otherwise(rows, known, fate):
+            moves.append((place, fate))
     for worker in gone:
         if worker.bytes not in standing and worker not in found:
             new[worker] = when_gone(gone_kind(action, worker, ledger.rows(WORKERS).has(worker)))
-    here = {worker.bytes for worker in found}
-    for key, known in standing.items():
-        if known.status in OPEN and key not in here:
-            fate = when_gone(rows.get(known.key).kind)
-            standing[key] = _move(ledger, known.key, fate.status, fate.reason)
+    moves += [(place, when_gone(rows.get(standing[place].key).kind)) for place in sorted(open_ones)]
+    if not moves and not new and action.children is not None:
+        return action.children
+    for place, fate in moves:
+        standing[place] = _move(ledger, standing[place].key, fate.status, fate.reason)
     if new:
         make_room(ledger, len(new))
         for worker, fate in new.items():
             standing[worker.bytes] = _add(ledger, action, worker, fate, ledger.new_oid())
-    return counted(status for status, _ in standing.values())
+    return _counted(standing)
 
 
 def _standing(ledger: Ledger, action: Action) -> dict[bytes, Standing]:
     """Return how the children of an action stand, by worker."""
     found = ledger.rows(CHILDREN).keys_by("status", action.oid)
-    return {key[-16:]: Standing(_STATUS[entry[16:17]], key) for entry, key in found}
+    return {key[-16:]: Standing(entry[16:17], key) for entry, key in found}
+
+
+def _counted(standing: Mapping[bytes, Standing]) -> Children:
+    return counted(_STATUS[status] for status, _ in standing.values())
 
 
 def _says_otherwise(rows: Rows[Child], known: Standing, fate: Fate) -> bool:
@@ -188,14 +201,14 @@ def _add(ledger: Ledger, action: Action, worker_oid: Oid, fate: Fate, oid: Oid) 
         created=ledger.now,
     )
     rows.add(moved(child, fate.status, fate.reason, ledger.now))
-    return Standing(fate.status, CHILDREN.key(child))
+    return Standing(CHILD_STATUS[fate.status], CHILDREN.key(child))
 
 
 def _move(ledger: Ledger, key: bytes, status: ActionStatus, reason: str | None) -> Standing:
     rows = ledger.rows(CHILDREN)
     child = rows.get(key)
     rows.put(moved(child, status, reason, ledger.now), child)
-    return Standing(status, key)
+    return Standing(CHILD_STATUS[status], key)
 
 
 def _keys(rows: Rows[Child], parent: Action, first: Child | None = None, reverse: bool = False) -> Iterator[bytes]:

@@ -13,8 +13,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
+from controlplane.cli.events import Wait
 from controlplane.clock import sleep
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ActionHasParent, ControlPlaneError
 from controlplane.paths import free_port
 from tests.e2e.commands import commands_of, run_commands
 from tests.e2e.generic import alive, call, create, define, delete, ended, post, workers
@@ -125,6 +126,38 @@ async def test_workers_stand_apart_when_a_policy_says_so(shop):
     found = await workers(shop, "apart")
     assert len({worker["node_oid"] for worker in found}) == len(found) == 2
     await delete(shop, "apart")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_becomes_of_each_worker_is_followed_although_the_master_is_killed_in_the_middle(shop):
+    await create(shop, "family", 3, steady=3)
+    await define(shop, "later", ["sleep", "200000"])
+    action = (await call(shop, "cluster.update_cluster", "family", {"profile": "later"}))["action_oid"]
+
+    async def children(**filters) -> dict[str, dict]:
+        found = await call(shop, "action.list_actions", {"parent_oid": action, **filters})
+        return {child["target"]: child for child in found}
+
+    async def in_the_middle():
+        found = await children()
+        return found if {"RUNNING", "WAITING"} <= {child["status"] for child in found.values()} else None
+
+    before = await shop.until(in_the_middle, what="a worker that waits for its turn")
+    assert before.keys() == {worker["oid"] for worker in await workers(shop, "family")}
+    waiting = [child["oid"] for child in before.values() if child["status"] == "WAITING"]
+    with pytest.raises(ActionHasParent):
+        await call(shop, "action.cancel_action", "family", waiting[-1])
+    shop.kill("master")
+    shop.respawn("master")
+    assert (await ended(shop, waiting[0]))["status"] == "SUCCEEDED"
+    for oid in waiting:
+        await Wait(oid, "SUCCEEDED", 120).until_reached(shop.admin)
+    whole = await ended(shop, action)
+    assert (whole["status"], whole["children"]["succeeded"]) == ("SUCCEEDED", 3)
+    after = await children(status="SUCCEEDED")
+    assert {oid: child["oid"] for oid, child in after.items()} == {oid: child["oid"] for oid, child in before.items()}
+    deletion = await call(shop, "cluster.delete_cluster", "family")
+    assert (await ended(shop, deletion["oid"]))["children"]["succeeded"] == 3
 
 
 @pytest_twisted.ensureDeferred

@@ -15,6 +15,7 @@ from controlplane.services.agents import assignment_epoch
 from controlplane.store.catalog import (
     ACTIONS,
     BINDINGS,
+    CHILDREN,
     CLUSTERS,
     DEFINITIONS,
     EVENTS,
@@ -45,6 +46,7 @@ KEPT = (
     WORKERS,
     EVENTS,
     ACTIONS,
+    CHILDREN,
     BINDINGS,
     DEFINITIONS,
     RECEIVERS,
@@ -82,6 +84,9 @@ class Mirror:
         self.events: dict[int, Row] = {}
         self.last_event = 0
         self.actions: dict[str, Row] = {}
+        self.children: dict[str, dict[str, Row]] = defaultdict(dict)
+        """Of actions, by parent and oid."""
+
         self.bindings: dict[str, dict[str, Row]] = defaultdict(dict)
         """By cluster and oid."""
 
@@ -215,6 +220,8 @@ class Mirror:
             _set(self.members, (row["cluster_oid"], row["node_oid"]), after)
         elif noun == ACTIONS.noun:
             _set(self.actions, row["oid"], after)
+        elif noun == CHILDREN.noun:
+            _set(self.children[row["parent_oid"]], row["oid"], after)
         elif noun == BINDINGS.noun:
             _set(self.bindings[row["cluster_oid"]], row["oid"], after)
         elif noun == DEFINITIONS.noun:

@@ -15,6 +15,7 @@ from controlplane.services.specs import Compositions
 from controlplane.store.catalog import AUDIT, CLUSTERS, LOADS, MEMBERSHIPS, NODES, TALLIES, WORKERS
 from controlplane.store.database import View
 from tests.simulation.announced import check_events
+from tests.simulation.children import check_all_children, check_child, check_children
 from tests.simulation.clock import Killed
 from tests.simulation.commits import check_numbers, check_silence, check_statuses, check_versions
 from tests.simulation.disk import Disk, Step
@@ -73,6 +74,7 @@ class Witness(Observer):
         for change in self.mirror.take_all(steps):
             changes.append(change)
             self._say(self.promises.changed(change, self.mirror, self._now()))
+            self._say(check_child(change, self.mirror))
             if change.noun == WORKERS.noun:
                 self._say(self._check_move(change))
                 self._say(self._check_gone(change))
@@ -82,6 +84,7 @@ class Witness(Observer):
         for check in (check_numbers, check_versions, check_statuses, check_silence):
             self._say(check(self.mirror, changes))
         self._say(self.promises.committed(changes, self.mirror, self._now()))
+        self._say(check_children(self.mirror, changes))
         self._say(check_events(self.mirror, changes, last))
 
     def published(self, topic: str, payload: Mapping[str, Any]) -> None:
@@ -193,6 +196,7 @@ class Witness(Observer):
         self._say(self._check_counts())
         self._say(self._check_assignments())
         self._say(self.promises.check(self.mirror, self._now()))
+        self._say(check_all_children(self.mirror))
         self._say(self.history.check(self.mirror))
 
     def check_configurations(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core import acting as core_acting
+from controlplane.core import children as core_children
 from controlplane.core import generic_clusters as core_generic
 from controlplane.core import removal
 from controlplane.core.resizing import Size
@@ -15,7 +16,16 @@ from controlplane.master.monitor import Monitor
 from controlplane.records.actions import ActionKind, ActionStatus
 from controlplane.records.types import NANOSECONDS
 from controlplane.records.workers import WorkerStatus
-from controlplane.services import acting, bindings, cluster_actions, convergence, generic_clusters, recovering, undoing
+from controlplane.services import (
+    acting,
+    bindings,
+    children,
+    cluster_actions,
+    convergence,
+    generic_clusters,
+    recovering,
+    undoing,
+)
 from controlplane.services.specs import GenericRevision
 from controlplane.store.catalog import ACTIONS, CLUSTERS, REVISIONS
 from tests.simulation.defects.planting import Defect, around, replaced
@@ -212,6 +222,25 @@ def _announce_nothing(*_: Any) -> None:
     """Tell nobody."""
 
 
+def _leave_children_open(_ledger: Any, action: Any, _reason: Any, _undone: Any = ()) -> Any:
+    return action.children
+
+
+def _keep_what_succeeded(close: Any) -> Any:
+    def other(ledger: Any, action: Any, reason: Any, _undone: Any = ()) -> Any:
+        return close(ledger, action, reason)
+
+    return other
+
+
+def _done_when_begun(_cluster: Any, _worker: Any) -> ActionStatus:
+    return ActionStatus.SUCCEEDED
+
+
+def _know_no_children(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
 _KEEP_GROWTH = dict.fromkeys((kind.value for kind in GROWING), _take_nothing_back)
 
 DEFECTS = (
@@ -299,6 +328,26 @@ DEFECTS = (
     Defect("bounds-ignored", "a resize leaves the bounds", around(cluster_actions, "resized", _without_bounds)),
     Defect("no-reason", "an action that failed does not say why", around(acting, "_store_end", _say_no_reason)),
     Defect("timeout-ignored", "an action that takes too long goes on", around(convergence, "advance", _never_too_late)),
+    Defect(
+        "children-left-open",
+        "children are under way for ever when their action was given up",
+        replaced((acting, "close", _leave_children_open)),
+    ),
+    Defect(
+        "child-not-taken-back",
+        "a child has succeeded although what it did is taken back",
+        around(acting, "close", _keep_what_succeeded),
+    ),
+    Defect(
+        "child-too-early",
+        "a child has succeeded before its worker got there",
+        replaced((core_children, "_under_way", _done_when_begun)),
+    ),
+    Defect(
+        "child-made-anew",
+        "every pass gives a worker another child",
+        replaced((children, "_standing", _know_no_children)),
+    ),
     Defect(
         "renamed-anew",
         "workers are started anew because their cluster was given another name",
