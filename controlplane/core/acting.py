@@ -110,6 +110,11 @@ def paced(cluster: Cluster, action: Action | None) -> Cluster:
     return msgspec.structs.replace(cluster, batch=action.pace.batch, steady=action.pace.steady)
 
 
+def canary_of(action: Action | None) -> int:
+    """Return how many workers have to prove themselves before others are changed; none when it is taken back."""
+    return 0 if action is None or action.pace is None or action.ending is not None else action.pace.canary
+
+
 def _serves(worker: Worker, cluster: Cluster) -> bool:
     """Say whether a worker runs with the newest configuration of its cluster."""
     return (

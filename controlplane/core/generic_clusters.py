@@ -106,6 +106,15 @@ def steady_at(cluster: Cluster, worker: Worker) -> Instant:
     return since + int(cluster.steady * NANOSECONDS)
 
 
+def canaries_to_come(canary: int, begun: int, proven: int) -> int | None:
+    """Return how many more workers may be changed over before those that went first have shown how it goes.
+
+    None for no bound, because so many as `canary` says are `proven` with the newest configuration. `begun` counts
+    them, those that were given it, and those that will be when their load balancer has let them go.
+    """
+    return None if proven >= canary else max(0, canary - begun)
+
+
 def plan_generic_cluster(situation: Situation) -> Plan:
     """Return what brings a cluster of processes or containers nearer to what is wanted of it."""
     return _GenericPass(situation).run()
@@ -150,6 +159,9 @@ class _GenericPass(PoolPass):
         keeps those that were not changed yet, or long ago, until the last ones run again.
         """
         fresh = {oid for oid in serving if self.s.now < steady_at(self.s.cluster, self.become[oid])}
+        newest = {oid for oid, target in targets.items() if self.become[oid].digest == target}
+        begun = newest | {oid for oid in serving if self.become[oid].drain is not None}
+        left = canaries_to_come(self.s.canary, len(begun), len(newest - unproven))
         unproven |= fresh
         for oid in sorted(serving, key=lambda oid: (self.become[oid].drain is None, oid not in fresh)):
             worker = self.become[oid]
@@ -157,6 +169,10 @@ class _GenericPass(PoolPass):
                 if oid in fresh:
                     self._look_again_at(steady_at(self.s.cluster, worker))
                 continue
+            if worker.drain is None and left is not None:
+                if not left:
+                    continue
+                left -= 1
             unproven.add(oid)
             if not self._still_drains(worker):
                 self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)

@@ -13,6 +13,7 @@ import msgspec
 from controlplane.core.removal import SICK, surplus
 from controlplane.core.resizing import Size, adjusted
 from controlplane.core.spreading import apportion, area_of, rules_of
+from controlplane.records.actions import Pace
 from controlplane.records.balancing import LoadBalancePolicy
 from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.lifecycle import HookedDeletionPolicy
@@ -219,14 +220,16 @@ def batch_size(rule: BatchPolicy, total: int) -> int:
     return max(1, size)
 
 
-def plan_batches(bound: Iterable[Bound], total: int) -> tuple[int, Seconds, tuple[Decision, ...]] | None:
+def plan_batches(bound: Iterable[Bound], total: int) -> tuple[Pace, tuple[Decision, ...]] | None:
     """Return how many workers are changed over at a time and how long each has to run, or None without a policy."""
     found = next((each for each in bound if isinstance(each.rule, BatchPolicy)), None)
     if found is None:
         return None
     size = batch_size(found.rule, total)
-    said = f"changes {size} of {total} workers at a time, each {found.rule.pause_time:g} s before the next"
-    return size, found.rule.pause_time, (_decision(found, said),)
+    canary = min(found.rule.canary, size)
+    first = f"{canary} first, then " if canary else ""
+    said = f"changes {first}{size} of {total} workers at a time, each {found.rule.pause_time:g} s before the next"
+    return Pace(batch=size, steady=found.rule.pause_time, canary=canary), (_decision(found, said),)
 
 
 def read_rule(properties: Mapping[str, Any], kind: PolicyType) -> Any:

@@ -56,6 +56,9 @@ class Situation:
     waited_for: Callable[[], frozenset[Oid]] = frozenset
     """Nodes for whose room workers of other clusters wait: nobody is placed there to stand by."""
 
+    canary: int = 0
+    """So many have to prove themselves with the newest configuration before others that serve are given it."""
+
 
 @dataclass(slots=True)
 class Plan:

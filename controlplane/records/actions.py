@@ -121,6 +121,9 @@ class Pace(Record, frozen=True, kw_only=True):
     steady: Seconds
     """So long each has to run before the next ones are changed."""
 
+    canary: int = 0
+    """So many have to have run for that long before there are as many at a time."""
+
 
 class Action(Record, frozen=True, kw_only=True):
     """An intention with a result. While it runs it holds the lock of its cluster."""

@@ -75,6 +75,9 @@ class BatchPolicy(Part, frozen=True, kw_only=True):
     pause_time: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 60.0
     """Seconds that a changed worker has to run before the next ones are changed."""
 
+    canary: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    """So many are changed first, never more than a batch, and all others only when these have run for long enough."""
+
 
 class AffinityPolicy(Part, frozen=True, kw_only=True):
     """How the workers of a cluster stand on nodes."""

@@ -5,7 +5,7 @@ from functools import partial
 
 from twisted.logger import Logger
 
-from controlplane.core.acting import paced
+from controlplane.core.acting import canary_of, paced
 from controlplane.core.generic_clusters import plan_generic_cluster
 from controlplane.core.planning import plan_cluster
 from controlplane.core.router_clusters import socket_path, tunnel_path
@@ -118,6 +118,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         added_max=ADDED_AT_ONCE_MAX,
         may_relieve=action is None or action.kind in SIZING,
         waited_for=partial(waited_for, view, cluster, tuple(candidates.values()), compositions),
+        canary=canary_of(action),
     )
 
 

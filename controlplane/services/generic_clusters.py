@@ -16,7 +16,7 @@ from controlplane.errors import (
     Problem,
 )
 from controlplane.records import events
-from controlplane.records.actions import ActionKind, ActionView, Pace
+from controlplane.records.actions import ActionKind, ActionView
 from controlplane.records.clusters import (
     AnyClusterView,
     Cluster,
@@ -189,7 +189,7 @@ def change_profile(call: WritingCall, cluster: Cluster, profile: Definition, wor
         raise _unfit("$.profile", f"is of type {profile.spec.type}, and the cluster's workers are of type {spec.type}")
     total = sum(group.scale for group in groups_of(call.view, cluster.oid))
     batches = plan_batches(bound_policies(call.view, cluster.oid), total)
-    pace, decisions = (None, ()) if batches is None else (Pace(batch=batches[0], steady=batches[1]), batches[2])
+    pace, decisions = (None, ()) if batches is None else batches
     begin(
         call.ledger,
         cluster,

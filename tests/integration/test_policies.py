@@ -91,6 +91,65 @@ def test_batches_are_as_large_as_the_policy_says(world):
     assert "3 of 6" in world.call("get_action", action)["decisions"][0]["said"]
 
 
+def begin_with_canaries(world, program: str) -> tuple[str, str]:
+    """Six workers, of which two are changed over first, then three at a time; returns the cluster and the action."""
+    oid = create(world, desired=6)
+    properties = {"min_in_service": 2, "max_batch_size": 3, "pause_time": 5, "canary": 2}
+    attach(world, "batches", "batch", properties)
+    world.call("create_profile", {"name": "other", "spec": {**SPEC, "properties": {"command": [program, "7"]}}})
+    for machine in world.machines:
+        machine.start_takes_s = 0.5
+        machine.broken["/no/such"] = "no such program"
+    world.run(6)
+    return oid, world.call("update_cluster", "shop", {"profile": "other"})["action_oid"]
+
+
+def test_canaries_are_changed_first_and_all_others_when_they_have_run_for_long_enough(world):
+    oid, action = begin_with_canaries(world, "sleep")
+    since = world.call("get_action", action)["created"]
+    seen = []
+
+    def look() -> bool:
+        new = sum((worker["started"] or 0) > since for worker in workers(world, oid))
+        seen.extend([new] if new not in seen else [])
+        return world.call("get_action", action)["ended"] is not None
+
+    begun = world.clock.now
+    world.run(4)
+    look()
+    assert seen[-1] == 2
+    world.run_until(look, 120)
+    found = world.call("get_action", action)
+    assert found["status"] == "SUCCEEDED"
+    assert "changes 2 first, then 3 of 6 workers" in found["decisions"][0]["said"]
+    assert {2, 5, 6} <= set(seen)
+    # Three times five seconds: for the canaries, for three, and for the last one.
+    assert world.clock.now - begun > 15
+
+
+def test_when_a_canary_fails_the_others_were_never_touched(world):
+    oid, action = begin_with_canaries(world, "/no/such")
+    before = {worker["oid"]: worker["pid"] for worker in workers(world, oid)}
+    found = ended(world, action)
+    assert (found["status"], len(found["outputs"]["undone"])) == ("FAILED", 2)
+    assert "no such program" in found["reason"]
+    assert {worker["oid"]: worker["pid"] for worker in workers(world, oid)} == before
+    assert (world.call("get_cluster", oid)["status"], running(world)) == ("RUNNING", 6)
+
+
+def test_canaries_are_waited_for_by_a_master_that_was_killed_meanwhile(world):
+    oid, action = begin_with_canaries(world, "sleep")
+    since = world.call("get_action", action)["created"]
+    world.run(2)
+    world.kill_master()
+    world.run(1)
+    world.start_master()
+    world.run(1)
+    assert sum(worker["started"] > since for worker in workers(world, oid)) == 2
+    assert ended(world, action)["status"] == "SUCCEEDED"
+    assert sum(worker["started"] > since for worker in workers(world, oid)) == 6
+
+
 def test_no_more_workers_stand_on_a_node_than_the_policy_admits(world):
     oid = create(world, desired=6)
     attach(world, "apart", "affinity", {})

@@ -46,7 +46,7 @@ POLICIES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "back": ("scaling", {"event": "CLUSTER_SCALE_IN", "adjustment": {"cooldown": 2.5}}),
     "oldest": ("deletion", {"criteria": "OLDEST_FIRST"}),
     "youngest": ("deletion", {"criteria": "YOUNGEST_FIRST", "reduce_desired_capacity": False}),
-    "pairs": ("batch", {"min_in_service": 1, "max_batch_size": 2, "pause_time": 0.3}),
+    "pairs": ("batch", {"min_in_service": 1, "max_batch_size": 2, "pause_time": 0.3, "canary": 1}),
     "apart": ("affinity", {"per_node_max": 1}),
     "crowded": ("affinity", {"per_node_max": 3}),
 }
