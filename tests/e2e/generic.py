@@ -1,5 +1,7 @@
 """Clusters of processes and containers as a user makes them, waits for them, and deletes them."""
 
+import json
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -59,3 +61,12 @@ def post(url: str) -> bytes:
     with urlopen(Request(url, data=b"", method="POST"), timeout=30) as answer:
         assert answer.status == 202
         return answer.read()
+
+
+def saved_connection(made: Installation) -> Path:
+    """Write down how the administrator connects, for `--connection` of the command line."""
+    login = made.login()
+    saved = {"url": login.url, "realm": login.realm, "authid": login.authid, "authrole": login.authrole}
+    file = made.directory / "saved.json"
+    file.write_text(json.dumps({**saved, "privkey_file": str(made.children.state.admin_key)}))
+    return file

@@ -1,6 +1,8 @@
 """Clusters of real containers, on a real engine, with the real router, master and agents."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import pytest_twisted
@@ -8,7 +10,7 @@ from twisted.internet.threads import deferToThread
 
 from controlplane.paths import free_port
 from tests.drivers.engines import IMAGE
-from tests.e2e.generic import call, create, define_spec, delete, ended, post, workers
+from tests.e2e.generic import call, create, define_spec, delete, ended, post, saved_connection, workers
 from tests.e2e.installation import Installation, running
 
 PAGE = {
@@ -26,6 +28,14 @@ PROFILES = {
     "sleeper": PAGE,
     "calmer": {**PAGE, "env": {"CALM": "yes"}},
     "missing": {**PAGE, "image": "controlplane-no-such-image:1"},
+    "talker": {
+        **PAGE,
+        "command": [
+            "sh",
+            "-c",
+            "trap 'echo rung' USR1; echo here; httpd -f -p {address}:{port:web} -h /www & while :; do wait; done",
+        ],
+    },
     "dying": {**PAGE, "command": ["sh", "-c", "echo no luck today; exit 3"]},
 }
 
@@ -124,6 +134,105 @@ async def test_containers_stand_apart_when_a_policy_says_so(dock):
     found = await workers(dock, "apart")
     assert len({worker["node_oid"] for worker in found}) == len(found) == len(containers(dock, found)) == 2
     await delete(dock, "apart")
+
+
+async def operate(made: Installation, worker: dict, operation: str, parameters: dict | None = None) -> dict:
+    """Have a worker do something; returns what came of it."""
+    action = await call(made, "worker.perform_worker_operation", worker["name"], operation, parameters or {})
+    over = await ended(made, action["oid"])
+    (result,) = await call(made, "cluster.list_operation_results", worker["cluster_oid"], action["oid"])
+    assert (over["status"] == "SUCCEEDED", over["action"]) == (result["status"] == "DONE", "WORKER_OPERATION")
+    return result
+
+
+async def written(made: Installation, worker: dict, text: str) -> None:
+    """Wait until a worker has written something."""
+
+    async def found():
+        return text in (await call(made, "worker.get_worker_logs", worker["oid"]))["text"].split()
+
+    await made.until(found, what=f"{text!r} in its logs")
+
+
+async def show_logs(made: Installation, worker: dict) -> str:
+    """What the command line shows of what a worker has written."""
+    command = [
+        sys.executable,
+        "-m",
+        "controlplane",
+        "logs",
+        worker["name"],
+        "--connection",
+        str(saved_connection(made)),
+    ]
+    return await deferToThread(subprocess.check_output, command, text=True, timeout=60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_container_is_told_and_looked_into_through_the_master(dock):
+    made = await call(dock, "cluster.create_cluster", {"name": "talk", "profile": "talker", "desired": 2})
+    assert (await ended(dock, made["action_oid"]))["status"] == "SUCCEEDED"
+    one, other = [await call(dock, "worker.get_worker", each["oid"]) for each in await workers(dock, "talk")]
+    was, kept = containers(dock, [one, other])
+
+    # What it writes, before and after it was told something.
+    await written(dock, one, "here")
+    await operate(dock, one, "signal", {"signal": "SIGUSR1"})
+    await written(dock, one, "rung")
+    assert (await show_logs(dock, one)).split() == ["here", "rung"]
+    assert (await show_logs(dock, other)).split() == ["here"]
+
+    # What is run inside.
+    inside = await operate(dock, one, "exec", {"command": ["sh", "-c", "echo inside; exit 3"]})
+    assert (inside["status"], inside["result"]["code"], inside["result"]["output"]) == ("DONE", 3, "inside\n")
+    missing = await operate(dock, one, "exec", {"command": ["no-such-program"]})
+    assert missing["status"] == "FAILED" or missing["result"]["code"] in (126, 127)
+
+    # Held, and let go.
+    await operate(dock, one, "pause")
+    found = await call(dock, "worker.get_worker", one["oid"])
+    assert (found["paused"], found["status"], found["pid"]) == (True, "RUNNING", one["pid"])
+    assert dock.engine.inspect_container(was["Id"])["State"]["Paused"]
+    checked = await ended(dock, (await call(dock, "cluster.check_cluster", "talk"))["oid"])
+    assert sorted(checked["outputs"]["done"]) == sorted([one["oid"], other["oid"]])
+    assert (await operate(dock, one, "exec", {"command": ["true"]}))["status"] == "FAILED"
+    await operate(dock, one, "resume")
+    assert (await call(dock, "worker.get_worker", one["oid"]))["paused"] is False
+    await pages([one])
+
+    # Another container in its place; nobody else is touched.
+    result = await operate(dock, one, "restart")
+    after = await call(dock, "worker.get_worker", one["oid"])
+    assert (after["status"], after["pid"]) == ("RUNNING", result["result"]["pid"])
+    now = containers(dock, [one, other])
+    assert (now[0]["Id"] != was["Id"], now[1]["Id"] == kept["Id"]) == (True, True)
+    await pages([after])
+    await delete(dock, "talk")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_container_alone_is_told_and_what_it_wrote_outlives_its_agent(dock):
+    action = await call(dock, "worker.create_worker", {"name": "hermit", "profile": "talker"})
+    assert (await ended(dock, action["oid"]))["status"] == "SUCCEEDED"
+    hermit = await call(dock, "worker.get_worker", "hermit")
+    await written(dock, hermit, "here")
+    name = (await call(dock, "node.get_node", hermit["node_oid"]))["authid"]
+
+    async def is_status(status: str) -> bool:
+        return (await call(dock, "node.get_node", hermit["node_oid"]))["status"] == status
+
+    dock.kill(name)
+    await dock.until(lambda: is_status("offline"), what="its silence")
+    dock.respawn(name)
+    await dock.until(lambda: is_status("online"), what="its agent")
+    found = await call(dock, "worker.get_worker", "hermit")
+    assert (found["status"], found["pid"]) == ("RUNNING", hermit["pid"])
+    action = await call(dock, "worker.perform_worker_operation", "hermit", "signal", {"signal": "SIGUSR1"})
+    assert (await ended(dock, action["oid"]))["status"] == "SUCCEEDED"
+    await written(dock, hermit, "rung")
+    assert (await show_logs(dock, hermit)).split() == ["here", "rung"]
+    action = await call(dock, "worker.delete_worker", "hermit")
+    assert (await ended(dock, action["oid"]))["status"] == "SUCCEEDED"
 
 
 async def begin_update(made: Installation, name: str) -> str:

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from controlplane.errors import ControlPlaneError, NotOffered
+from tests.e2e.generic import saved_connection
 from tests.e2e.installation import Installation, running
 from tests.e2e.test_clusters import call, create, delete, ended, workers
 
@@ -95,10 +96,7 @@ async def test_processes_are_told_and_what_they_write_is_shown(shop):
 @pytest_twisted.ensureDeferred
 async def test_what_a_process_writes_is_followed_from_the_command_line(shop):
     await create(shop, "talker", 1)
-    login = shop.login()
-    saved = {"url": login.url, "realm": login.realm, "authid": login.authid, "authrole": login.authrole}
-    connection = shop.directory / "saved.json"
-    connection.write_text(json.dumps({**saved, "privkey_file": str(shop.children.state.admin_key)}))
+    connection = saved_connection(shop)
     command = [sys.executable, "-m", "controlplane", "logs", "talker-0", "--follow", "--connection", str(connection)]
     out = shop.directory / "followed"
     with out.open("wb") as stream:
