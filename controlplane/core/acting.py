@@ -100,7 +100,17 @@ def concerns(action: Action, worker: Worker) -> bool:
     if worker.oid in action.workers:
         return True
     everything = action.kind in OF_ALL or action.phase is Phase.ROLL_BACK
-    return not worker.standby and (everything or joined_at(worker) >= action.created)
+    return not worker.standby and (everything or is_own(action, worker))
+
+
+def is_own(action: Action, worker: Worker) -> bool:
+    """Say whether a worker was made or taken for an action, or is one of those that it is about.
+
+    No clock says that: it may have been set back since the worker was there.
+    """
+    if worker.oid in action.workers:
+        return True
+    return worker.made_for == action.oid if action.marks else joined_at(worker) >= action.created
 
 
 def paced(cluster: Cluster, action: Action | None) -> Cluster:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from controlplane.core.acting import Progress, concerns
+from controlplane.core.acting import Progress, concerns, is_own
 from controlplane.core.recovering import is_under_way
-from controlplane.core.standby import joined_at
 from controlplane.records.actions import Action, ActionKind, ActionStatus, Children, Failed, Outputs, Phase
 from controlplane.records.children import Child
 from controlplane.records.clusters import Cluster
@@ -192,10 +191,8 @@ def _outputs(child: Child) -> Outputs:
 def _kind(action: Action, worker: Worker, named: frozenset[Oid]) -> ActionKind:
     if worker.oid in named:
         return _NAMED.get(action.kind, ActionKind.WORKER_CREATE)
-    if worker.created >= action.created:
-        return ActionKind.WORKER_CREATE
-    if joined_at(worker) >= action.created:
-        return ActionKind.WORKER_JOIN
+    if is_own(action, worker):
+        return ActionKind.WORKER_CREATE if worker.promotion is None else ActionKind.WORKER_JOIN
     return _OTHERS.get(action.kind, ActionKind.WORKER_CREATE)
 
 

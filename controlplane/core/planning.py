@@ -192,6 +192,7 @@ class Pass:
             index=index,
             created=self.s.now,
             changed=self.s.now,
+            made_for=self.s.cluster.action_oid,
         )
         self.become[worker.oid] = worker
         return worker

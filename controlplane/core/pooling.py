@@ -158,5 +158,5 @@ class PoolPass(Pass):
 
     def _take(self, worker: Worker, group: Oid | None, instead_of: Oid | None, why: str) -> None:
         taken = promotion(worker, self.s.cluster, self.s.now)
-        self._set(worker.oid, standby=False, workergroup_oid=group, promotion=taken)
+        self._set(worker.oid, standby=False, workergroup_oid=group, promotion=taken, made_for=self.s.cluster.action_oid)
         self.plan.taken.append(Taken(worker.oid, instead_of, why))

@@ -176,6 +176,9 @@ class Action(Record, frozen=True, kw_only=True):
     pace: Pace | None = None
     """How fast it goes, when a policy decided that; None for the cluster's own pace."""
 
+    marks: bool = False
+    """Whether workers that are made for it are marked as such; those of former versions are told by their age."""
+
     ending: ActionStatus | None = None
     """What it will have been when everything is taken back; None while it goes forward."""
 

@@ -318,6 +318,9 @@ class Worker(Record, frozen=True, kw_only=True):
     protected: bool = False
     """Whether it is never taken out of its cluster or replaced."""
 
+    made_for: Oid | None = None
+    """The action that changed its cluster when it was added, or taken from those that stand by."""
+
     drain: Drain | None = None
     """What is waited for before it is stopped or changed; its load balancer sends nobody to it meanwhile."""
 

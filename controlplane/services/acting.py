@@ -163,6 +163,7 @@ def _add(
         who=caller.through or caller.authid,
         inputs=inputs,
         timeout=cluster.timeout,
+        marks=True,
         created=ledger.now,
     )
     action = msgspec.structs.replace(action, **details)

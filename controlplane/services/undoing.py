@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from controlplane.core.standby import joined_at
+from controlplane.core.acting import is_own
 from controlplane.records.actions import Action, ActionKind
 from controlplane.records.clusters import Cluster, Group
 from controlplane.records.types import Oid, from_wire
@@ -23,7 +23,7 @@ def _undo_growth(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid,
     own = [
         worker
         for worker in ledger.rows(WORKERS).all(cluster.oid, group.oid)
-        if joined_at(worker) >= action.created and worker.want is not Want.REMOVE
+        if is_own(action, worker) and worker.want is not Want.REMOVE
     ]
     taken = [worker for worker in own if worker.oid not in action.outputs.done and not worker.protected]
     scale = max(action.before["desired"], group.scale - len(taken))

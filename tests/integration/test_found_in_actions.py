@@ -1,5 +1,7 @@
 """Defects of actions that the simulation found, each as a story of its own."""
 
+from uuid import UUID
+
 import pytest
 
 from controlplane.errors import ActionConflict, ActionCooldown
@@ -151,6 +153,26 @@ def test_an_action_is_given_up_in_time_although_the_clock_was_set_back_meanwhile
     world.start_master()
     over = ended(world, action["oid"], 15)
     assert (over["status"], "longer than 4 s" in over["reason"]) == ("FAILED", True)
+
+
+def test_growth_is_about_its_own_workers_although_the_clock_was_set_back_since_the_others_were_made(world):
+    cluster = create(world, 3)
+    before = {worker["oid"]: worker for worker in world.call("list_cluster_workers", cluster)}
+    world.kill_master()
+    world.wall_offset_ns = -3_600 * NANOSECONDS
+    world.start_master()
+    over = ended(world, world.call("scale_out_cluster", cluster)["oid"])
+    assert (over["status"], len(over["outputs"]["done"])) == ("SUCCEEDED", 1)
+    assert not before.keys() & set(over["outputs"]["done"])
+    # What is taken back is what was added, and nobody else who does not run just now.
+    sick = next(iter(before))
+    for machine in world.machines:
+        machine.broken["sleep"] = "no memory left"
+        if UUID(sick) in machine.units:
+            machine.kill_worker(UUID(sick))
+    over = ended(world, world.call("scale_out_cluster", cluster)["oid"])
+    assert (over["status"], len(over["outputs"]["undone"])) == ("FAILED", 1)
+    assert before.keys() <= {worker["oid"] for worker in world.call("list_cluster_workers", cluster)}
 
 
 def test_a_policy_does_not_rest_until_a_time_comes_again_that_was_already(world):

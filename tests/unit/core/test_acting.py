@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from controlplane.core.acting import FAILURES_MAX, Progress, progress
+from controlplane.core.acting import FAILURES_MAX, Progress, is_own, progress
 from controlplane.records.actions import Action, ActionKind, Failed, Phase
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.workers import Want, WorkerStatus
@@ -135,6 +135,19 @@ def test_most_actions_are_about_new_and_named_workers_alone(kind):
     found = of(old, named, new, kind=kind, workers=(named.oid,))
     about = [uid(4, 1), uid(4, 2), uid(4, 3)] if kind in OF_ALL else [uid(4, 2), uid(4, 3)]
     assert found == Progress(tuple(about), (), 0, (), None)
+
+
+@pytest.mark.parametrize("age", [-1, 0, 1])
+def test_no_clock_says_whose_a_worker_is(age):
+    scaling = action(ActionKind.CLUSTER_SCALE_OUT, marks=True, workers=(uid(4, 3),))
+    of_others, own, named, of_nobody = (
+        msgspec.structs.replace(running(number), created=NOW + age, made_for=made_for)
+        for number, made_for in ((1, uid(5, 2)), (2, scaling.oid), (3, None), (4, None))
+    )
+    assert [is_own(scaling, each) for each in (of_others, own, named, of_nobody)] == [False, True, True, False]
+    # One that a former version began has marked nobody.
+    former = msgspec.structs.replace(scaling, marks=False)
+    assert [is_own(former, each) for each in (named, of_nobody)] == [True, age >= 0]
 
 
 def test_what_is_rolled_back_is_about_all_workers():
