@@ -1,6 +1,7 @@
 """Receivers: signals from outside that start an action on one cluster."""
 
 import enum
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +23,11 @@ class ReceiverAction(enum.Enum):
     CLUSTER_SCALE_IN = "CLUSTER_SCALE_IN"
     CLUSTER_RESIZE = "CLUSTER_RESIZE"
     CLUSTER_RECOVER = "CLUSTER_RECOVER"
+    CLUSTER_OPERATION = "CLUSTER_OPERATION"
+
+
+FIXED_PARAMS: Mapping[ReceiverAction, tuple[str, ...]] = {ReceiverAction.CLUSTER_OPERATION: ("operation", "parameters")}
+"""What the receiver alone says: whoever knows its token must not have its workers run whatever they like."""
 
 
 class ReceiverType(enum.Enum):
@@ -62,7 +68,10 @@ class ReceiverInput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     type: ReceiverType = ReceiverType.WEBHOOK
     action: ReceiverAction
     params: Params = msgspec.field(default_factory=dict)
-    """Arguments of the action's procedure; whoever sends the signal can give others."""
+    """Arguments of the action's procedure; whoever sends the signal can give others.
+
+    Of `CLUSTER_OPERATION` the `operation` has to be among them, and neither that nor `parameters` can be given others.
+    """
 
 
 class ReceiverUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -182,6 +182,16 @@ def get_worker_logs(
     return Ask({node.oid: {"look": look}}, LOGS_WITHIN_S, complete)  # type: ignore[return-value]
 
 
+def require_operation(call: Call, cluster: Cluster, operation: str | None, parameters: dict[str, Any] | None) -> None:
+    """Refuse an operation that could never be performed, or not by this caller: somebody is to have it done later.
+
+    Raises what performing it would.
+    """
+    secret, _ = _read(call, cluster, operation or "", parameters or {})
+    if secret:
+        _require_manage(call, cluster)
+
+
 def _perform(
     call: WritingCall,
     cluster: Cluster,

@@ -9,16 +9,19 @@ import msgspec
 from controlplane.errors import (
     AlreadyExists,
     Ambiguous,
+    InvalidArgument,
     InvalidConfiguration,
     LimitReached,
     NoSuchObject,
     NotAuthorized,
+    NotOffered,
     Problem,
 )
 from controlplane.records import events
 from controlplane.records.clusters import Cluster
 from controlplane.records.principals import Caller, Principal
 from controlplane.records.receivers import (
+    FIXED_PARAMS,
     WEBHOOK_PATH,
     NewReceiverView,
     Receiver,
@@ -34,6 +37,7 @@ from controlplane.services.cluster_actions import (
     scale_out_cluster,
 )
 from controlplane.services.lists import Limit, select
+from controlplane.services.operations import perform_cluster_operation, require_operation
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Procedure, procedure
 from controlplane.services.quotas import require_room
@@ -47,6 +51,7 @@ STARTED: Mapping[ReceiverAction, Callable[..., Any]] = {
     ReceiverAction.CLUSTER_SCALE_IN: scale_in_cluster,
     ReceiverAction.CLUSTER_RESIZE: resize_cluster,
     ReceiverAction.CLUSTER_RECOVER: recover_cluster,
+    ReceiverAction.CLUSTER_OPERATION: perform_cluster_operation,
 }
 """The procedure of each action."""
 
@@ -135,7 +140,7 @@ def get_receiver(_call: Call, cluster: AnyCluster, receiver: ExistingReceiver) -
     RECEIVER + "create_receiver",
     needs="manage",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists, LimitReached, NotAuthorized),
+    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists, LimitReached, NotAuthorized, NotOffered),
 )
 def create_receiver(call: WritingCall, cluster: AnyCluster, definition: ReceiverSettings) -> NewReceiverView:
     """Create a receiver: whoever sends a POST to its address starts its action, in the name of its creator.
@@ -145,7 +150,7 @@ def create_receiver(call: WritingCall, cluster: AnyCluster, definition: Receiver
     """
     if not isinstance(call.identity.record, Principal):
         raise NotAuthorized("only users have receivers", next_step="log in as a user")
-    _require_params(cluster, definition.action, definition.params)
+    _require_params(call, cluster, definition.action, definition.params)
     rows = call.rows(RECEIVERS)
     subject = {"type": "cluster", "oid": str(cluster.oid), "name": cluster.name}
     require_room(call.limits, "receivers_max", rows.count(cluster.oid) + 1, "receivers", subject)
@@ -172,7 +177,7 @@ def create_receiver(call: WritingCall, cluster: AnyCluster, definition: Receiver
     RECEIVER + "update_receiver",
     needs="manage",
     writes=True,
-    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists),
+    raises=(NoSuchObject, Ambiguous, InvalidConfiguration, AlreadyExists, NotAuthorized, NotOffered),
 )
 def update_receiver(
     call: WritingCall, cluster: AnyCluster, receiver: ExistingReceiver, changes: ReceiverChanges
@@ -180,7 +185,7 @@ def update_receiver(
     """Change a receiver; its address stays."""
     given = mentioned(changes)
     changed = msgspec.structs.replace(_of_cluster(receiver, cluster), **given, changed=call.now)
-    _require_params(cluster, changed.action, changed.params)
+    _require_params(call, cluster, changed.action, changed.params)
     call.rows(RECEIVERS).put(changed, receiver)
     view = _view(changed, cluster)
     call.publish(events.RECEIVER_UPDATED, view)
@@ -220,10 +225,19 @@ def signal_of(view: View, token: str, params: Mapping[str, Any]) -> Signal:
 
 
 def signal_to(view: View, receiver: Receiver, params: Mapping[str, Any]) -> Signal:
-    """Return the call that a signal to a receiver stands for; raises `NoSuchObject` when its owner is no more."""
+    """Return the call that a signal to a receiver stands for.
+
+    Raises `NoSuchObject` when its owner is no more, and `InvalidArgument` for what the receiver alone says.
+    """
     owner = owner_of(view, receiver)
     if owner is None:
         raise _nobody()
+    fixed = [name for name in FIXED_PARAMS.get(receiver.action, ()) if name in params]
+    if fixed:
+        problems = [Problem(f"$.params.{name}", "is said by the receiver alone") for name in fixed]
+        raise InvalidArgument(
+            f"{problems[0].path} {problems[0].message}", problems=problems, next_step="leave it out of the signal"
+        )
     caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name, cause="receiver")
     arguments = {**receiver.params, **params, "cluster": str(receiver.cluster_oid)}
     return Signal(caller, _procedure(receiver.action), arguments)
@@ -261,7 +275,7 @@ def _procedure(action: ReceiverAction) -> Procedure:
     return declared
 
 
-def _require_params(cluster: Cluster, action: ReceiverAction, params: Mapping[str, Any]) -> None:
+def _require_params(call: Call, cluster: Cluster, action: ReceiverAction, params: Mapping[str, Any]) -> None:
     """Refuse parameters with which the action could never be started."""
     declared = _procedure(action)
     known = {parameter.name: parameter for parameter in declared.parameters if parameter.name != "cluster"}
@@ -279,6 +293,16 @@ def _require_params(cluster: Cluster, action: ReceiverAction, params: Mapping[st
             problems=problems,
             next_step=f"take from {', '.join(known) or 'none'}",
         )
+    if action is ReceiverAction.CLUSTER_OPERATION:
+        _require_operation(call, cluster, params)
+
+
+def _require_operation(call: Call, cluster: Cluster, params: Mapping[str, Any]) -> None:
+    try:
+        require_operation(call, cluster, params.get("operation"), params.get("parameters"))
+    except InvalidArgument as problem:
+        problems = [Problem(f"$.params{each.path.removeprefix('$')}", each.message) for each in problem.problems]
+        raise InvalidConfiguration(problem.message, problems=problems, next_step=problem.next_step) from None
 
 
 def _of_cluster(receiver: Receiver, cluster: Cluster) -> Receiver:

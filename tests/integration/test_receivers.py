@@ -269,3 +269,49 @@ def test_no_more_messages_are_remembered_than_so_many(world, monkeypatch):
     first = [ended(world, world.call("send_message", "bell", f"m{number}")["oid"]) for number in range(3)]
     assert world.call("send_message", "bell", "m1")["oid"] == first[1]["oid"]
     assert world.call("send_message", "bell", "m0")["oid"] != first[0]["oid"]
+
+
+RING = {"name": "ring", "action": "CLUSTER_OPERATION", "params": {"operation": "restart", "parallel": 1}}
+
+
+def test_a_signal_has_workers_do_what_the_receiver_says(world):
+    path = made(world, **RING)
+    status, said = post(world, path)
+    assert status == 202
+    action = ended(world, said["action"])
+    assert (action["action"], action["cause"], action["who"], action["status"], action["done"]) == (
+        "CLUSTER_OPERATION",
+        "receiver",
+        "ring",
+        "SUCCEEDED",
+        1,
+    )
+    assert [sum(len(done) for done in machine.operated.values()) for machine in world.machines].count(1) == 1
+    # A sender may say which workers, and how many at a time.
+    ended(world, post(world, path, b'{"params": {"parallel": 2, "filters": {"name": "shop-0"}}}')[1]["action"])
+    assert post(world, path, b'{"params": {"filters": {"name": "nobody"}}}')[0] == 400
+
+
+@pytest.mark.parametrize("given", [{"operation": "signal"}, {"parameters": {"signal": "SIGKILL"}}])
+def test_nobody_who_knows_a_receiver_has_its_workers_do_something_else(world, given):
+    path = made(world, **RING)
+    status, said = post(world, path, json.dumps({"params": given}).encode())
+    assert (status, said["error"]) == (400, "wamp.error.invalid_argument")
+    assert next(iter(given)) in said["message"]
+    assert not any(machine.operated for machine in world.machines)
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({}, "$.params.operation"),
+        ({"operation": "dance"}, "$.params.operation"),
+        ({"operation": "signal"}, "$.params.parameters.signal"),
+        ({"operation": "signal", "parameters": {"signal": "LOUD"}}, "$.params.parameters.signal"),
+        ({"operation": "restart", "count": 1}, "$.params.count"),
+    ],
+)
+def test_an_operation_that_could_never_be_performed_is_refused_when_its_receiver_is_made(world, params, path):
+    with pytest.raises(InvalidConfiguration) as refused:
+        made(world, **{**RING, "params": params})
+    assert [problem.path for problem in refused.value.problems] == [path]
