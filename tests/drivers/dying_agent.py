@@ -25,11 +25,10 @@ from tests.drivers.benches import ProcessBench  # noqa: E402
 async def run(home, first, last, spec, fence=None):
     bench = ProcessBench(Path(home), (int(first), int(last)))
     await bench.open()
-    spec = msgspec.json.decode(spec, type=WorkerSpec)
+    unit = await bench.start(msgspec.json.decode(spec, type=WorkerSpec))
     if fence is not None:
         LoopingCall(lambda: bench.driver.renew(time.clock_gettime(time.CLOCK_BOOTTIME))).start(0.1)
-        bench.driver.guard({spec.oid: float(fence)})
-    unit = await bench.start(spec)
+        bench.driver.guard({unit.oid: float(fence)})
     sys.stdout.write(f"{unit.pid}\n")
     sys.stdout.flush()
 

@@ -108,7 +108,7 @@ async def test_nothing_is_started_when_its_lease_is_over_or_nobody_knows(bench):
     guard(bench, {oid: 1.0}, ago=2)
     with pytest.raises(WorkerFailed, match="could not be started: nothing was heard of the master"):
         await bench.start(bench.spec(oid, **FOR_EVER))
-    for said in ("", "1 2\n", f"{now() + 100:.3f} {now() + 100:.3f}\n"):
+    for said in ("", "1 2\n", "some some\n", f"{now() + 100:.3f} {now() + 100:.3f}\n"):
         next(bench.surroundings.directory.glob("lease.*")).write_text(said)
         with pytest.raises(WorkerFailed, match="nothing was heard of the master"):
             await bench.start(bench.spec(oid, **FOR_EVER))

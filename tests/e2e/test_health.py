@@ -160,8 +160,16 @@ async def test_a_fenced_worker_has_ended_before_another_one_starts_although_its_
     """Nobody starts that agent again; what is not fenced runs on, as it does without any agent."""
     await create(shop, "guarded", 2)
     await create(shop, "loose", 2)
-    await attach(shop, "guarded", {"type": "LIFECYCLE_EVENTS"}, "RECREATE", fencing=["COMPUTE"], fence_after=5)
+    await attach(shop, "guarded", {"type": "LIFECYCLE_EVENTS"}, "RECREATE", fencing=["COMPUTE"], fence_after=8)
+
+    async def told():
+        homes = [UUID(worker["oid"]).hex for worker in await workers(shop, "guarded")]
+        return all(list(shop.directory.glob(f"nodes/*/drivers/process/workers/{home}/fence")) for home in homes)
+
+    await shop.until(told, what="leases")
     await pause(1)
+    # What an agent says after it was asked is heard after what it had to say before: that it keeps the leases.
+    assert (await ended(shop, (await call(shop, "cluster.check_cluster", "guarded"))["oid"]))["status"] == "SUCCEEDED"
     name = (await call(shop, "node.get_node", (await workers(shop, "guarded"))[0]["node_oid"]))["authid"]
 
     async def of_the_node(cluster: str) -> list[dict]:

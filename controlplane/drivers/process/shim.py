@@ -148,9 +148,12 @@ class Lease:
         return 0.0 if self._contact is None else max(0.0, self._contact + self._fence + more - now)
 
     def _renew(self, now: float) -> None:
-        said = _content(self._contact_file).split()
-        if len(said) == 2 and said[0] == said[1] and float(said[0]) <= now + BEAT_S:
-            self._contact = float(said[0])
+        try:
+            one, other = (float(said) for said in _content(self._contact_file).split())
+        except ValueError:
+            return
+        if one == other and one <= now + BEAT_S:
+            self._contact = one
 
 
 class Keeper:

@@ -19,6 +19,7 @@ from controlplane.core.policies import (
     read_rule,
 )
 from controlplane.core.resizing import Size
+from controlplane.records.actions import Pace
 from controlplane.records.balancing import LoadBalancePolicy
 from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.lifecycle import Farewell, HookedDeletionPolicy
@@ -404,8 +405,7 @@ def test_a_batch_is_never_empty_and_leaves_those_alone_that_can_be(rule, total):
 def test_the_batch_policy_says_how_many_at_a_time_and_how_long_each_has_to_run():
     batch = bind("careful", BatchPolicy(min_in_service=7, pause_time=2.5), number=3)
     assert plan_batches([scaling(), batch], 10) == (
-        3,
-        2.5,
+        Pace(batch=3, steady=2.5),
         (said("careful", "changes 3 of 10 workers at a time, each 2.5 s before the next", 3),),
     )
     assert plan_batches([scaling()], 10) is None

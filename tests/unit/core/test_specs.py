@@ -29,7 +29,7 @@ def test_a_spec_is_complete_with_the_defaults_of_its_type_and_is_plain_data():
     assert found == Spec(
         type="batch",
         version="1.0",
-        properties={"min_in_service": 1, "max_batch_size": 3, "pause_time": 60.0},
+        properties={"min_in_service": 1, "max_batch_size": 3, "pause_time": 60.0, "canary": 0},
     )
     step = {"type": "CHANGE_IN_PERCENTAGE", "number": 5}
     found = complete_spec(
