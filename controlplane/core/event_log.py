@@ -57,7 +57,7 @@ def _object(event: StoredEvent, noun: str) -> tuple[str, str | None, str | None]
 def _noun(topic: str) -> str:
     noun, _, verb = topic.partition(".")[2].partition(".on_")
     part = verb.removeprefix(noun + "_").partition("_")[0]
-    return PARTS.get(part, OBJECTS.get(noun, noun)) if noun in OBJECTS else noun
+    return PARTS.get(part, OBJECTS[noun]) if noun in OBJECTS else noun
 
 
 def _level(event: StoredEvent) -> EventLevel:

@@ -40,7 +40,7 @@ def read_properties(value: Any, kind: type[P], path: str = "$") -> tuple[P | Non
     try:
         found = msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as problem:
-        return None, [_located(problem, path)]
+        return None, [located(problem, path)]
     problems = [Problem(path + problem.path.removeprefix("$"), problem.message) for problem in problems_of(found)]
     return (None if problems else found), problems
 
@@ -168,7 +168,7 @@ def _leaf(value: Any, kind: Any, path: str) -> Iterator[Problem]:
     try:
         msgspec.convert(value, kind)
     except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
-        yield _located(problem, path)
+        yield located(problem, path)
 
 
 def _bare(kind: Any) -> Any:
@@ -192,9 +192,10 @@ def _unchosen(value: Any, structs: list[type[msgspec.Struct]], path: str) -> Pro
     return Problem(f"{path}.{structs[0].__struct_config__.tag_field}", f"has to be one of {tags}")
 
 
-def _located(problem: Exception, path: str) -> Problem:
+def located(problem: Exception, path: str) -> Problem:
+    """Return what msgspec says of a value at a path, with the path into the value that it says."""
     message, _, inner = str(problem).partition(" - at `")
-    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])
+    return Problem(path + inner.removesuffix("`").removeprefix("$"), message[:1].lower() + message[1:])
 
 
 def _kind_of(value: Any) -> str:

@@ -5,6 +5,7 @@ weight; within such an area, and without such policies, those that a deletion po
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -50,8 +51,6 @@ def surplus(
     able = (worker for worker in workers if not worker.protected)
     ranked = sorted(able, key=lambda worker: (not sick(worker), first(worker)))
     ill = [worker for worker in ranked if sick(worker)]
-    if count <= len(ill):
-        return ill[:count]
 
     def home(worker: Worker) -> Area:
         node = None if worker.node_oid is None else nodes.get(worker.node_oid)
@@ -63,22 +62,15 @@ def surplus(
     queues = {area: queue[::-1] for area, queue in areas.items()}
     regions = {share.name: share for share in rules.regions}
     zones = {share.name: share for share in rules.zones}
-    in_regions: dict[str | None, int] = {}
-    in_zones: dict[str | None, int] = {}
-    for area, queue in queues.items():
-        in_regions[area.region] = in_regions.get(area.region, 0) + len(queue)
-        in_zones[area.zone] = in_zones.get(area.zone, 0) + len(queue)
-
-    for worker in protected:
-        area = home(worker)
-        in_regions[area.region] = in_regions.get(area.region, 0) + 1
-        in_zones[area.zone] = in_zones.get(area.zone, 0) + 1
+    here = [home(worker) for worker in (*ranked[len(ill) :], *protected)]
+    in_regions = Counter(area.region for area in here)
+    in_zones = Counter(area.zone for area in here)
 
     def excess(area: Area) -> tuple[float, float]:
         of_region = _excess(in_regions[area.region], area.region, regions)
         return of_region, _excess(in_zones[area.zone], area.zone, zones)
 
-    chosen = ill
+    chosen = ill[:count]
     while len(chosen) < count and queues:
         most = max(map(excess, queues))
         area = min((each for each in queues if excess(each) == most), key=lambda each: first(queues[each][-1]))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.profile_checks import read_properties
+from controlplane.core.profile_checks import located, read_properties
 from controlplane.errors import Problem
 from controlplane.records.definitions import Spec
 
@@ -21,7 +21,7 @@ def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | 
     try:
         spec = msgspec.convert(dict(given), Spec)
     except msgspec.ValidationError as problem:
-        return [*problems, _located(problem, "$")]
+        return [*problems, located(problem, "$")]
     kind = types.get(type_name(spec))
     if kind is None:
         known = ", ".join(sorted(types))
@@ -29,9 +29,4 @@ def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | 
     read, wrong = read_properties(spec.properties, kind.properties, "$.properties")
     if read is None or problems:
         return [*problems, *wrong]
-    return msgspec.structs.replace(spec, properties=msgspec.to_builtins(read, str_keys=True))
-
-
-def _located(problem: Exception, path: str) -> Problem:
-    message, _, inner = str(problem).partition(" - at `")
-    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])
+    return msgspec.structs.replace(spec, properties=msgspec.to_builtins(read))

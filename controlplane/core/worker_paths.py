@@ -14,6 +14,7 @@ from jsonpath_ng.parser import parse
 LENGTH_MAX = 256
 ANYTHING_BELOW_MAX = 2
 DETAILS = "details"
+ADMITTED = "may have fields, [n], [a:b], * and .. only"
 STEPS = frozenset("|&`?()")
 """Signs of steps that are not admitted; the library warns of some of them before they can be seen."""
 
@@ -36,17 +37,16 @@ class WorkerPath:
         if len(text) > LENGTH_MAX:
             raise BadPath(f"has {len(text)} characters; {LENGTH_MAX} are admitted")
         if not STEPS.isdisjoint(text):
-            raise BadPath(f"may have fields, [n], [a:b], * and .. only, and none of {' '.join(sorted(STEPS))}")
+            raise BadPath(f"{ADMITTED}, and none of {' '.join(sorted(STEPS))}")
         try:
             self._parsed: JSONPath = parse(text)
         except (JSONPathError, RecursionError, ValueError, TypeError, AttributeError) as problem:
-            raise BadPath(f"is no JSONPath: {str(problem)[:200]}") from None
+            raise BadPath(f"is no JSONPath: {problem}") from None
         parts = list(_parts(self._parsed))
         strange = next((part for part in parts if not _is_plain(part)), None)
         if strange is not None:
-            raise BadPath(
-                f"may have fields, [n], [a:b], * and .. only, and no {type(strange).__name__.strip('_').lower()}"
-            )
+            kind = "union" if isinstance(strange, Fields | Index) else type(strange).__name__.lower()
+            raise BadPath(f"{ADMITTED}, and no {kind}")
         if sum(isinstance(part, Descendants) for part in parts) > ANYTHING_BELOW_MAX:
             raise BadPath(f"has .. more than {ANYTHING_BELOW_MAX} times")
         self.of_details = any(isinstance(part, Fields) and DETAILS in part.fields for part in parts)

@@ -63,12 +63,14 @@ def test_a_worker_serves_while_it_runs_as_it_shall():
         ([("http", "unix:/run/x")], None, None),
         ([("http", "http://a b:1")], None, None),
         ([("admin", "tcp://10.0.0.1:1")], "http", None),
+        ([("http", "http://a b:1"), ("http", "http://10.0.0.1:99999"), ("http", "http://x:2")], None, ("x", 2)),
         ([], None, None),
     ],
 )
 def test_the_address_that_is_meant_is_found(urls, port, found):
     place = place_of([Address(type=kind, url=url) for kind, url in urls], port)
     assert (None if place is None else (place.host, place.port)) == found
+    assert place is None or place.url in [url for _, url in urls]
 
 
 def member(**fields):
@@ -83,6 +85,13 @@ def test_a_file_has_a_line_for_every_member():
     assert render(target, [member(), member(name="two", host="::1", port=81, index=2)]) == (
         "a\n  server shop-1 10.0.0.1:80 # {index} 1\n  server two [::1]:81 # {index} 2\nz\n"
     )
+
+
+def test_everything_that_is_known_of_a_member_can_be_written():
+    target = FileTarget(file="web.cfg", each="{name} {oid} {index} {host} {port} {address} {zone}")
+    one = member(host="::1", port=81, zone="north/a")
+    assert render(target, [one]) == f"shop-1 {UUID(int=5)} 1 [::1] 81 [::1]:81 north_a"
+    assert render(target, [member()]) == f"shop-1 {UUID(int=5)} 1 10.0.0.1 80 10.0.0.1:80 "
 
 
 @given(st.text(), st.text())

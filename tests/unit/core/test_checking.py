@@ -2,15 +2,7 @@
 
 import pytest
 
-from controlplane.core.checking import (
-    ANSWER_MARGIN_S,
-    CHECK_LIMIT_MAX_S,
-    LOOK_LIMIT_S,
-    LOOKS_PARALLEL_MAX,
-    check_limit,
-    findings,
-    questions_about,
-)
+from controlplane.core.checking import check_limit, findings, questions_about
 from controlplane.records.nodes import Node
 from controlplane.records.recoveries import Checked
 from controlplane.records.workers import Want, WorkerStatus
@@ -55,10 +47,23 @@ def test_who_says_nothing_is_not_well():
 
 
 def test_a_check_takes_longer_with_more_workers_but_never_for_ever():
-    assert check_limit(1) == check_limit(LOOKS_PARALLEL_MAX) == LOOK_LIMIT_S + ANSWER_MARGIN_S
-    assert check_limit(LOOKS_PARALLEL_MAX + 1) == 2 * LOOK_LIMIT_S + ANSWER_MARGIN_S
-    assert check_limit(0) == ANSWER_MARGIN_S
-    assert check_limit(10**6) == CHECK_LIMIT_MAX_S
+    assert [check_limit(number) for number in (0, 1, 32, 33, 64, 65)] == [3.0, 8.0, 8.0, 13.0, 13.0, 18.0]
+    assert [check_limit(number) for number in (352, 353, 10**6)] == [58.0, 60.0, 60.0]
+
+
+def test_who_has_no_place_says_why_if_it_can():
+    homeless = [one(1, None, WorkerStatus.PENDING), one(2, None, WorkerStatus.PENDING, reason="full"), one(3)]
+    said = [each.checked.reason for each in findings(homeless, {}, {})]
+    assert said == [
+        "it has no place",
+        "full",
+        "it has no place",
+    ]
+
+
+def test_the_first_who_is_not_wanted_hides_nobody_behind_it():
+    assert [each.worker_oid for each in findings([one(1, want=Want.STOP), one(2)], NODES, {})] == [uid(4, 2)]
+    assert questions_about([one(1, want=Want.STOP), one(3, AWAY), one(2)], NODES) == {HERE.oid: [one(2)]}
 
 
 def test_who_is_paused_is_not_asked_and_is_well_while_its_node_is_there():
@@ -66,4 +71,5 @@ def test_who_is_paused_is_not_asked_and_is_well_while_its_node_is_there():
     gone = one(2, AWAY, WorkerStatus.UNREACHABLE, paused=True)
     assert questions_about([paused, gone], NODES) == {}
     found = findings([paused, gone], NODES, {})
-    assert [(each.checked.well, each.asked) for each in found] == [(True, False), (False, False)]
+    said = [(each.worker_oid, each.checked.well, each.asked) for each in found]
+    assert said == [(uid(4, 1), True, False), (uid(4, 2), False, False)]

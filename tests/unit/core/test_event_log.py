@@ -151,5 +151,6 @@ def test_what_an_older_or_newer_plane_has_stored_is_shown_as_far_as_it_can_be():
     assert (about(found), found.level) == (("comet", "1", "halley", None), EventLevel.INFO)
     assert about(view("routercluster.on_routercluster_moved", oid="1")) == ("cluster", "1", None, "1")
     assert about(view("routercluster.on_routercluster_node_moved", node_oid="2")) == ("node", "2", None, None)
+    assert about(view("routercluster.on_routercluster_node_was_moved", node_oid="2"))[0] == "node"
     assert about(view("cluster.on_cluster_node_moved", oid="1"))[0] == "cluster"
     assert about(view("nonsense"))[1:] == (None, None, None)

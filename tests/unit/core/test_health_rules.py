@@ -15,8 +15,10 @@ from controlplane.core.health_rules import (
     decide,
     fill_url,
     health_problems,
+    modes_of,
     place_of,
     url_limit,
+    url_mode,
     what_is_wrong,
 )
 from controlplane.records.health_policies import (
@@ -172,6 +174,108 @@ def test_urls_are_filled_in_for_each_worker():
 def test_a_page_takes_as_long_as_all_its_tries():
     options = UrlOptions(poll_url="http://x", poll_url_retry_limit=2, poll_url_retry_interval=1.0, poll_url_timeout=3.0)
     assert url_limit(UrlLook(url="http://x", options=options)) == 8.0
+
+
+def test_who_says_nothing_of_why_is_said_something_of():
+    rule = policy(LifecycleEvents(), StatusPolling())
+    assert wrong(rule, one(status=WorkerStatus.UNREACHABLE)) == "its node is silent"
+    assert wrong(rule, one(status=WorkerStatus.ERROR, failures=3)) == "it failed"
+    assert wrong(rule, one(), status=Checked(well=False)) == "it was not found to be well"
+    for status in (WorkerStatus.PENDING, WorkerStatus.STOPPED):
+        assert wrong(rule, one(status=status), status=BAD) is None
+
+
+def test_ways_to_look_that_say_the_same_say_it_once():
+    assert wrong(policy(StatusPolling(), PAGE), one(), status=BAD, url=BAD) == "deaf"
+    assert wrong(policy(PAGE), one(), status=BAD, url=GOOD) is None
+    assert wrong(policy(PAGE), one(), status=GOOD, url=BAD) == "deaf"
+    assert wrong(policy(PAGE), one(), polled=False, url=BAD) is None
+
+
+def test_all_ways_have_to_agree_also_those_that_nobody_looked_in():
+    all_of_them = policy(LifecycleEvents(), StatusPolling(), recovery_conditional="ALL_FAILED")
+    silent = one(status=WorkerStatus.UNREACHABLE, reason="cut off")
+    assert wrong(all_of_them, silent, polled=False, status=BAD) is None
+    assert wrong(all_of_them, silent) is None
+    assert wrong(all_of_them, silent, status=BAD) == "cut off; deaf"
+    assert wrong(all_of_them, one()) is None
+
+
+def test_a_policy_says_in_which_ways_it_looks_and_at_which_page():
+    looks = policy(StatusPolling(), PAGE, LifecycleEvents()).detection
+    assert modes_of(looks) == {"NODE_STATUS_POLLING", "NODE_STATUS_POLL_URL", "LIFECYCLE_EVENTS"} >= {STATUS, URL}
+    assert url_mode(looks) is PAGE
+    assert url_mode(policy(StatusPolling()).detection) is None
+    assert modes_of(policy(StatusPolling()).detection) == {STATUS}
+
+
+def test_a_place_is_one_of_a_group_or_of_the_routers():
+    assert place_of(one(7)) == f"{GROUP.hex}/7"
+    assert place_of(worker(1, None, 3)) == "router/3"
+
+
+def test_what_of_a_url_is_no_placeholder_of_ours_is_left():
+    assert fill_url("http://x/{who}/{name}{", one(), "a") == "http://x/{who}/a{"
+    assert fill_url("{url:web}{url:admin}", one(addresses=(Address(type="web", url="u"),)), "a") is None
+    two = one(addresses=(Address(type="web", url="u"), Address(type="a_1", url="v")))
+    assert fill_url("{url:web}/{url:a_1}/{name:web}", two, "a") == "u/v/a"
+
+
+def test_every_place_is_counted_by_itself_and_all_of_them_for_the_cluster():
+    history = [*past(1, 2), *past(3, number=2)]
+    wide = rule(cluster_max=9)
+    assert decide(wide, [case(), case(2), case(3)], [], history, {}, NOW).recover == [case(2), case(3)]
+    decided = decide(wide, [case(), case(2)], [], [*history, *past(4, number=2)], {}, NOW)
+    assert [(place, each) for place, each in decided.news] == [
+        (place_of(one()), case()),
+        (place_of(one(2)), case(2)),
+    ]
+    assert decided.given_up == {
+        place_of(one(number)): GivenUp(since=NOW, reason="it was brought back 2 times within 100 s; now: deaf")
+        for number in (1, 2)
+    }
+
+
+def test_the_cluster_is_taken_up_again_only_when_nobody_is_sick_and_little_was_done():
+    whole = {WHOLE: GivenUp(since=NOW, reason="r")}
+    assert decide(rule(), [], [], past(10, 20), whole, NOW).given_up == {}
+    assert decide(rule(), [], [], past(10, 20, 30), whole, NOW).given_up == whole
+    assert decide(rule(), [case()], [], [], whole, NOW) == ([], whole, [])
+
+
+def test_the_first_that_is_given_up_does_not_keep_others_from_being_brought_back():
+    given_up = {place_of(one()): GivenUp(since=NOW, reason="r")}
+    assert decide(rule(), [case(), case(2)], [], [], given_up, NOW) == ([case(2)], given_up, [])
+
+
+def said(*modes) -> list[tuple[str, str]]:
+    return [tuple(each) for each in health_problems(policy(*modes))]
+
+
+def page(poll_url="http://x", **options):
+    return UrlPolling(options=UrlOptions(poll_url=poll_url, **options))
+
+
+def test_what_is_wrong_with_a_policy_is_said_with_its_place():
+    at = "$.detection.detection_modes"
+    assert said(StatusPolling(), page("https://x/{oid}{index}{nodename}{url:a_1}"), LifecycleEvents()) == []
+    assert said(LifecycleEvents(), StatusPolling(), LifecycleEvents()) == [(f"{at}[2].type", "is there twice")]
+    options = f"{at}[1].options"
+    assert said(StatusPolling(), page("{name}://x")) == [
+        (f"{options}.poll_url", "begins with neither http:// nor https:// nor {url:NAME}")
+    ]
+    assert said(StatusPolling(), page("http://{who}/{url}/{name:x}")) == [
+        (f"{options}.poll_url", "has a placeholder {who} that there is not"),
+        (f"{options}.poll_url", "has a placeholder {url} that there is not"),
+        (f"{options}.poll_url", "has a placeholder {name} that there is not"),
+    ]
+    assert said(StatusPolling(), page(poll_url_healthy_status_min=400)) == [
+        (f"{options}.poll_url_healthy_status_min", "is more than the highest status")
+    ]
+    assert said(StatusPolling(), page(poll_url_healthy_status_min=399)) == []
+    ((path, text),) = said(page(poll_url_healthy_response="("))
+    assert path == f"{at}[0].options.poll_url_healthy_response"
+    assert text == "is no regular expression: missing ), unterminated subpattern at position 0"
 
 
 @pytest.mark.parametrize(

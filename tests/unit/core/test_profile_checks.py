@@ -61,47 +61,206 @@ def test_what_is_right_is_read():
     )
 
 
+def problem(kind, **properties) -> tuple[str, str]:
+    (found,) = wrong(kind, **properties).items()
+    return found
+
+
+UNKNOWN = "is no placeholder; if it is none, write"
+
+
 @pytest.mark.parametrize(
-    ("path", "properties"),
+    ("path", "said", "properties"),
     [
-        ("$.command[0]", {"command": [""]}),
-        ("$.command[1]", {"command": ["a", "{nme}"]}),
-        ("$.command[1]", {"command": ["a", "{port:web}"]}),
-        ("$.env.A", {"command": ["a"], "env": {"A": "{port:}"}}),
-        ("$.cwd", {"command": ["a"], "cwd": "/{what}"}),
-        ("$.env.CONTROLPLANE_RUN", {"command": ["a"], "env": {"CONTROLPLANE_RUN": "1"}}),
-        ("$.ready.check.port", {"command": ["a"], "ready": {"check": {"kind": "tcp", "port": "web"}}}),
-        ("$.health.check.command[0]", {"command": ["a"], "health": {"check": {"kind": "command", "command": ["{x}"]}}}),
+        ("command[0]", "names no program", {"command": [""]}),
+        ("command[1]", f"{{xyz}} {UNKNOWN} {{{{xyz}}}}", {"command": ["a", "{xyz}"]}),
+        ("command[1]", f"{{port:web}} {UNKNOWN} {{{{port:web}}}}", {"command": ["a", "{port:web}"]}),
+        ("env.A", f"{{port:}} {UNKNOWN} {{{{port:}}}}", {"env": {"A": "{port:}"}}),
+        ("cwd", f"{{what}} {UNKNOWN} {{{{what}}}}", {"cwd": "/{what}"}),
         (
-            "$.ready.check.status_min",
-            {
-                "command": ["a"],
-                "ports": {"w": {}},
-                "ready": {"check": {"kind": "http", "port": "w", "status_min": 500}},
-            },
+            "cwd",
+            "{adress} is no placeholder; did you mean 'address'?; if it is none, write {{adress}}",
+            {"cwd": "/{adress}"},
         ),
-        ("$.ports.b.number", {"command": ["a"], "ports": {"a": {"number": 10}, "b": {"number": 10}}}),
+        (
+            "cwd",
+            "{port:wb} is no placeholder; did you mean 'port:web'?; if it is none, write {{port:wb}}",
+            {"cwd": "/{port:wb}", "ports": {"web": {}}},
+        ),
+        (
+            "env.CONTROLPLANE_RUN",
+            "cannot be set: names with CONTROLPLANE_ are our own",
+            {"env": {"CONTROLPLANE_RUN": "1"}},
+        ),
+        (
+            "ready.check.port",
+            "is none of the ports: there are none",
+            {"ready": {"check": {"kind": "tcp", "port": "web"}}},
+        ),
+        (
+            "health.check.port",
+            "is none of the ports: http, admin",
+            {"ports": {"http": {}, "admin": {}}, "health": {"check": {"kind": "http", "port": "web"}}},
+        ),
+        (
+            "ready.check.command[1]",
+            f"{{x}} {UNKNOWN} {{{{x}}}}",
+            {"ready": {"check": {"kind": "command", "command": ["a", "{x}"]}}},
+        ),
+        (
+            "health.check.command[0]",
+            f"{{x}} {UNKNOWN} {{{{x}}}}",
+            {"health": {"check": {"kind": "command", "command": ["{x}"]}}},
+        ),
+        (
+            "ready.check.status_min",
+            "is more than status_max, 399",
+            {"ports": {"w": {}}, "ready": {"check": {"kind": "http", "port": "w", "status_min": 400}}},
+        ),
+        (
+            "ports.c.number",
+            "is the same as that of a",
+            {"ports": {"a": {"number": 10}, "b": {"number": 11}, "c": {"number": 10}}},
+        ),
     ],
 )
-def test_what_types_cannot_say_is_checked_as_well(path, properties):
-    assert list(wrong(ProcessProperties, **properties)) == [path]
+def test_what_types_cannot_say_is_checked_as_well(path, said, properties):
+    assert problem(ProcessProperties, **{"command": ["a"], **properties}) == (f"$.{path}", said)
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "properties"),
+    [
+        ("ports", "cannot be reached with network none", {"network": "none", "ports": {"web": {}}}),
+        (
+            "ports.web.target",
+            "is the number on the node with network host",
+            {"network": "host", "ports": {"up": {}, "web": {"target": 80}}},
+        ),
+        (
+            "ports.web.target",
+            "is the number on the node with network host",
+            {"network": "host", "ports": {"web": {"target": 80, "number": 81}}},
+        ),
+        (
+            "volumes[2].target",
+            "is the same as that of another volume",
+            {"volumes": [{"source": "/a", "target": f"/{name}"} for name in "xyx"]},
+        ),
+        (
+            "volumes[1].source",
+            f"{{nme}} {UNKNOWN[:17]}; did you mean 'name'?{UNKNOWN[17:]} {{{{nme}}}}",
+            {"volumes": [{"source": "/a", "target": "/x"}, {"source": "/{nme}", "target": "/y"}]},
+        ),
+        ("files./etc/a.text", f"{{xyz}} {UNKNOWN} {{{{xyz}}}}", {"files": {"/etc/a": {"text": "{xyz}"}}}),
+        (
+            "files",
+            "cannot be written into a container that is read_only",
+            {"read_only": True, "files": {"/etc/a": {"text": "x"}}},
+        ),
+        ("entrypoint[1]", f"{{xyz}} {UNKNOWN} {{{{xyz}}}}", {"entrypoint": ["a", "{xyz}"]}),
+        ("command[0]", f"{{xyz}} {UNKNOWN} {{{{xyz}}}}", {"command": ["{xyz}"]}),
+        ("limits.pids", "expected `int` >= 1", {"limits": {"pids": 0}}),
+        ("health", "expected `object`, got `array`", {"health": []}),
+    ],
+)
+def test_containers_have_checks_of_their_own(path, said, properties):
+    assert problem(ContainerProperties, **{"image": "i", **properties}) == (f"$.{path}", said)
 
 
 @pytest.mark.parametrize(
     ("path", "properties"),
     [
-        ("$.ports", {"network": "none", "ports": {"web": {}}}),
-        ("$.ports.web.target", {"network": "host", "ports": {"web": {"target": 80}}}),
-        ("$.volumes[1].target", {"volumes": [{"source": "/a", "target": "/x"}, {"source": "/b", "target": "/x"}]}),
         ("$.volumes[0].source", {"volumes": [{"source": "../a", "target": "/x"}]}),
-        ("$.files./etc/a.text", {"files": {"/etc/a": {"text": "{nme}"}}}),
         ("$.files.etc", {"files": {"etc": {"text": ""}}}),
         ("$.files./a.mode", {"files": {"/a": {"text": "", "mode": "rwx"}}}),
-        ("$.entrypoint[0]", {"entrypoint": ["{nme}"]}),
     ],
 )
-def test_containers_have_checks_of_their_own(path, properties):
+def test_what_holds_parts_is_looked_into(path, properties):
     assert list(wrong(ContainerProperties, image="i", **properties)) == [path]
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        (
+            ProcessProperties,
+            {
+                "env": {"A": "{name} {index} {oid} {address} {directory} {port:web} {{xyz}} {}"},
+                "cwd": "{directory}/{name}",
+                "ports": {"web": {"number": 10}, "up": {"number": 11}, "one": {}, "two": {}},
+                "ready": {"check": {"kind": "http", "port": "web", "status_min": 399}},
+                "health": {"check": {"kind": "command", "command": ["a", "{port:up}"]}},
+            },
+        ),
+        (
+            ContainerProperties,
+            {
+                "network": "host",
+                "ports": {"web": {"number": 80, "target": 80}, "up": {"number": 81}},
+                "volumes": [{"source": "/a/{index}", "target": "/x"}, {"source": "/a", "target": "/y"}],
+                "files": {"/etc/a": {"text": "{name}"}},
+                "entrypoint": ["{address}"],
+                "health": None,
+            },
+        ),
+        (ContainerProperties, {"network": "none", "read_only": True, "volumes": ({"source": "v1", "target": "/x"},)}),
+        (ContainerProperties, {"network": "bridge", "ports": {"web": {"target": 80}}}),
+    ],
+)
+def test_nothing_is_said_of_what_is_as_it_should_be(kind, properties):
+    needed = {"command": ["a"]} if kind is ProcessProperties else {"image": "i"}
+    assert wrong(kind, **needed, **properties) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(None, "null"), ([], "array"), ((), "array"), (True, "bool"), ("x", "str"), (7, "int"), (0.5, "float")],
+)
+def test_what_is_no_object_is_named_by_what_it_is(value, name):
+    said = [("$", f"expected `object`, got `{name}`")]
+    assert read_properties(value, ProcessProperties) == (None, said)
+    assert wrong(ProcessProperties, command=["a"], stop=value)["$.stop"] == said[0][1]
+    assert wrong(ProcessProperties, command=["a"], ready={"check": value})["$.ready.check"] == said[0][1]
+
+
+def test_a_part_that_comes_in_kinds_is_looked_into_as_the_kind_that_it_says():
+    def checked(**check):
+        return wrong(ProcessProperties, command=["a"], ready={"check": check})
+
+    assert checked(kind="delay") == {"$.ready.check.seconds": "is missing"}
+    assert checked(kind="none", seconds=1) == {"$.ready.check.seconds": "is no property"}
+    kinds = {"$.ready.check.kind": "has to be one of none, delay, tcp, http, command, log"}
+    assert checked(kind="dela", seconds=1) == kinds
+    assert checked(seconds=1) == kinds
+
+
+def test_names_in_paths_are_short_and_printable():
+    assert list(wrong(ProcessProperties, command=["a"], **{"é\n": 1})) == ["$.\\xe9\n"]
+    long = "x" * 60
+    assert wrong(ProcessProperties, command=["a"], **{long: 1}) == {f"$.{long}": "is no property"}
+    assert wrong(ProcessProperties, command=["a"], **{long + "y": 1}) == {f"$.{long[:57]}...": "is no property"}
+    _, found = read_properties({"command": ["a"], 7: 1}, ProcessProperties)
+    assert found == [("$.int", "is no property")]
+    _, found = read_properties({"command": ["a"], "env": {7: "x"}}, ProcessProperties)
+    assert found == [("$.env.int", "expected `str`, got `int`")]
+
+
+def test_a_wrong_name_hides_no_wrong_value_and_no_value_is_said_twice_to_be_wrong():
+    _, found = read_properties({"command": ["a"], "env": {"1": 2}}, ProcessProperties)
+    assert [(each.path, each.message.split("`")[1:3]) for each in found] == [
+        ("$.env.1", ["str", " matching regex '^[A-Za-z_][A-Za-z0-9_]*$(?!\\\\n)'"]),
+        ("$.env.1", ["str", ", got "]),
+    ]
+    _, found = read_properties({"command": ["a", 1]}, ProcessProperties)
+    assert found == [("$.command[1]", "expected `str`, got `int`")]
+    assert wrong(ProcessProperties, command=["a", 1, 2], env={"A": 1}) == {
+        "$.command[1]": "expected `str`, got `int`",
+        "$.command[2]": "expected `str`, got `int`",
+        "$.env.A": "expected `str`, got `int`",
+    }
+    assert wrong(ProcessProperties, command=[]) == {"$.command": "expected `array` of length >= 1"}
+    assert wrong(ProcessProperties, command="a") == {"$.command": "expected `array`, got `str`"}
 
 
 def test_properties_inside_something_are_named_from_there():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.recovering import FAILURES_MAX, describe, first_step, is_under_way, late_at, next_step
+from controlplane.core.recovering import describe, first_step, is_under_way, late_at, next_step
 from controlplane.records.recoveries import Chain, Operation, Recovery
 from controlplane.records.workers import WorkerStatus
 from tests.strategies import NOW, uid, worker
@@ -68,19 +68,44 @@ def test_one_that_runs_with_what_it_was_given_has_not_failed_however_late_it_is(
     assert next_step(IN_PLACE, begun(), back, NOW + 100 * SECOND) is None
 
 
-@pytest.mark.parametrize("failures", range(FAILURES_MAX + 1))
+@pytest.mark.parametrize("failures", range(5))
 def test_failures_count_when_they_are_of_what_it_was_given(failures):
     found = one(digest="new", failures=failures, reason="exited with code 3")
     step = next_step(IN_PLACE, begun(), found, NOW)
-    assert (step is None) == (failures < FAILURES_MAX)
+    assert (step is None) == (failures < 3)
     assert next_step(IN_PLACE, begun(), msgspec.structs.replace(found, digest="d"), NOW) is None
     if step is not None:
         assert step.recovery.tried == ("REBOOT: exited with code 3",)
+        unsaid = next_step(IN_PLACE, begun(), msgspec.structs.replace(found, reason=None), NOW)
+        assert unsaid.recovery.tried == (f"REBOOT: it failed {failures} times in a row",)
+
+
+def test_what_it_said_last_is_said_when_it_is_too_late():
+    found = one(digest="new", reason="its image is fetched")
+    step = next_step(IN_PLACE, begun(), found, NOW + 10 * SECOND)
+    assert step.recovery.tried == ("REBOOT: it did not run within 10 s: its image is fetched",)
+    for status, seen in ((WorkerStatus.RUNNING, "d"), (WorkerStatus.STARTING, "new")):
+        other = one(status, digest="new", seen_digest=seen)
+        assert next_step(IN_PLACE, begun(), other, NOW + 10 * SECOND - 1) is None
+        assert next_step(IN_PLACE, begun(), other, NOW + 10 * SECOND).operation is REBUILD
+
+
+def test_what_has_no_place_is_what_it_was():
+    assert is_under_way(begun(), one(digest=None))
+    assert is_under_way(begun(), one(digest="d"))
+    assert not is_under_way(begun(), one(digest="e"))
+
+
+def test_a_chain_that_is_over_ends_at_its_last_operation():
+    over = first_step(ALL, one(WorkerStatus.PENDING, None, protected=True), NOW).recovery
+    assert (over.step, over.given_up, len(over.tried), over.since) == (2, True, 3, NOW)
 
 
 def test_a_node_that_falls_silent_ends_what_was_begun_there_but_not_a_new_start():
     lost = one(WorkerStatus.UNREACHABLE)
-    assert next_step(ALL, begun(ALL), lost, NOW).operation is RECREATE
+    step = next_step(ALL, begun(ALL), lost, NOW)
+    assert step.operation is RECREATE
+    assert step.recovery.tried == ("REBOOT: its node is silent", "REBUILD: its node is silent")
     last = msgspec.structs.replace(begun(ALL), step=2)
     assert next_step(ALL, last, lost, NOW) is None
 

@@ -128,6 +128,19 @@ def test_an_area_gives_the_more_the_farther_it_is_above_its_weight():
     assert leaving(workers, 4, by_zone(a=1, b=2)) == [5, 4, 3, 2]
 
 
+def test_how_far_a_number_is_above_a_weight_is_measured_from_half_of_the_last_worker():
+    assert leaving([member(9, 1), member(0, 2), member(1, 2), member(2, 2)], 1, by_zone(a=1, b=4)) == [2]
+    assert leaving([member(9, 1), *(member(index, 3) for index in range(4))], 1, by_region(north=1, south=6)) == [3]
+
+
+def test_zones_of_one_name_in_two_regions_are_counted_as_one():
+    nodes = {uid(2, 1): node(1, region="north", zone="a"), uid(2, 2): node(2, region="south", zone="a")}
+    nodes |= {uid(2, 3): node(3, region="south", zone="b")}
+    workers = [member(1, 1), member(2, 2), member(3, 3), member(4, 3)]
+    gone = surplus(workers, 2, by_zone(a=5, b=7), nodes, lambda each: -each.index, is_sick)
+    assert indexes(gone) == [2, 4]
+
+
 def test_protected_workers_stay_and_count_in_their_region_and_in_their_zone():
     kept = [member(index, 1, protected=True) for index in (7, 8)]
     workers = [*kept, member(0, 1), member(1, 2), member(2, 2), member(3, 3), member(4, 3), member(5, 3)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.schedules import last_due, next_due
+from controlplane.core.schedules import last_due, next_due, problems_of_schedule
 from controlplane.records.scaling import SchedulePolicy
 from controlplane.records.types import NANOSECONDS
 
@@ -66,3 +66,105 @@ def test_one_time_is_in_the_zone_of_the_schedule_unless_it_says_otherwise():
     said = SchedulePolicy(at="2026-07-01T08:00:00-01:00", timezone="Europe/Berlin", desired=1)
     assert next_due(said, 0) == at("2026-07-01T09:00:00+00:00")
     assert last_due(said, moment, moment + 10**18) == moment
+
+
+def test_of_missed_times_one_that_is_now_counts_and_none_that_was_before():
+    rule, due = cron("0 8 * * *"), at("2026-01-01T08:00:00+00:00")
+    assert last_due(rule, due, due) == due
+    assert last_due(rule, due, due + 1) == due
+    next_day = at("2026-01-02T08:00:00+00:00")
+    assert last_due(rule, due, next_day - 1) == due
+    assert last_due(rule, due, next_day) == next_day
+    assert last_due(rule, due, next_day + 86_399 * NANOSECONDS) == next_day
+    kolkata = cron("0 8 * * *", "Asia/Kolkata")
+    assert last_due(kolkata, due - 1, due - 1 + 86_400 * NANOSECONDS) == at("2026-01-02T02:30:00+00:00")
+    # The clock was put back, or the rule was another one: what was due stays.
+    assert last_due(rule, due + 60 * NANOSECONDS, due + 90 * NANOSECONDS) == due + 60 * NANOSECONDS
+
+
+def test_a_zone_that_is_no_more_is_as_none():
+    assert next_due(cron("0 8 * * *", "Mars/Base"), at("2026-01-01T00:00:00+00:00")) == at("2026-01-01T08:00:00+00:00")
+    assert last_due(cron("0 8 * * *", "Mars/Base"), 0, at("2026-01-01T09:00:00+00:00")) == at(
+        "2026-01-01T08:00:00+00:00"
+    )
+    assert next_due(SchedulePolicy(timezone="Mars/Base", at="2026-07-01T08:00:00"), 0) == at(
+        "2026-07-01T08:00:00+00:00"
+    )
+
+
+def test_a_schedule_that_will_not_come_again_has_no_next_time():
+    assert next_due(SchedulePolicy(), 0) is None
+    assert next_due(SchedulePolicy(at="soon"), 0) is None
+
+
+def problems(**fields) -> list[tuple[str, str]]:
+    return [tuple(each) for each in problems_of_schedule(SchedulePolicy(**fields))]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cron": "*/5 8-18 * * 1-5", "desired": 0},
+        {"cron": "0 0 29 2 *", "min_size": 0},
+        {"at": "2030-01-31T08:00:00", "max_size": -1, "desired": 9, "min_size": 9},
+        {"at": "2030-01-31T08:00:00+01:00", "change": -1, "timezone": "Europe/Berlin"},
+        {"at": "2030-01-31", "min_size": 3, "max_size": 3, "desired": 3},
+        {"at": "2030-01-31", "min_size": 0, "max_size": 0, "desired": 0},
+    ],
+)
+def test_nothing_is_wrong_with_a_time_and_something_to_do(fields):
+    assert problems(**fields) == []
+
+
+NO_TIME = "is no time; write it like 2030-01-31T08:00:00, or with an offset, 2030-01-31T08:00:00+01:00"
+FIVE = "has five fields: minute, hour, day of the month, month, day of the week"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [("$.cron", "or at is needed, and not both")]),
+        ({"cron": "0 8 * * *", "at": "2030-01-31"}, [("$.cron", "or at is needed, and not both")]),
+        ({"cron": "0 8 * *"}, [("$.cron", FIVE)]),
+        ({"cron": "0 0 8 * * *"}, [("$.cron", FIVE)]),
+        ({"cron": ""}, [("$.cron", FIVE)]),
+        ({"cron": "61 8 * * *"}, [("$.cron", "is no cron expression: Bad minute")]),
+        ({"cron": "0 8 */20 * MON#2"}, [("$.cron", "names no day that there ever is")]),
+        ({"at": "soon"}, [("$.at", NO_TIME)]),
+        ({"at": "2030-02-30"}, [("$.at", NO_TIME)]),
+        (
+            {"at": "soon", "timezone": "Mars/Base"},
+            [("$.timezone", "is not known; names are like Europe/Berlin")],
+        ),
+        (
+            {"cron": "x", "timezone": "../etc/passwd"},
+            [("$.timezone", "is not known; names are like Europe/Berlin"), ("$.cron", FIVE)],
+        ),
+    ],
+)
+def test_a_time_that_never_comes_is_a_problem(fields, expected):
+    assert problems(desired=1, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [("$", "changes nothing: give desired, change, min_size or max_size")]),
+        ({"change": 0}, [("$.change", "is 0, which changes nothing")]),
+        ({"change": 1, "desired": 0}, [("$.change", "and desired exclude each other")]),
+        ({"min_size": 3, "max_size": 2}, [("$.max_size", "is 2, less than the min_size of 3")]),
+        ({"desired": 3, "max_size": 2}, [("$.desired", "is 3, more than the max_size of 2")]),
+        ({"desired": 1, "max_size": 0}, [("$.desired", "is 1, more than the max_size of 0")]),
+        ({"desired": 1, "min_size": 2}, [("$.desired", "is 1, less than the min_size of 2")]),
+        (
+            {"desired": 3, "min_size": 4, "max_size": 2},
+            [
+                ("$.max_size", "is 2, less than the min_size of 4"),
+                ("$.desired", "is 3, more than the max_size of 2"),
+                ("$.desired", "is 3, less than the min_size of 4"),
+            ],
+        ),
+    ],
+)
+def test_what_is_to_be_done_changes_something_and_does_not_contradict_itself(fields, expected):
+    assert problems(cron="0 8 * * *", **fields) == expected

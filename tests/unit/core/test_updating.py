@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.placeholders import escape, fill
 from controlplane.core.updating import UPDATABLE, changed_paths, is_updatable
 from controlplane.records.profiles import ContainerProperties, ProcessProperties, WorkerConfig
 
@@ -45,6 +44,18 @@ def test_what_a_worker_is_called_and_its_generation_are_not_changed_in_place(fie
     assert not is_updatable("process", config({}, **fields), config({}))
 
 
-@given(st.text(alphabet="{}portnamex:_1 ", max_size=20))
-def test_a_text_that_is_escaped_is_itself_when_it_is_filled_in(text):
-    assert fill(escape(text), {"name": "n", "port:x": "1"}) == text
+def test_a_limit_is_named_and_not_the_limits():
+    before, after = {"limits": {"memory": 1, "cpus": 2}}, {"limits": {"memory": 3, "cpus": 2}}
+    assert changed_paths(before, after) == {"limits.memory"}
+    assert changed_paths({}, after) == {"limits.memory", "limits.cpus"}
+    assert changed_paths({"limits": None}, {"limits": {}}) == frozenset()
+
+
+@pytest.mark.parametrize("driver", UPDATABLE)
+def test_all_that_can_be_changed_can_be_changed_at_once_and_nothing_beside_it(driver):
+    limits = {path.removeprefix("limits."): 1 for path in UPDATABLE[driver] if path.startswith("limits.")}
+    after = {path: 1 for path in UPDATABLE[driver] if "." not in path} | {"limits": limits}
+    assert changed_paths({}, after) == set(UPDATABLE[driver])
+    assert is_updatable(driver, config({}), config(after))
+    assert not is_updatable(driver, config({}), config({**after, "command": ["b"]}))
+    assert not is_updatable(driver, config({}), config({**after, "limits": {**limits, "open_files": 9}}))
