@@ -239,7 +239,7 @@ def read_rule(properties: Mapping[str, Any], kind: PolicyType) -> Any:
 
 def _count(kind: Adjustment, number: float, min_step: int, current: int, growing: bool) -> int:
     signed = number if growing or kind is Adjustment.EXACT_CAPACITY else -number
-    after = adjusted(current, kind, signed, min_step if kind is Adjustment.CHANGE_IN_PERCENTAGE else None)
+    after = adjusted(current, kind, signed, min_step)
     return max(0, after - current if growing else current - after)
 
 

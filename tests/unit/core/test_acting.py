@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
-from controlplane.core.acting import FAILURES_MAX, Progress, is_own, progress
-from controlplane.records.actions import Action, ActionKind, Failed, Phase
+from controlplane.core.acting import DELETING, FAILURES_MAX, UPDATING, Progress, is_own, paced, progress
+from controlplane.records.actions import Action, ActionKind, Failed, Pace, Phase
 from controlplane.records.clusters import Cluster, ClusterType
+from controlplane.records.lifecycle import Farewell
+from controlplane.records.recoveries import Chain, Operation, Recovery
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import CLUSTER, NOW, uid, worker
 
@@ -163,3 +165,60 @@ def test_everybody_who_is_waited_for_is_counted():
     for two in (fresh, homeless, behind):
         assert of(*two).waiting == 2
     assert of(*behind, *fresh).waiting == of(*behind, *homeless).waiting == 4
+
+
+def test_who_waits_for_its_end_leaves_and_does_not_count():
+    bye = Farewell(token=uid(9, 1), begun=NOW, until=NOW + 1)
+    found = of(running(farewell=bye), running(2), wanted=2)
+    assert found == Progress((uid(4, 2),), (), 1, (uid(4, 1),), None)
+
+
+def test_routers_are_none_of_those_that_groups_want():
+    router = msgspec.structs.replace(running(), workergroup_oid=None)
+    assert of(router, running(2), wanted=2) == Progress((uid(4, 1), uid(4, 2)), (), 1, (), None)
+
+
+def test_old_workers_of_a_group_are_there_also_when_an_action_is_not_about_them():
+    old = msgspec.structs.replace(running(), created=NOW - 1)
+    assert of(old, running(2), kind=ActionKind.CLUSTER_RESIZE, wanted=3).waiting == 1
+    now = msgspec.structs.replace(old, created=NOW)
+    assert of(now, kind=ActionKind.CLUSTER_RESIZE).done == (uid(4, 1),)
+
+
+CHAIN = Chain(operations=(Operation.REBOOT,), patience=20.0)
+
+
+def recovering(*workers, chain=CHAIN, **fields):
+    recovery = Recovery(worker_oid=uid(4, 1), step=0, since=NOW - SECOND, before="before", **fields)
+    kind = ActionKind.CLUSTER_RECOVER
+    return of(*workers, kind=kind, recoveries=(recovery,), workers=(uid(4, 1), uid(4, 2)), chain=chain)
+
+
+def test_one_that_is_brought_back_is_waited_for_as_long_as_its_operation_may_take():
+    late = NOW + 19 * SECOND
+    assert recovering(running(digest="before", seen_digest="before")) == Progress((), (), 1, (), late)
+    assert recovering(running(digest=None)) == Progress((), (), 1, (), late)
+    assert recovering(running()) == Progress((uid(4, 1),), (), 0, (), late)
+    assert recovering(running(changed=NOW - 4 * SECOND)).look_again_at == NOW + SECOND
+    patience = int(Chain().patience * SECOND)
+    assert recovering(running(digest=None), chain=None).look_again_at == NOW - SECOND + patience
+
+
+def test_one_that_could_not_be_brought_back_has_failed_and_says_what_was_tried_whatever_it_does_now():
+    tried = ("REBOOT: its node is silent", "REBUILD: it has no place")
+    for one in (running(), running(digest="before", seen_digest="before")):
+        found = recovering(one, running(2), given_up=True, tried=tried)
+        failed = Failed(worker_oid=uid(4, 1), reason="; ".join(tried))
+        assert found == Progress((uid(4, 2),), (failed,), 0, (), None)
+
+
+def test_an_action_changes_a_cluster_over_at_its_own_pace_and_others_at_that_of_the_cluster():
+    assert paced(SHOP, None) is SHOP
+    assert paced(SHOP, action()) is SHOP
+    found = paced(SHOP, action(pace=Pace(batch=7, steady=2.0)))
+    assert found == msgspec.structs.replace(SHOP, batch=7, steady=2.0)
+
+
+def test_which_actions_go_first_and_which_are_over_with_the_first_failure():
+    assert {ActionKind.CLUSTER_DELETE, ActionKind.WORKER_DELETE} == DELETING
+    assert {ActionKind.CLUSTER_UPDATE, ActionKind.WORKER_UPDATE} == UPDATING

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.autoscaling import Measured, Verdict, combine, decide
+from controlplane.core.autoscaling import Measured, Verdict, combine, decide, statistic
 from controlplane.core.resizing import Size
 from controlplane.records.metrics import Aggregate
 from controlplane.records.scaling import MetricPolicy, StepIn, StepOut, StepScalingPolicy, TargetTrackingPolicy
@@ -212,3 +212,87 @@ def test_who_put_a_cluster_outside_of_its_bounds_is_not_contradicted():
     assert combine([Verdict(12, "")], Size(10, 2, 9)) == 10
     assert combine([Verdict(0, "")], Size(1, 2, 9)) == 1
     assert combine([Verdict(8, "")], Size(5, 2, None)) == 8
+
+
+def test_a_policy_says_what_it_saw_and_what_it_wants():
+    rule = TargetTrackingPolicy(target=50, period=PERIOD, metric="queue", evaluation_periods=3)
+    size = Size(4, 0, 9)
+
+    def said(found, rule=rule):
+        return decide(rule, found, size, None, 0)
+
+    assert said(row(200, 4, 2)) == (None, "waits for 3 measurements in a row")
+    assert said(row(400, 4, 3)) == (8, "average of queue is 100: 8 workers instead of 4")
+    assert said(row(200, 4, 3)) == (
+        None,
+        "average of queue is 50: nothing to add, and too few measurements to take anything out",
+    )
+    assert said(row(40, 4, 8, warm=3)) == (
+        None,
+        "average of queue is 10: nothing is taken out until all 4 workers are measured",
+    )
+    assert said(row(200, 4, 8)) == (None, "average of queue is 50: as it is to be")
+    assert said(row(1, 4, 8)) == (1, "average of queue is 0.25: 1 workers instead of 4")
+    steps = StepScalingPolicy(
+        period=PERIOD, statistic="sum", scale_out=(StepOut(above=70),), scale_in=(StepIn(below=30),)
+    )
+    assert said(row(1_234_567.25, 4, 2), steps) == (5, "sum of cpu is 1.23457e+06: 5 workers instead of 4")
+    assert said(row(20, 4, 8), steps) == (3, "sum of cpu is 20: 3 workers instead of 4")
+    empty = [each._replace(found=None) for each in row(0, 4, 3)]
+    assert said(empty).said == (
+        "no worker has a value queue: nothing to add, and too few measurements to take anything out"
+    )
+    assert said(row(400, 4, 9)[:-1] + row(400, 4, 1, end=0)).desired == 8
+    assert decide(rule, row(400, 4, 3), size, seconds(-5), seconds(1)).said == "waits for 3 measurements in a row"
+
+
+def test_measurements_that_disagree_add_what_the_least_of_them_asks_for_and_take_out_what_all_can_spare():
+    rule = TargetTrackingPolicy(target=50, period=PERIOD, scale_in_periods=3)
+    low, high = row(400, 4, 2), row(600, 4, 2)
+    assert decide(rule, [high[0], low[1]], Size(4, 0, 99), None, 0).desired == 8
+    assert decide(rule, [low[0], high[1]], Size(4, 0, 99), None, 0).desired == 8
+    some, few = row(100, 4, 3), row(50, 4, 3)
+    assert decide(rule, [few[0], some[1], few[2]], Size(4, 0, 99), None, 0).desired == 2
+
+
+def test_a_step_looks_at_the_statistic_that_it_names():
+    found = Aggregate(count=4, sum=200.0, minimum=10.0, maximum=110.0)
+    for name, value in (("average", 50.0), ("minimum", 10.0), ("maximum", 110.0), ("sum", 200.0)):
+        assert statistic(StepScalingPolicy(period=PERIOD, statistic=name), found) == value
+
+
+def test_the_lowest_step_that_is_reached_counts_and_no_more_go_than_there_are():
+    rule = StepScalingPolicy(period=PERIOD, scale_in=(StepIn(below=50, remove=1), StepIn(below=20, remove=9)))
+    size = Size(4, 0, 9)
+    assert decide(rule, row(200, 4, 8), size, None, 0).desired == 3
+    assert decide(rule, row(81, 4, 8), size, None, 0).desired == 3
+    assert decide(rule, row(80, 4, 8), size, None, 0).desired == 0
+    assert decide(rule, row(201, 4, 8), size, None, 0).desired is None
+    idle = StepScalingPolicy(period=PERIOD, scale_out=(StepOut(above=90),), scale_in=(StepIn(below=20, remove=9),))
+    assert decide(idle, row(0, 4, 8), size, None, 0).desired == 0
+    assert decide(idle, row(4, 4, 8), size, None, 0).desired == 1
+
+
+def test_those_that_are_left_stay_below_what_would_have_workers_added_again():
+    rule = StepScalingPolicy(period=PERIOD, scale_out=(StepOut(above=80),), scale_in=(StepIn(below=60, remove=5),))
+    assert decide(rule, row(240, 6, 8), Size(6, 0, 9), None, 0).desired == 4  # Three would have exactly 80 each.
+    assert decide(rule, row(239, 6, 8), Size(6, 0, 9), None, 0).desired == 3
+    two = StepScalingPolicy(
+        period=PERIOD, scale_out=(StepOut(above=200), StepOut(above=80)), scale_in=(StepIn(below=60, remove=5),)
+    )
+    assert decide(two, row(240, 6, 8), Size(6, 0, 9), None, 0).desired == 4
+
+
+def test_a_size_outside_of_its_bounds_is_moved_by_nobody_the_other_way():
+    def agreed(*wanted, size):
+        return combine([Verdict(each, "") for each in wanted], size)
+
+    assert agreed(9, 3, size=Size(5, 0, None)) == 9
+    assert agreed(3, None, size=Size(5, 0, None)) == 5
+    assert agreed(3, 4, size=Size(5, 0, 9)) == 4
+    assert agreed(1, size=Size(5, 2, 9)) == 2
+    assert agreed(12, size=Size(5, 2, 9)) == 9
+    assert agreed(14, size=Size(12, 2, 9)) == 12
+    assert agreed(0, size=Size(1, 2, 9)) == 1
+    assert agreed(size=Size(5, 0, 3)) == 5
+    assert agreed(None, size=Size(5, 0, 3)) == 5

@@ -6,13 +6,15 @@ import pytest
 from controlplane.core.generic_clusters import (
     name_pattern,
     plan_generic_cluster,
+    spec_identity,
     steady_at,
     worker_config,
     worker_name,
 )
 from controlplane.records.clusters import ClusterType
 from controlplane.records.definitions import Spec
-from controlplane.records.workers import Want, WorkerStatus
+from controlplane.records.types import to_wire
+from controlplane.records.workers import Kept, Want, WorkerStatus
 from tests.strategies import NOW, group, node, situation, uid, worker
 
 SECOND = 1_000_000_000
@@ -110,6 +112,56 @@ def test_a_driver_is_told_the_name_the_place_the_generation_and_the_properties()
         "generation": 4,
         "properties": {"command": ["a"]},
     }
+
+
+PROCESS = Spec(type="process", version="1.0", properties={"command": ["a"]})
+OTHER = Spec(type="process", version="1.0", properties={"command": ["b"]})
+PLAIN = {"name": "demo-7", "index": 7, "generation": 0, "properties": {"command": ["a"]}}
+
+
+def config(**fields):
+    return worker_config(begin()[0], "demo", PROCESS, msgspec.structs.replace(worker(1, WEB, 7), **fields))
+
+
+def test_one_that_has_a_name_of_its_own_or_is_alone_is_called_by_that():
+    cluster, _ = begin()
+    assert worker_name(cluster, msgspec.structs.replace(worker(1, WEB, 7), name="mine")) == "mine"
+    assert worker_name(msgspec.structs.replace(cluster, alone=True, naming="x$I"), worker(1, WEB, 7)) == "demo"
+    called = worker_config(cluster, "before", PROCESS, msgspec.structs.replace(worker(1, WEB, 7), name="mine"))
+    assert called == {**PLAIN, "name": "before-7"}
+
+
+def test_a_driver_is_told_what_came_later_only_when_it_says_something():
+    assert config() == PLAIN
+    assert config(rebuilds=2) == {**PLAIN, "rebuilds": 2}
+    assert config(kills=3) == {**PLAIN, "kills": 3}
+    assert config(adopts={}) == {**PLAIN, "adopts": {}}
+    assert config(adopts={"pid": 1}) == {**PLAIN, "adopts": {"pid": 1}}
+
+
+def test_one_that_joined_goes_on_with_what_it_has_kept_until_its_cluster_has_another_spec():
+    here, there = spec_identity(PROCESS), spec_identity(OTHER)
+    assert here != there
+    kept = Kept(name="alone", index=3, profile_oid=None, spec=None, beside=here)
+    assert config(kept=kept) == {**PLAIN, "name": "alone", "index": 3}
+    own = msgspec.structs.replace(kept, spec=to_wire(OTHER))
+    assert config(kept=own, generation=1) == {
+        "name": "alone", "index": 3, "generation": 1, "properties": {"command": ["b"]}
+    }  # fmt: skip
+    assert config(kept=msgspec.structs.replace(own, beside=there)) == PLAIN
+
+
+def test_what_a_worker_has_kept_is_forgotten_when_it_is_as_the_others_and_nobody_may_return_to_it():
+    kept = Kept(name="alone", index=3, profile_oid=None, spec=None, beside="x")
+    one = serving(0, "new", 2, kept=kept)
+    assert [new for _, new in planned([one], scale=1).changed] == [msgspec.structs.replace(one, kept=None)]
+    assert not planned([one], scale=1, action_oid=uid(9, 9)).changed
+    made = situation([group(1, 1)], [(node(1), None, None)], [serving(0, "own", 1, kept=kept)], digest=own_digest)
+    assert not plan_generic_cluster(made).changed
+
+
+def own_digest(one, _links):
+    return "new" if one.kept is None else "own"
 
 
 def test_a_worker_is_steady_after_so_many_seconds():

@@ -29,6 +29,13 @@ def test_processor_time_is_counted_between_samples_and_never_backwards():
     assert usage([]) == Usage()
 
 
+def test_who_does_nothing_uses_nothing_and_a_moment_is_enough_to_know():
+    first = Sample(10.0, 4.0, None, {})
+    assert usage([first, Sample(20.0, 4.0, None, {})]).cpu == 0.0
+    assert usage([first, Sample(10.5, 4.25, None, {})]).cpu == 50.0
+    assert usage([first, Sample(10.0, 4.25, None, {})]).cpu is None
+
+
 def test_own_values_are_averages_of_those_that_were_there():
     samples = [
         Sample(0.0, None, None, {"a": 9.0}),

@@ -115,6 +115,7 @@ def test_without_a_policy_a_scaling_is_by_what_is_asked_for_or_by_one():
     assert decide_scaling([], OUT, Size(3, 0, 9), None, NOW) == Scaling(1, ())
     assert decide_scaling([], IN, Size(3, 0, 9), None, NOW) == Scaling(1, ())
     assert decide_scaling([], OUT, Size(3, 0, 4), 5, NOW) == Scaling(5, ())
+    assert decide_scaling([], OUT, Size(3, 0, 4), 5, NOW).wait_s is None
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ def test_each_policy_says_from_where_workers_are_taken_and_where_they_had_no_pla
     names = (RegionShare(name="south", weight=1), RegionShare(name="north", weight=1))
     regions = bind("by_region", RegionPlacementPolicy(regions=names), number=3)
     workers = [standing(number, number) for number in range(1, 5)] + [standing(5, 99), aged(6, 6, 0, status=ERROR)]
-    bound = [regions, ZONES, bind("apart", KeepingPolicy(per_zone_max=1))]
+    bound = [regions, bind("apart", KeepingPolicy(per_zone_max=1)), ZONES]
     victims, decisions = choose_victims(bound, workers, 6, unexpected, nodes)
     assert len(victims) == 6
     assert decisions == (

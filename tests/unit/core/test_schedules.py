@@ -168,3 +168,9 @@ def test_a_time_that_never_comes_is_a_problem(fields, expected):
 )
 def test_what_is_to_be_done_changes_something_and_does_not_contradict_itself(fields, expected):
     assert problems(cron="0 8 * * *", **fields) == expected
+
+
+def test_a_day_that_never_is_has_no_next_time_and_none_that_was_missed():
+    never, now = cron("0 8 */20 * MON#2"), at("2026-01-01T08:00:00+00:00")
+    assert next_due(never, now) is None
+    assert last_due(never, now - NANOSECONDS, now) == now - NANOSECONDS
