@@ -155,15 +155,15 @@ class _GenericPass(PoolPass):
     def _change_over(self, serving: list[Oid], unproven: set[Oid], targets: Mapping[Oid, str]) -> None:
         """Give those that serve what they are to have, so many at a time that enough others have proven themselves.
 
-        Who has just come up has not, whatever runs there, and so is changed first. When an update is taken back, that
-        keeps those that were not changed yet, or long ago, until the last ones run again.
+        Who has just come up has not, whatever runs there, and so may be changed itself. When an update is taken back,
+        that keeps those that were not changed yet, or long ago, until the last ones run again.
         """
         fresh = {oid for oid in serving if self.s.now < steady_at(self.s.cluster, self.become[oid])}
         newest = {oid for oid, target in targets.items() if self.become[oid].digest == target}
         begun = newest | {oid for oid in serving if self.become[oid].drain is not None}
         left = canaries_to_come(self.s.canary, len(begun), len(newest - unproven))
         unproven |= fresh
-        for oid in sorted(serving, key=lambda oid: (self.become[oid].drain is None, oid not in fresh)):
+        for oid in serving:
             worker = self.become[oid]
             if worker.drain is None and len(unproven - {oid}) >= self.s.cluster.batch:
                 if oid in fresh:

@@ -8,6 +8,7 @@ spread for itself, so that none of them stands in one zone alone; caps are about
 What runs is never moved for balance.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,10 +79,10 @@ class Spread:
         self._rules = rules
         self._regions = {share.name: share for share in rules.regions}
         self._zones = {share.name: share for share in rules.zones}
-        self._staying: dict[tuple[Oid | None, str, str | None], int] = {}
+        self._staying: Counter[tuple[Oid | None, str, str | None]] = Counter()
         """Workers of a group that stay, by `region` or `zone` and its name: what balance goes by."""
 
-        self._standing: dict[tuple[str, str | None], int] = {}
+        self._standing: Counter[tuple[str, str | None]] = Counter()
         """Workers of the cluster that occupy a place, those on their way out too: what caps go by."""
 
         self._anchor: Oid | str | None = None
@@ -89,16 +90,15 @@ class Spread:
 
     def begin(self, staying: Iterable[tuple[Oid | None, Node]], standing: Iterable[Node]) -> None:
         """Count who stays, by worker group, and what is occupied; to be done before the first place is looked for."""
-        homes: dict[Any, int] = {}
+        homes: Counter[Any] = Counter()
         for group, node in staying:
-            for kind, name in zip(Area._fields, area_of(node), strict=True):
-                self._staying[group, kind, name] = self._staying.get((group, kind, name), 0) + 1
+            for kind, name in _places(node):
+                self._staying[group, kind, name] += 1
             home = self._home(node)
             if home is not None:
-                homes[home] = homes.get(home, 0) + 1
+                homes[home] += 1
         for node in standing:
-            for place in zip(Area._fields, area_of(node), strict=True):
-                self._standing[place] = self._standing.get(place, 0) + 1
+            self._standing.update(_places(node))
         if homes:
             self._anchor = min(homes, key=lambda home: (-homes[home], str(home)))
 
@@ -106,11 +106,11 @@ class Spread:
         """Choose where all are kept together, if they are and nothing of the cluster stands anywhere: the most room."""
         if self._rules.together is None or self._anchor is not None:
             return
-        room: dict[Any, float] = {}
+        room: defaultdict[Any, float] = defaultdict(float)
         for node, of_node in able:
             home = self._home(node)
             if home is not None and self.shut(node) is None and self.full(area_of(node)) is None:
-                room[home] = room.get(home, 0) + of_node
+                room[home] += of_node
         if room:
             self._anchor = min(room, key=lambda home: (-room[home], str(home)))
 
@@ -134,14 +134,10 @@ class Spread:
     def full(self, area: Area) -> str | None:
         """Return why no node of an area can take another worker now, or None when some may."""
         region = None if area.region is None else self._regions.get(area.region)
-        if (
-            region is not None
-            and region.cap is not None
-            and self._standing.get(("region", area.region), 0) >= region.cap
-        ):
+        if region is not None and region.cap is not None and self._standing["region", area.region] >= region.cap:
             return f"policy {self._rules.region_policy} admits {region.cap} workers in region {area.region}"
         limit = self._rules.per_zone_max
-        if limit is not None and self._standing.get(("zone", area.zone), 0) >= limit:
+        if limit is not None and self._standing["zone", area.zone] >= limit:
             return f"policy {self._rules.affinity_policy} admits {limit} workers in zone {area.zone}"
         return None
 
@@ -150,22 +146,19 @@ class Spread:
         found = [0.0, 0.0]
         for place, (kind, name, shares) in enumerate(self._looked_at(area)):
             if shares and name is not None:
-                found[place] = _lack(self._staying.get((group, kind, name), 0), shares[name].weight)
+                found[place] = _lack(self._staying[group, kind, name], shares[name].weight)
         return found[0], found[1]
 
     def take(self, group: Oid | None, node: Node) -> None:
         """Count one more worker that stays and occupies."""
-        self._count(group, node, +1)
+        for kind, name in _places(node):
+            self._staying[group, kind, name] += 1
+            self._standing[kind, name] += 1
 
     def leave(self, node: Node) -> None:
         """Count one that occupied and was not counted among those that stay."""
-        for place in zip(Area._fields, area_of(node), strict=True):
-            self._standing[place] = self._standing.get(place, 0) - 1
-
-    def _count(self, group: Oid | None, node: Node, step: int) -> None:
-        for kind, name in zip(Area._fields, area_of(node), strict=True):
-            self._staying[group, kind, name] = self._staying.get((group, kind, name), 0) + step
-            self._standing[kind, name] = self._standing.get((kind, name), 0) + step
+        for place in _places(node):
+            self._standing[place] -= 1
 
     def _looked_at(self, area: Area) -> tuple[tuple[str, str | None, Mapping[str, Share]], ...]:
         return ("region", area.region, self._regions), ("zone", area.zone, self._zones)
@@ -177,6 +170,10 @@ class Spread:
             case "zone":
                 return node.zone
         return None
+
+
+def _places(node: Node) -> tuple[tuple[str, str | None], tuple[str, str | None]]:
+    return ("region", node.region), ("zone", node.zone)
 
 
 def _lack(count: int, weight: int) -> float:

@@ -7,6 +7,7 @@ _CONFIGS = ("tests/unit/core/test_router_problems.py", "tests/unit/test_router_c
 _PLANS = ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py")
 _TESTS = {
     "generic_clusters": ("tests/unit/core/test_generic_clusters.py", "tests/unit/core/test_balancing.py"),
+    "placement": ("tests/unit/core/test_placement.py", "tests/unit/core/test_spreading.py"),
     "planning": _PLANS,
     "situation": _PLANS,
     "paired_names": ("tests/unit/core/test_edge_rights.py",),

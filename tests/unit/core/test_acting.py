@@ -204,6 +204,11 @@ def test_one_that_is_brought_back_is_waited_for_as_long_as_its_operation_may_tak
     assert recovering(running(digest=None), chain=None).look_again_at == NOW - SECOND + patience
 
 
+def test_everybody_who_is_brought_back_is_counted():
+    recoveries = tuple(Recovery(worker_oid=uid(4, number), step=0, since=NOW, before="d") for number in (1, 2, 3))
+    assert of(running(1), running(2), running(3), recoveries=recoveries).waiting == 3
+
+
 def test_one_that_could_not_be_brought_back_has_failed_and_says_what_was_tried_whatever_it_does_now():
     tried = ("REBOOT: its node is silent", "REBUILD: it has no place")
     for one in (running(), running(digest="before", seen_digest="before")):

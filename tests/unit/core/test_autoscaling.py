@@ -296,3 +296,39 @@ def test_a_size_outside_of_its_bounds_is_moved_by_nobody_the_other_way():
     assert agreed(0, size=Size(1, 2, 9)) == 1
     assert agreed(size=Size(5, 0, 3)) == 5
     assert agreed(None, size=Size(5, 0, 3)) == 5
+
+
+def test_what_is_said_is_what_was_measured_last():
+    rule = TargetTrackingPolicy(target=50, period=PERIOD, evaluation_periods=3, scale_in_periods=5)
+    size = Size(4, 0, 99)
+
+    def said(*loads, warm=None):
+        rows = [row(load, 4, 1, end=PERIOD * place, warm=warm)[0] for place, load in enumerate(loads)]
+        return decide(rule, rows, size, None, 0).said.partition(":")[0]
+
+    assert said(400, 420, 480) == "average of cpu is 120"
+    assert said(190, 190, 200) == "average of cpu is 50"
+    assert said(190, 190, 190, 190, 200) == "average of cpu is 50"
+    assert said(40, 40, 40, 40, 60, warm=3) == "average of cpu is 15"
+    assert said(40, 40, 40, 40, 60) == "average of cpu is 15"
+
+
+def test_at_the_edge_of_its_tolerance_a_target_is_kept():
+    rule = TargetTrackingPolicy(target=50, period=PERIOD, tolerance=0.5)
+    size = Size(10, 0, 99)
+    assert decide(rule, row(750, 10, 8), size, None, 0).desired is None
+    assert decide(rule, row(760, 10, 8), size, None, 0).desired == 16
+    assert decide(rule, row(250, 10, 8), size, None, 0).desired is None
+    assert decide(rule, row(240, 10, 8), size, None, 0).desired == 5
+
+
+def test_those_that_warm_up_take_a_part_of_what_workers_share_and_those_that_leave_none():
+    def grown(statistic_, above, load, workers, warm=None):
+        rule = StepScalingPolicy(period=PERIOD, statistic=statistic_, scale_out=(StepOut(above=above),))
+        return decide(rule, row(load, workers, 2, warm=warm), Size(4, 0, 9), None, 0).desired
+
+    assert grown("average", 80, 6 * 70, 6) is None  # Two of the six are on their way out.
+    assert grown("sum", 150, 4 * 100, 4, warm=2) == 5  # A sum is not shared: nothing is projected.
+    assert grown("average", 0.4, 4 * 0.5, 4, warm=2) is None
+    assert grown("average", 0.25, 4 * 0.5, 4, warm=2) == 5
+    assert grown("average", 0, 0, 4, warm=2) == 5

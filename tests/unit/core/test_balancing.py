@@ -151,6 +151,12 @@ def test_a_worker_drains_before_it_is_changed_and_the_others_wait_for_it():
     assert [each.drain is not None for each in after] == [True, False]
     assert [each.digest for each in after] == ["d", "d"]
     assert not plan.rolled
+    assert plan.look_again_after == 60
+    # The one that drains is waited for also when another one could be asked first.
+    draining = running(1, drain=Drain(until=NOW + 9 * SECOND))
+    plan, later = planned(generic([running(0), draining, running(2)], 3, digest="e"))
+    assert (plan.changed, plan.look_again_after) == ([], 9)
+    assert [each.drain is not None for each in later] == [False, True, False]
     told = msgspec.structs.replace(after[0], drain=accepted(5.0, NOW))
     begin = generic([told, after[1]], 2, digest="e", now=NOW + 5 * SECOND)
     _, after = planned(begin)

@@ -115,7 +115,8 @@ def test_others_are_brought_back_meanwhile_until_the_cluster_is_given_up():
     assert decide(rule(), [case(), case(2)], [], past(10, 20), {}, NOW).recover == [case(2)]
     whole = decide(rule(), [case(2), case(3)], [], past(10, 20, 30), {}, NOW)
     assert (whole.recover, list(whole.given_up), len(whole.news)) == ([], [WHOLE], 1)
-    assert "the cluster was brought back 3 times" in whole.given_up[WHOLE].reason
+    reason = "the cluster was brought back 3 times within 100 s; now: deaf"
+    assert whole.given_up == {"*": GivenUp(since=NOW, reason=reason)}
 
 
 def test_what_is_long_ago_does_not_count():
@@ -219,6 +220,13 @@ def test_what_of_a_url_is_no_placeholder_of_ours_is_left():
     assert fill_url("{url:web}{url:admin}", one(addresses=(Address(type="web", url="u"),)), "a") is None
     two = one(addresses=(Address(type="web", url="u"), Address(type="a_1", url="v")))
     assert fill_url("{url:web}/{url:a_1}/{name:web}", two, "a") == "u/v/a"
+
+
+def test_what_is_well_is_taken_up_again_when_less_was_done_than_is_admitted():
+    given_up = {place_of(one()): GivenUp(since=NOW, reason="r")}
+    well = [place_of(one())]
+    assert decide(rule(cluster_max=9), [], well, past(10, 20), given_up, NOW).given_up == given_up
+    assert decide(rule(cluster_max=9), [], well, past(10, 100), given_up, NOW).given_up == {}
 
 
 def test_every_place_is_counted_by_itself_and_all_of_them_for_the_cluster():

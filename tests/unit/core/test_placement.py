@@ -8,10 +8,12 @@ from controlplane.core.placement import (
     Placement,
     Site,
     is_lost,
+    leaving,
     obstacle_to_tunnels,
     occupies,
     over_limits,
 )
+from controlplane.records.balancing import Drain
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import NOW, members, node, uid, worker
 
@@ -250,3 +252,34 @@ def test_workers_that_must_not_listen_beyond_loopback_are_kept_from_other_addres
     assert Candidate(far, None, None, exposed=True).refusal("router", None) == (
         "listens on 10.0.0.1, beyond loopback, where the cluster's configuration is not admitted"
     )
+
+
+@pytest.mark.parametrize("status", WorkerStatus)
+def test_one_of_which_something_runs_leaves_in_order_and_any_other_at_once(status):
+    drain = Drain(until=NOW)
+    for place in (uid(2, 1), None):
+        runs = place is not None and status not in (WorkerStatus.PENDING, WorkerStatus.STOPPED)
+        expected = {
+            "want": Want.REMOVE,
+            "status": WorkerStatus.STOPPING if runs else WorkerStatus.STOPPED,
+            "reason": None,
+            "farewell": None,
+            "drain": None,
+        }
+        assert leaving(worker(1, None, 0, place, status), Want.REMOVE) == expected
+        assert leaving(worker(1, None, 0, place, status), Want.REMOVE, drain) == {**expected, "drain": drain}
+
+
+def test_a_node_has_room_up_to_the_nearer_of_its_limits():
+    def room(hardlimit, capacity, facts=True):
+        place = node(1, capacity=capacity)
+        candidate = Candidate(place if facts else msgspec.structs.replace(place, facts=None), None, hardlimit)
+        candidate.of_cluster, candidate.in_all = 1, 3
+        return candidate.room()
+
+    assert room(5, 6) == 3
+    assert room(3, 6) == 2
+    assert room(5, None) == 4
+    assert room(None, 6) == 3
+    assert room(None, None) == float("inf")
+    assert room(5, 6, facts=False) == 4

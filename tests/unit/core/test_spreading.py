@@ -242,6 +242,57 @@ def test_protected_workers_stay_and_as_many_go_as_there_are_others(weights, home
     assert len(gone) == max(0, min(len(workers) - scale, sum(not kept for _, kept in homes)))
 
 
+def test_few_workers_stand_where_half_of_the_next_one_is_due():
+    assert apportion(zoned(7, 3).zones, 2) == {"a": 1, "b": 1}
+    assert apportion(zoned(7, 3).zones, 10) == {"a": 7, "b": 3}
+
+
+def test_regions_are_filled_by_their_weights_and_full_ones_left_alone():
+    names = (RegionShare(name="A", weight=3), RegionShare(name="B", weight=1), RegionShare(name="C", cap=0))
+    rules = rules_of([("by_region", RegionPlacementPolicy(regions=names))])
+    assert [(share.weight, share.cap) for share in rules.regions] == [(3, None), (1, None), (100, 0)]
+    made = placement([("a", None), ("b", None), ("c", None), (None, None)], rules, staying=[1])
+    assert Counter(zones_of(made, 7)) == {"a": 5, "b": 2}
+    capped = PlacementRules(regions=(Share(name="A", weight=1, cap=2),), region_policy="by_region")
+    made = placement([("a", None), ("d", None), (None, None)], capped, staying=[1])
+    assert zones_of(made, 2) == ["a", None]
+    assert made.why_not() == (
+        "no place: node1: policy by_region admits 2 workers in region A; "
+        "node2: is in region D, which policy by_region does not name; "
+        "node3: is in no region, and policy by_region names regions"
+    )
+    made.release(uid(2, 1))
+    assert zones_of(made, 2) == ["a", None]
+
+
+@pytest.mark.parametrize("kind", ["zone", "node"])
+def test_workers_are_kept_together_where_most_of_them_stand(kind):
+    rules = PlacementRules(together=kind, affinity_policy="close")
+    assert zones_of(placement([("a", None), ("b", None), ("c", None)], rules, staying=[3, 2, 2, 1]), 1) == ["b"]
+    assert zones_of(placement([("b", None), ("a", None)], rules, staying=[1, 2]), 1) == (
+        ["a"] if kind == "zone" else ["b"]
+    )
+
+
+def test_a_zone_has_the_room_of_all_its_nodes_that_may_be_used_and_the_first_by_name_is_taken():
+    together = PlacementRules(together="zone", affinity_policy="close")
+    assert zones_of(placement([("a", 2), ("b", 3), ("a", 2)], together), 1) == ["a"]
+    assert zones_of(placement([("b", 2), ("a", 2)], together), 1) == ["a"]
+    shut = zoned(1, 0, together="zone", affinity_policy="close")
+    assert zones_of(placement([("a", 1), ("b", 5)], shut), 1) == ["a"]
+    full = PlacementRules(
+        regions=(Share(name="A", weight=1), Share(name="B", weight=1, cap=0)),
+        region_policy="by_region", together="zone", affinity_policy="close",
+    )  # fmt: skip
+    assert zones_of(placement([("a", 1), ("b", 5)], full), 1) == ["a"]
+
+
+def test_a_node_without_a_zone_is_none_of_those_that_are_kept_together_in_one():
+    made = placement([(None, 5), ("a", 1)], PlacementRules(together="zone", affinity_policy="close"))
+    assert zones_of(made, 2) == ["a", None]
+    assert "node1: is in no zone, and policy close goes by zones" in made.why_not()
+
+
 def test_protected_workers_count_where_they_are():
     nodes = {uid(2, 1): node(1, zone="a"), uid(2, 2): node(2, zone="b")}
     workers = [worker(n, GROUP, n, uid(2, 1 if n < 2 else 2), RUNNING, protected=n < 1) for n in range(4)]
