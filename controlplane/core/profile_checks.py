@@ -124,7 +124,7 @@ def _mismatches(value: Any, kind: Any, path: str) -> Iterator[Problem]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _struct_mismatches(value, kind, path)
         return
-    before = 0
+    inside = False
     if get_origin(kind) in (types.UnionType, Union):
         members = [_bare(each) for each in get_args(kind)]
         structs = [each for each in members if isinstance(each, type) and issubclass(each, msgspec.Struct)]
@@ -137,14 +137,14 @@ def _mismatches(value: Any, kind: Any, path: str) -> Iterator[Problem]:
         for name, each in value.items():
             at = f"{path}.{_shown(name)}"
             for problem in [*_leaf(name, name_kind, at), *_mismatches(each, value_kind, at)]:
-                before += 1
+                inside = True
                 yield problem
     elif get_origin(kind) is tuple and isinstance(value, list | tuple):
         for place, each in enumerate(value):
             for problem in _mismatches(each, get_args(kind)[0], f"{path}[{place}]"):
-                before += 1
+                inside = True
                 yield problem
-    if not before:
+    if not inside:
         yield from _leaf(value, whole, path)
 
 

@@ -4,12 +4,18 @@ from tests.mutation.trial import ROOT
 
 CORE = ROOT / "controlplane" / "core"
 _CONFIGS = ("tests/unit/core/test_router_problems.py", "tests/unit/test_router_configs.py")
-_PLANS = ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py")
 _TESTS = {
     "generic_clusters": ("tests/unit/core/test_generic_clusters.py", "tests/unit/core/test_balancing.py"),
     "placement": ("tests/unit/core/test_placement.py", "tests/unit/core/test_spreading.py"),
-    "planning": _PLANS,
-    "situation": _PLANS,
+    "planning": (
+        "tests/unit/core/test_plans_by_example.py",
+        "tests/unit/core/test_plans_of_leaving.py",
+        "tests/unit/core/test_balancing.py",
+        "tests/unit/core/test_generic_clusters.py",
+        "tests/unit/core/test_spreading.py",
+        "tests/unit/core/test_planning.py",
+    ),
+    "situation": ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py"),
     "paired_names": ("tests/unit/core/test_edge_rights.py",),
     "router_clusters": ("tests/unit/test_router_clusters.py",),
     "router_configs": ("tests/unit/core/test_router_exposures.py", *_CONFIGS),

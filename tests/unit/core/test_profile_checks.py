@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.core.placeholders import fill
-from controlplane.core.profile_checks import problems_of, read_properties
+from controlplane.core.profile_checks import located, problems_of, read_properties
+from controlplane.records.health_policies import HealthPolicy
+from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.operations import OPERATIONS
+from controlplane.records.policies import KeepingPolicy
 from controlplane.records.profiles import ContainerProperties, ProcessProperties
 
 
@@ -233,6 +236,26 @@ def test_a_part_that_comes_in_kinds_is_looked_into_as_the_kind_that_it_says():
     kinds = {"$.ready.check.kind": "has to be one of none, delay, tcp, http, command, log"}
     assert checked(kind="dela", seconds=1) == kinds
     assert checked(seconds=1) == kinds
+
+
+def test_policies_are_read_in_the_same_way_each_with_its_own_checks():
+    url = {"type": "NODE_STATUS_POLL_URL", "options": {"poll_url": "gopher://x"}}
+    assert wrong(HealthPolicy, detection={"detection_modes": [url]}) == {
+        "$.detection.detection_modes[0].options.poll_url": "begins with neither http:// nor https:// nor {url:NAME}"
+    }
+    assert wrong(KeepingPolicy) == {"$": "says nothing: give per_node_max, per_zone_max or together"}
+    hook = {"type": "webhook", "params": {"url": "http://x/"}}
+    found, problems = read_properties({"hooks": hook}, HookedDeletionPolicy)
+    assert (found.hooks.params.url, problems) == ("http://x/", [])
+    assert wrong(HookedDeletionPolicy, hooks={"type": "event", "params": {}}) == {"$.hooks.params": "is no property"}
+    assert wrong(HookedDeletionPolicy, hooks=None) == {}
+
+
+def test_a_problem_that_a_converter_found_is_told_from_where_the_value_stands():
+    for value, at in (([1], "$.x[0]"), (1, "$.x")):
+        with pytest.raises(msgspec.ValidationError) as found:
+            msgspec.convert(value, list[str] if value == [1] else str)
+        assert located(found.value, "$.x") == (at, "expected `str`, got `int`")
 
 
 def test_names_in_paths_are_short_and_printable():
