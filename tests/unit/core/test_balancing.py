@@ -163,6 +163,11 @@ def test_a_worker_drains_before_it_is_changed_and_the_others_wait_for_it():
     assert [(each.digest, each.drain) for each in after] == [("e", None), ("d", None)]
 
 
+def test_one_that_stops_and_waits_for_nothing_is_left_to_its_agent():
+    plan, _ = planned(generic([running(0), running(1, want=Want.REMOVE, status=WorkerStatus.STOPPING)], 1))
+    assert (plan.changed, plan.removed, plan.look_again_after) == ([], [], None)
+
+
 def test_a_drain_is_called_off_when_nothing_is_to_be_changed_any_more():
     draining = running(0, drain=Drain(until=NOW + SECOND))
     _, after = planned(generic([draining], 1))

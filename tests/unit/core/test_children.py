@@ -29,6 +29,7 @@ from controlplane.records.children import Child
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.lifecycle import Farewell
 from controlplane.records.recoveries import Recovery
+from controlplane.records.standby import Promotion
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import CLUSTER, NOW, uid, worker
 
@@ -141,6 +142,8 @@ def test_what_is_gone_was_deleted_recovered_or_left():
     assert gone_kind(parent(), uid(4, 1), elsewhere=True) is ActionKind.WORKER_LEAVE
     assert gone_kind(recovering, uid(4, 1), elsewhere=False) is ActionKind.WORKER_RECOVER
     assert gone_kind(recovering, uid(4, 2), elsewhere=False) is ActionKind.WORKER_DELETE
+    other = parent(workers=(uid(4, 1),))
+    assert gone_kind(other, uid(4, 1), elsewhere=False) is ActionKind.WORKER_DELETE
 
 
 @pytest.mark.parametrize("kind", list(ActionKind))
@@ -155,6 +158,22 @@ def test_a_check_is_about_the_named_workers_or_all():
     asked = Fate(ActionKind.WORKER_CHECK, RUNNING)
     assert looked_into(parent(ActionKind.CLUSTER_CHECK), both) == {uid(4, 1): asked, uid(4, 2): asked}
     assert looked_into(parent(ActionKind.CLUSTER_CHECK, workers=(uid(4, 2),)), both) == {uid(4, 2): asked}
+
+
+def test_who_stands_by_is_looked_at_when_it_is_somewhere():
+    asked = Fate(ActionKind.WORKER_CHECK, RUNNING)
+    here, nowhere = one(number=1, standby=True), msgspec.structs.replace(one(number=2, standby=True), node_oid=None)
+    homeless = msgspec.structs.replace(one(number=3), node_oid=None)
+    check = parent(ActionKind.CLUSTER_CHECK)
+    assert looked_into(check, [here, nowhere, homeless]) == {uid(4, 1): asked, uid(4, 3): asked}
+
+
+def test_who_was_taken_from_those_that_stand_by_has_joined():
+    scale_out = ActionKind.CLUSTER_SCALE_OUT
+    joined = one(promotion=Promotion(at=NOW, since=NOW))
+    assert fate(joined, scale_out).kind is ActionKind.WORKER_JOIN
+    before = one(promotion=Promotion(at=NOW - 1, since=NOW - 1))
+    assert fate(before, ActionKind.CLUSTER_UPDATE).kind is ActionKind.WORKER_UPDATE
 
 
 def test_what_agents_found_is_what_becomes_of_the_children_of_a_check():
@@ -220,6 +239,7 @@ def test_what_came_of_a_child_is_in_its_outputs():
     assert (bad.phase, bad.reason, bad.done) == (Phase.OVER, "deaf", 0)
     good = as_action(child(status=SUCCEEDED, ended=NOW), parent())
     assert (good.outputs, good.done) == (Outputs(done=(uid(4, 1),)), 1)
+    assert (good.oid, good.ended) == (uid(6, 1), NOW)
     for kind in (ActionKind.WORKER_DELETE, ActionKind.WORKER_LEAVE):
         gone = as_action(child(kind=kind, status=SUCCEEDED, ended=NOW), parent())
         assert gone.outputs == Outputs(removed=(uid(4, 1),))

@@ -242,6 +242,29 @@ def test_protected_workers_stay_and_as_many_go_as_there_are_others(weights, home
     assert len(gone) == max(0, min(len(workers) - scale, sum(not kept for _, kept in homes)))
 
 
+def test_who_takes_or_holds_a_place_counts_in_its_group():
+    for occupy in (Placement.take, Placement.hold):
+        made = placement([("a", None), ("b", None)], zoned(1, 1))
+        for number, of in ((1, GROUP), (2, uid(3, 2)), (2, uid(3, 2))):
+            occupy(made, uid(2, number), of)
+        assert zones_of(made, 1) == ["b"]
+
+
+def test_a_place_that_is_given_back_is_there_again():
+    made = placement([("a", 1)], zoned(1))
+    assert zones_of(made, 2) == ["a", None]
+    made.release(uid(2, 1))
+    assert zones_of(made, 2) == ["a", None]
+
+
+def test_a_plan_counts_where_those_stand_that_stay():
+    members = [(node(1, zone="a"), None, None), (node(2, zone="a"), None, None), (node(3, zone="b"), None, None)]
+    workers = [worker(9, None, 0, uid(2, 1), RUNNING)]
+    workers += [worker(n, GROUP, n, uid(2, 1), RUNNING) for n in range(2)]
+    plan = plan_cluster(situation([group(1, 4)], members, workers, placement=zoned(1, 1)))
+    assert [each.node_oid for each in plan.added] == [uid(2, 3), uid(2, 3)]
+
+
 def test_few_workers_stand_where_half_of_the_next_one_is_due():
     assert apportion(zoned(7, 3).zones, 2) == {"a": 1, "b": 1}
     assert apportion(zoned(7, 3).zones, 10) == {"a": 7, "b": 3}
