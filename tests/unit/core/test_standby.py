@@ -145,6 +145,35 @@ def test_among_equals_the_one_on_the_emptiest_node_is_taken():
     assert [one.index for one in chosen] == [3, 1]
 
 
+def test_one_has_proved_itself_exactly_when_it_has_run_for_as_long_as_is_called_steady():
+    cluster, nodes = begun().cluster, {ONE: node(1)}
+    pool = [standing_by(1, ran_s=0.999), standing_by(2, ran_s=1.0)]
+    assert [one.index for one in pick(pool, 2, WEB, (), cluster, nodes, NOW)] == [2, 1]
+
+
+def test_who_was_taken_counts_as_one_more_on_its_node():
+    cluster, nodes = begun().cluster, {ONE: node(1), uid(2, 2): node(2)}
+    pool = [standing_by(1), standing_by(2), standing_by(3, node_oid=uid(2, 2))]
+    assert [one.index for one in pick(pool, 2, WEB, (), cluster, nodes, NOW)] == [1, 3]
+    assert [one.index for one in pick(pool, 2, WEB, [place(7, node_oid=uid(2, 2))], cluster, nodes, NOW)] == [1, 2]
+
+
+def test_where_a_group_stands_is_more_than_how_full_a_node_is():
+    shares = tuple(Share(name=name, weight=1) for name in "ab")
+    cluster = msgspec.structs.replace(begun().cluster, placement=PlacementRules(zones=shares, zone_policy="zones"))
+    nodes = {uid(2, number): node(number, zone=zone) for number, zone in ((1, "a"), (2, "a"), (3, "b"))}
+    pool = [standing_by(number, node_oid=uid(2, home)) for number, home in ((1, 1), (2, 2), (3, 3), (4, 3))]
+    here = [place(7), place(8), place(9, node_oid=None), place(10, node_oid=uid(2, 99))]
+    assert [one.index for one in pick(pool[1:], 2, WEB, here, cluster, nodes, NOW)] == [3, 4]
+    assert [one.index for one in pick(pool[:3], 2, WEB, (), cluster, nodes, NOW)] == [1, 3]
+
+
+def test_free_indexes_begin_at_the_first_or_where_it_is_said():
+    assert next(free_indexes(())) == 0
+    assert [index for index, _ in zip(free_indexes({1, 3}), range(3), strict=False)] == [0, 2, 4]
+    assert next(free_indexes({5}, 5)) == 6
+
+
 def test_who_stands_where_the_cluster_lacks_most_is_taken_and_nobody_where_it_may_not_be():
     shares = (Share(name="a", weight=1), Share(name="b", weight=1), Share(name="c", weight=0))
     cluster = msgspec.structs.replace(begun().cluster, placement=PlacementRules(zones=shares, zone_policy="zones"))
