@@ -156,7 +156,7 @@ class Supervisor:
             if worker.spec is None or worker.spec.digest != entry.digest:
                 worker.spec = WorkerSpec(oid=oid, digest=entry.digest, config=dict(configs[entry.digest]))
                 self._loop.wake(oid)
-        for oid, worker in self._workers.items():
+        for oid, worker in list(self._workers.items()):  # One whose start is cancelled may be gone at once.
             worker.void = oid in void
             if oid not in entries:
                 worker.spec = None

@@ -67,8 +67,8 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
         if recovery is not None and recovery.given_up:
             failed.append(Failed(worker_oid=worker.oid, reason=describe(recovery)))
             continue
-        if recovery is not None:
-            instants.append(late_at(action.chain or Chain(), recovery))
+        if recovery is not None and (late := late_at(action.chain or Chain(), recovery)) > now:
+            instants.append(late)  # What has run in time and is not over yet has nothing to fear of it any more.
         if recovery is not None and is_under_way(recovery, worker):
             waiting += 1
         elif _serves(worker, cluster):

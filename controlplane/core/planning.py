@@ -10,7 +10,7 @@ A pass goes in this order:
 The result is the changed workers as they shall be stored, so a pass over its own result changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -122,19 +122,19 @@ class Pass:
         kept: list[Oid] = []
         for group in sorted(scales, key=lambda oid: (order[oid], oid.bytes if oid else b"")):
             stay = self._who_stay(group, members[group], scales[group])
-            missing = self._missing(group, stay, scales[group] - held.get(group, 0))
+            missing = self._missing(group, stay, scales[group], held.get(group, ()))
             chosen = [*stay, *(self._add(group, index) for index in missing[: self._room(len(missing))])]
             kept.extend(worker.oid for worker in sorted(chosen, key=by_index))
         return kept
 
-    def _held_places(self) -> dict[Oid | None, int]:
-        """Return how many of each group are to go and may still run on a silent node: nobody takes their places."""
-        held: dict[Oid | None, int] = {}
+    def _held_places(self) -> dict[Oid | None, list[int]]:
+        """Return the indexes in each group of who is to go and may still run on a silent node: they are not free."""
+        held: dict[Oid | None, list[int]] = {}
         for worker in self.s.workers if self.s.cluster.fence_after is not None else ():
             node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
             stopping = worker.want is Want.REMOVE and worker.status is WorkerStatus.STOPPING
             if stopping and may_still_run(self.s.cluster, worker, node, self.s.now):
-                held[worker.workergroup_oid] = held.get(worker.workergroup_oid, 0) + 1
+                held.setdefault(worker.workergroup_oid, []).append(worker.index)
         return held
 
     def _who_stay(self, group: Oid | None, workers: list[Worker], scale: int) -> list[Worker]:
@@ -180,8 +180,8 @@ class Pass:
     def _surplus_ungrouped(self, workers: list[Worker], scale: int) -> list[Worker]:
         return surplus_routers(workers, scale)
 
-    def _missing(self, _group: Oid | None, stay: list[Worker], scale: int) -> list[int]:
-        return missing_indexes(stay, scale, self.s.cluster.run)
+    def _missing(self, _group: Oid | None, stay: list[Worker], scale: int, held: Collection[int]) -> list[int]:
+        return missing_indexes(stay, scale, self.s.cluster.run, held)
 
     def _add(self, group: Oid | None, index: int) -> Worker:
         self._added += 1

@@ -8,7 +8,7 @@
 4. At last there are as many as policies say: what is missing is added, what is too much goes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 from controlplane.core.planning import Pass
@@ -52,7 +52,7 @@ class PoolPass(Pass):
     def _surplus_ungrouped(self, workers: list[Worker], scale: int) -> list[Worker]:
         return sorted(workers, key=by_loss(self.s.cluster))[scale:]
 
-    def _missing(self, group: Oid | None, stay: list[Worker], scale: int) -> list[int]:
+    def _missing(self, group: Oid | None, stay: list[Worker], scale: int, held: Collection[int]) -> list[int]:
         """Return indexes that are free in the whole cluster: a worker that is taken into a group keeps its own."""
         if not self.s.cluster.run:
             return []
@@ -62,7 +62,8 @@ class PoolPass(Pass):
             first = sum(each.scale for each in self.s.groups)
         else:
             taken = {worker.index for worker in stay} | {one.index for one in self.become.values() if one.standby}
-        return list(islice(free_indexes(taken, first), max(0, scale - len(stay))))
+        taken |= set(held)
+        return list(islice(free_indexes(taken, first), max(0, scale - len(held) - len(stay))))
 
     def _add(self, group: Oid | None, index: int) -> Worker:
         worker = super()._add(group, index)
@@ -76,7 +77,7 @@ class PoolPass(Pass):
                 for worker in self.become.values()
                 if worker.workergroup_oid == group.oid and worker.want is not Want.REMOVE and worker.farewell is None
             ]
-            missing = group.scale - held.get(group.oid, 0) - len(members)
+            missing = group.scale - len(held.get(group.oid, ())) - len(members)
             if missing <= 0:
                 continue
             pool = [worker for worker in self.become.values() if is_on_the_way(worker) and self._stands_well(worker)]

@@ -82,13 +82,17 @@ def surplus(
     return chosen
 
 
-def missing_indexes(stay: list[Worker], scale: int, run: bool) -> list[int]:
-    """Return the lowest free indexes of a group that wants more workers than it has."""
-    if not run or len(stay) >= scale:
+def missing_indexes(stay: list[Worker], scale: int, run: bool, held: Collection[int] = ()) -> list[int]:
+    """Return the lowest free indexes of a group that wants more workers than it has.
+
+    Places that are `held` count as taken, and so do their indexes: what was told one may still run with it.
+    """
+    count = scale - len(held) - len(stay)
+    if not run or count <= 0:
         return []
-    taken = {worker.index for worker in stay}
+    taken = {worker.index for worker in stay} | set(held)
     free = (index for index in range(scale) if index not in taken)
-    return list(itertools.islice(free, scale - len(stay)))
+    return list(itertools.islice(free, count))
 
 
 def is_sick(worker: Worker) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -17,6 +18,7 @@ from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker, WorkerStatus
 from controlplane.services.acting import SIZING, advance, sooner
 from controlplane.services.candidates import counted_candidates, node_of
+from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, count_workers, groups_of
 from controlplane.services.making_room import make_room, waited_for
 from controlplane.services.specs import Compositions
@@ -48,7 +50,12 @@ def needs_pass(view: View, cluster_oid: Oid, compositions: Compositions, now: In
     if cluster is None:
         return False
     plan = _planned(_situation(view, cluster, compositions, now, new_oid))
-    return cluster.action_oid is not None or bool(plan) or plan.look_again_after is not None
+    return (
+        cluster.action_oid is not None
+        or _is_left_over(view, cluster)
+        or bool(plan)
+        or plan.look_again_after is not None
+    )
 
 
 def converge_at_once(ledger: Ledger) -> None:
@@ -91,9 +98,21 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     note_taken(ledger, cluster, plan)
     if cluster.action_oid is not None:
         return sooner(plan.look_again_after, advance(ledger, cluster, plan))
+    if _is_left_over(ledger, cluster):
+        forget_cluster(ledger.rows, ledger, cluster)
+        return None
     if plan.rolled:
         _forget_old_revisions(ledger, cluster)
     return plan.look_again_after
+
+
+def _is_left_over(view: Any, cluster: Cluster) -> bool:
+    """Say whether a cluster is the place of a worker that is gone, and was so only after its deletion had failed.
+
+    Nobody could have such a place deleted: no list shows it, and no worker leads to it.
+    """
+    free = cluster.action_oid is None and cluster.deleting and cluster.alone
+    return free and not count_workers(view, cluster.oid)
 
 
 def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:

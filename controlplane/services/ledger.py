@@ -144,7 +144,9 @@ class Ledger:
         return worker
 
     def update_worker(self, old: Worker, **fields: Any) -> Worker:
-        """Change a worker; what is not mentioned stays."""
+        """Change a worker; what is not mentioned stays, and what is so already is no change."""
+        if all(getattr(old, name) == value for name, value in fields.items()):
+            return old
         return self.replace_worker(old, msgspec.structs.replace(old, **fields))
 
     def replace_worker(self, old: Worker, new: Worker) -> Worker:

@@ -38,6 +38,7 @@ from controlplane.services.procedures import procedure
 from controlplane.services.protected import require_unprotected
 from controlplane.services.quotas import require_room
 from controlplane.services.remote import find_node
+from controlplane.services.sizes import announce_size
 from controlplane.services.views import action_view, worker_view
 from controlplane.store.catalog import ALONE, CLUSTERS, GROUPS, WORKERS
 
@@ -190,7 +191,9 @@ def _create_member(call: WritingCall, given: WorkerInput, profile: Definition, c
     worker = call.ledger.add_worker(msgspec.structs.replace(worker, kept=kept))
     inputs = {"name": given.name, "profile": str(profile.oid), "cluster": str(cluster.oid)}
     before = {"desired": group.scale}
-    return _begin(call, cluster, worker, ActionKind.WORKER_CREATE, inputs, group=group, before=before)
+    action = _begin(call, cluster, worker, ActionKind.WORKER_CREATE, inputs, group=group, before=before)
+    announce_size(call.ledger, call.rows(CLUSTERS).get(cluster.oid))
+    return action
 
 
 def _begin(

@@ -29,6 +29,7 @@ def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
         cluster = call.rows(CLUSTERS).put(msgspec.structs.replace(cluster, fence_after=fence), cluster)
         for worker in list(call.rows(WORKERS).all(cluster.oid)):
             call.ledger.retell(worker)
+        call.ledger.wake(cluster.oid)  # Who had to stay on a silent node may be placed elsewhere now.
     balanced = next(
         ((each.binding.policy_oid, each.name, each.rule) for each in bound if isinstance(each.rule, LoadBalancePolicy)),
         None,

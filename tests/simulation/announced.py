@@ -21,7 +21,7 @@ from tests.simulation.mirror import Changed, Mirror, Row, is_generic
 
 ALIVE = ("RUNNING", "UNREACHABLE")
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
-FROM_POLICIES = {"per_node_max", "placement", "standby"}
+FROM_POLICIES = {"per_node_max", "placement", "standby", "fence_after"}
 NOT_SETTINGS = {"changed", "run", "ready", "status", "revision", "action_oid", "deleting"} | FROM_POLICIES
 """Fields of a generic cluster that follow from something else, which is announced by an event of its own."""
 
@@ -97,6 +97,9 @@ def _due(mirror: Mirror, changes: list[Changed]) -> Iterator[Due]:
                 before, after = change.value("online")
                 if change.before and change.after and before != after:
                     yield Due(kinds.NODE_ONLINE if after else kinds.NODE_OFFLINE, row["oid"])
+            case WORKERS.noun if _is_move(change):
+                alone = (mirror.clusters.get(home) or deleted.get(home) or {}).get("alone")
+                yield Due(kinds.WORKER_LEFT if alone else kinds.WORKER_JOINED, row["oid"])
             case WORKERS.noun:
                 yield from _of_worker(change, row)
             case ACTIONS.noun:
@@ -113,6 +116,12 @@ def _due(mirror: Mirror, changes: list[Changed]) -> Iterator[Due]:
                 pass
 
 
+def _is_move(change: Changed) -> bool:
+    """Say whether a worker changes its cluster."""
+    before, after = change.value("cluster_oid")
+    return None not in (before, after) and before != after
+
+
 def _of_life(change: Changed, about: str, born: kinds.EventType, gone: kinds.EventType) -> Iterator[Due]:
     if change.before is None and change.after is not None:
         yield Due(born, about)
@@ -123,6 +132,8 @@ def _of_life(change: Changed, about: str, born: kinds.EventType, gone: kinds.Eve
 def _of_cluster(change: Changed, row: Row) -> Iterator[Due]:
     before, after, oid = change.before, change.after, row["oid"]
     generic = is_generic(row)
+    if row["alone"]:
+        return  # It is the place of one worker, of whose events it has none besides.
     if before is None or after is None:
         born = kinds.ANY_CLUSTER_CREATED if generic else kinds.CLUSTER_CREATED
         yield from _of_life(change, oid, born, kinds.ANY_CLUSTER_DELETED if generic else kinds.CLUSTER_DELETED)
@@ -167,8 +178,9 @@ def _of_group(change: Changed, row: Row, cluster: Row) -> Iterator[Due]:
         yield from _of_life(change, row["oid"], kinds.GROUP_ADDED, kinds.GROUP_REMOVED)
         if before and after and before["scale"] != after["scale"]:
             yield Due(kinds.GROUP_SCALED, row["oid"])
-    elif before and after and not cluster["deleting"]:
+    elif before and after and not cluster["alone"]:
         differs = any(before[name] != after[name] for name in ("scale", "min_size", "max_size"))
+        differs &= not cluster["deleting"]  # That may have been asked for later in the same commit.
         yield Due(kinds.ANY_CLUSTER_RESIZED, cluster["oid"], certain=differs)
 
 
@@ -185,11 +197,14 @@ def _of_worker(change: Changed, row: Row) -> Iterator[Due]:
         yield Due(kinds.WORKER_MOVED, oid)
     if before["standby"] and not after["standby"]:
         yield Due(kinds.WORKER_PROMOTED, oid)
+    if any(before[name] != after[name] for name in ("protected", "name", "metadata")):
+        yield Due(kinds.WORKER_UPDATED, oid)
     again = after["restarts"] != before["restarts"]
     if after["status"] == "RUNNING":
         if before["status"] == "RUNNING" and again:
             yield Due(kinds.WORKER_FAILED, oid)
-        if before["status"] not in ALIVE or again or before["started"] != after["started"]:
+        well = before["status"] == "ERROR" and before["started"] == after["started"] is not None
+        if (before["status"] not in ALIVE and not well) or again or before["started"] != after["started"]:
             yield Due(kinds.WORKER_STARTED, oid)
     elif after["status"] == "ERROR" and (again or before["status"] != "ERROR"):
         yield Due(kinds.WORKER_FAILED, oid)
@@ -212,5 +227,10 @@ def _of_definition(change: Changed, row: Row) -> Iterator[Due]:
 def _of_binding(change: Changed, row: Row) -> Iterator[Due]:
     yield from _of_life(change, row["oid"], kinds.POLICY_ATTACHED, kinds.POLICY_DETACHED)
     before, after = change.before, change.after
-    if before and after and before["used"] == after["used"]:
+    if before and after and before["given_up"] != after["given_up"]:
+        for _ in after["given_up"].keys() - before["given_up"].keys():
+            yield Due(kinds.RECOVERY_GIVEN_UP, row["cluster_oid"])
+        if before["changed"] != after["changed"]:
+            yield Due(kinds.POLICY_CHANGED, row["oid"])
+    elif before and after and before["used"] == after["used"]:
         yield Due(kinds.POLICY_CHANGED, row["oid"])

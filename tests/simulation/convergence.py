@@ -97,13 +97,18 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
             homeless |= not worker["standby"]
             waits = (worker["reason"] or "").startswith(WAITS_FOR_ROUTER)
             room = _room(cluster["oid"], mirror)
-            if room is not None and not waits:
+            if room is not None and not waits and not _is_held(worker, cluster):
                 yield f"{shown}, and {room} has room: {worker['reason']}"
         else:
             yield f"{shown}: {worker['reason']}"
     expected = {"RUNNING"} if not homeless else {"STARTING", "DEGRADED", "ERROR"}
     if cluster["status"] not in expected:
         yield f"{name} is {cluster['status']}"
+
+
+def _is_held(worker: Row, cluster: Row) -> bool:
+    """Say whether nobody knows that a worker is gone: with fencing, its agent never said that it would kill it."""
+    return bool(cluster["fence_after"] is not None and worker["fence_after"] is None and worker["node_oid"])
 
 
 def _room(cluster: str, mirror: Mirror) -> str | None:

@@ -283,6 +283,10 @@ class Epilogue:
     def _delete_all(self) -> None:
         world = self._world
         for oid, cluster in list(self._mirror.clusters.items()):
+            if cluster["alone"]:
+                for worker in list(self._mirror.workers_of[oid]):
+                    world.call("delete_worker", worker)
+                continue
             world.call("delete_cluster" if is_generic(cluster) else "delete_routercluster", oid)
         world.run(1.0)
         for noun in (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from controlplane.agent.agent import Agent
 from controlplane.agent.notebook import Notebook
@@ -292,7 +292,12 @@ class PlayedDriver:
             takes = random.uniform(temper.start_min_s, temper.start_max_s)
         fails = temper.fails > 0 and random.random() < temper.fails
         takes += self._ails(spec, SLOW) * SLOW_S
-        await _pause(world.clock, takes)
+        try:
+            await _pause(world.clock, takes)
+        except CancelledError:
+            machine.busy[spec.oid] -= 1
+            self._observer.start_ended(machine, spec.oid)
+            raise
         if self._clock.dead:
             if temper.outlives and machine.agent is None and random.random() < temper.outlives:
                 machine.units[spec.oid] = self._unit(spec)

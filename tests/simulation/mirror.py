@@ -90,6 +90,9 @@ class Mirror:
         self.bindings: dict[str, dict[str, Row]] = defaultdict(dict)
         """By cluster and oid."""
 
+        self.told_anew: set[str] = set()
+        """Workers that somebody wants another configuration of, which they have not been given yet."""
+
         self.definitions: dict[str, Row] = {}
         self.receivers: dict[str, Row] = {}
         self.revisions: dict[tuple[str, int], Row] = {}
@@ -100,6 +103,7 @@ class Mirror:
         for space, values in image.items():
             for key, value in values.items():
                 self.take(Step(space, key, None, value))
+        self.told_anew = set(self.workers)
 
     def take(self, step: Step) -> Changed | None:
         """Take over one write; None when it is of no interest."""
@@ -116,7 +120,7 @@ class Mirror:
         if step.after is None:
             rows.pop(step.key, None)
         else:
-            after = rows[step.key] = cbor2.loads(step.after)
+            after = rows[step.key] = decode_row(step.after)
         self._index(noun, before, after)
         return Changed(noun, before, after)
 
@@ -235,6 +239,19 @@ class Mirror:
 @cache
 def _epoch(store: str, node: str) -> str:
     return str(assignment_epoch(UUID(store), UUID(node)))
+
+
+def moved_by(changes: list[Changed]) -> set[str]:
+    """Return the workers that change their cluster."""
+    rows = [change for change in changes if change.noun == WORKERS.noun]
+    born = {change.after["oid"] for change in rows if change.before is None and change.after is not None}
+    return born & {change.before["oid"] for change in rows if change.before is not None and change.after is None}
+
+
+def decode_row(data: bytes) -> Row:
+    """Return a record as plain values."""
+    row: Row = cbor2.loads(data)
+    return row
 
 
 def is_generic(cluster: Row) -> bool:

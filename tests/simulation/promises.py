@@ -61,6 +61,9 @@ class Promises:
         self._leaving: dict[str, list[Row]] = {}
         """Workers, as they were, that were told to go in the commit that is looked at, by cluster."""
 
+        self.moved: frozenset[str] = frozenset()
+        """Workers that change their cluster in the commit that is looked at, and go on running."""
+
         self._undone: list[tuple[Row, Begun]] = []
         """Actions that ended in this commit without success."""
 
@@ -135,9 +138,12 @@ class Promises:
             yield from self._chosen(row, gone, mirror)
             if not mirror.rules(home, "deletion"):
                 self._shrunk[home] = (row["name"], row["group_oid"])
-        if row["kind"] == "CLUSTER_RECOVER":
+        if row["kind"] == "CLUSTER_RECOVER" and row["cause"] != "policy" and not row["inputs"].get("check"):
             named = row["inputs"]["workers"]
-            kept = [e["oid"] for e in _counted(mirror, home) if e["status"] in SICK and e["oid"] not in named]
+            sick = [e for e in _counted(mirror, home) if e["status"] in SICK]
+            if _is_exchange(row):
+                sick = [each for each in sick if not each["protected"]]
+            kept = [e["oid"] for e in sick if e["oid"] not in named]
             if kept:
                 yield f"action {row['name']} keeps workers that are sick: {kept}"
             healthy = [e["oid"] for e in _counted(mirror, home) if e["status"] not in SICK and e["oid"] in named]
@@ -200,7 +206,7 @@ class Promises:
         if leaving:
             yield f"workers are still leaving: {leaving}"
         named = row["inputs"].get("workers") or ()
-        if any(each["oid"] in named for each in workers):
+        if _is_exchange(row) and any(each["oid"] in named for each in workers):
             yield "a worker that it was to take out is there"
         for group in mirror.groups_in(home) if cluster["run"] else ():
             here = [each for each in workers if each["workergroup_oid"] == group["oid"] and each["want"] == "RUN"]
@@ -248,7 +254,7 @@ class Promises:
         group, begun = mirror.groups.get(row["group_oid"]), self._begun.get(row["oid"])
         if begun is not None and group is not None:
             before = begun.scales[group["oid"]]
-            runs = sum(each["status"] == "RUNNING" for each in _own(row, mirror))
+            runs = sum(each["status"] == "RUNNING" or each["protected"] for each in _own(row, mirror))
             if group["scale"] > before + runs:
                 yield f"action {row['name']} keeps {group['scale']} workers: {before} were, and {runs} of its own run"
 
@@ -259,7 +265,8 @@ class Promises:
         if before is None:
             return
         home = before["cluster_oid"]
-        if before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE") and not before["standby"]:
+        goes = before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE")
+        if goes and before["oid"] not in self.moved and not before["standby"]:
             self._leaving.setdefault(home, []).append(before)
         cluster = mirror.clusters.get(home)
         if cluster is not None and is_generic(cluster) and not before["standby"]:
@@ -324,6 +331,11 @@ class Promises:
         return max(ends, default=since)
 
 
+def _is_exchange(action: Row) -> bool:
+    """Say whether the workers that an action names are to be no more, or in no cluster, when it has succeeded."""
+    return action["kind"] != "CLUSTER_RECOVER" or action["inputs"].get("operation") == ["RECREATE"]
+
+
 def _is_end(change: Changed, home: str) -> bool:
     after = change.after
     return change.noun == ACTIONS.noun and after is not None and after["cluster_oid"] == home
@@ -367,6 +379,7 @@ def _locks(mirror: Mirror, clusters: Iterable[str]) -> Iterator[str]:
 
 def _wrong_choice(name: str, criteria: str, gone: list[Row], stay: list[Row]) -> Iterator[str]:
     healthy = [each for each in gone if each["status"] not in SICK]
+    stay = [each for each in stay if not each["protected"]]
     spared = [each["oid"] for each in stay if each["status"] in SICK]
     if healthy and spared:
         yield f"action {name} takes out workers that are healthy, and keeps {spared}, which are sick"

@@ -26,6 +26,7 @@ import msgspec
 from twisted.logger import globalLogPublisher
 
 from controlplane.agent.agent import ANSWER_WITHIN_S
+from controlplane.core.fencing import FENCE_MARGIN_S
 from controlplane.errors import ControlPlaneError
 from controlplane.master.uplinks import SETTLE_S
 from tests.simulation.callers import Callers
@@ -36,6 +37,8 @@ from tests.simulation.network import NOTICED_AFTER_MAX_S
 from tests.simulation.operators import Operators
 from tests.simulation.process_stories import ProcessStories
 from tests.simulation.users import Users
+from tests.simulation.wardens import Wardens
+from tests.simulation.wards import fences
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
 
@@ -52,6 +55,9 @@ PROCESSES_IN = 5
 
 POOL_IN = 15
 """In how many seeds there is one of those in which workers stand by."""
+
+WARDS_IN = 10
+"""In how many seeds there are two with clusters that are looked after."""
 
 
 class Outcome(msgspec.Struct):
@@ -78,6 +84,11 @@ def has_processes(seed: int) -> bool:
 def has_pool(seed: int) -> bool:
     """Say whether workers stand by for a cluster of processes."""
     return has_processes(seed) and seed % POOL_IN == POOL_IN - 1
+
+
+def has_wards(seed: int) -> bool:
+    """Say whether there are wardens in a seed: those that end in 8 and 9."""
+    return seed % WARDS_IN >= WARDS_IN - 2
 
 
 def run_seed(seed: int, agents: int | None = None) -> Outcome:
@@ -151,6 +162,10 @@ class _Run:
             self.callers.append(
                 Operators(world, witness, Random(f"processes of {self.seed}"), pool=has_pool(self.seed))
             )
+        wardens = None
+        if has_wards(self.seed):
+            wardens = Wardens(world, witness, Random(f"wards of {self.seed}"))
+            self.callers.append(wardens)
         self.chaos = Chaos(world, witness, random.choice([0.7, 1.5, 4.0]))
         lasts = random.uniform(40, 90)
         while lasts > 0:
@@ -162,8 +177,13 @@ class _Run:
             each.stop()
         lossy = bool(witness.faults["message lost"]) and world.faults.drop > 0
         self.chaos.end()
+        if wardens is not None:
+            wardens.heal(bool(self.chaos.lost))
         self._converge(world.clock.now + (ANSWER_WITHIN_S if lossy else 0.0))
         self._stay_calm()
+        if wardens is not None:
+            wardens.leave()
+            self._require_converged("after the wardens left")
         if has_processes(self.seed):
             ProcessStories(world, witness, self.chaos, self._require_converged).play()
         Epilogue(world, witness, self.chaos, self._require_converged).play()
@@ -219,7 +239,9 @@ class _Run:
                 until = max(until, failed.at_last)
         if lost:
             grace = max((cluster["grace_period"] for cluster in self.witness.mirror.clusters.values()), default=0.0)
-            until = max(until, since + NOTICED_AFTER_MAX_S + grace)
+            fence = fences(self.witness.mirror)
+            unseen = max(grace, fence + FENCE_MARGIN_S if fence else 0.0)
+            until = max(until, since + NOTICED_AFTER_MAX_S + unseen)
         return until + CONVERGED_WITHIN_S
 
     # 3. Calm

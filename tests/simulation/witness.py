@@ -26,6 +26,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.mirror import Changed, Mirror, occupies
 from tests.simulation.observer import Observer
 from tests.simulation.promises import Promises
+from tests.simulation.wards import Wards, is_fenced, moved_in
 from tests.simulation.world import World
 
 EARLY_S = 0.001
@@ -43,6 +44,7 @@ class Witness(Observer):
         self.handling = Handling()
         self.history = History()
         self.promises = Promises()
+        self.wards = Wards()
         self.commits = 0
         self.changes = 0
         """Commits that did more than to write down a refusal, as of an agent that was taken out and keeps trying."""
@@ -71,10 +73,13 @@ class Witness(Observer):
         self.changes += any(step.space != AUDIT.space for step in steps)
         last = self.mirror.last_event
         changes = []
+        moved = self.promises.moved = moved_in(steps)
         for change in self.mirror.take_all(steps):
             changes.append(change)
             self._say(self.promises.changed(change, self.mirror, self._now()))
             self._say(check_child(change, self.mirror))
+            if self.world is not None:
+                self._say(self.wards.changed(change, moved, self.mirror, self.world, self._offline_since))
             if change.noun == WORKERS.noun:
                 self._say(self._check_move(change))
                 self._say(self._check_gone(change))
@@ -107,6 +112,7 @@ class Witness(Observer):
 
     def agent_died(self, machine: Machine) -> None:
         self.handling.agent_died(machine)
+        self.wards.look(machine, self._now())
 
     def starts(self, machine: Machine, spec: WorkerSpec) -> None:
         self.starts_seen += 1
@@ -122,7 +128,7 @@ class Witness(Observer):
 
     def stops(self, machine: Machine, oid: Oid) -> None:
         self.noted(f"{machine.name} begins to stop worker {oid}")
-        problem = self.handling.stops(machine, oid, self.mirror)
+        problem = None if is_fenced(machine, oid) else self.handling.stops(machine, oid, self.mirror)
         self._say([problem] if problem else [])
 
     def logged(self, event: Mapping[str, Any]) -> None:
@@ -137,7 +143,7 @@ class Witness(Observer):
 
     def note_wall_jump(self) -> None:
         """Take note that the master starts with a wall clock that has jumped."""
-        self.wall_jumped = self.promises.wall_jumped = self._now()
+        self.wall_jumped = self.promises.wall_jumped = self.wards.wall_jumped = self._now()
 
     # What users were told
 
@@ -188,6 +194,7 @@ class Witness(Observer):
         self.handling.begin_anew(self.mirror)
         self.history.begin_anew(self.mirror, self._now())
         self.promises.begin_anew(self.mirror, self._now())
+        self.wards.begin_anew(self._now())
         self._published, self._gap = 0, True
         self._offline_since = {oid: -1e9 for oid, node in self.mirror.nodes.items() if not node["online"]}
 
@@ -236,6 +243,8 @@ class Witness(Observer):
         place, digest = before["node_oid"], before["digest"]
         if place is None or place == after["node_oid"] or digest is None:
             return
+        if after["node_oid"] is None and before["rebuilds"] < after["rebuilds"]:
+            return  # Somebody wants it made anew, on any node that has room.
         node = self.mirror.nodes.get(place)
         if node is None or not self.mirror.carries(after["cluster_oid"], place):
             return

@@ -40,13 +40,13 @@ def _place_offline(refusal: Any) -> Any:
     return other
 
 
-def _one_too_many(stay: list[Any], scale: int, run: bool) -> list[int]:
+def _one_too_many(stay: list[Any], scale: int, run: bool, _held: Any) -> list[int]:
     taken = {worker.index for worker in stay}
     free = [index for index in range(scale + 1) if index not in taken]
     return free[: max(0, scale + 1 - len(stay))] if run and scale else []
 
 
-def _same_place(stay: list[Any], scale: int, run: bool) -> list[int]:
+def _same_place(stay: list[Any], scale: int, run: bool, _held: Any) -> list[int]:
     return list(range(scale - len(stay))) if run else []
 
 

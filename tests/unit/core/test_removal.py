@@ -222,3 +222,11 @@ def test_as_many_places_are_made_as_are_missing_and_none_while_nothing_is_to_run
     assert missing_indexes(stay, 1, run=True) == []
     assert missing_indexes([], 3, run=True) == [0, 1, 2]
     assert missing_indexes([], 3, run=False) == []
+
+
+def test_the_index_of_one_that_may_still_run_is_given_to_nobody():
+    stay = [member(index, 1) for index in (2,)]
+    assert missing_indexes(stay, 4, run=True, held=[0]) == [1, 3]
+    assert missing_indexes(stay, 4, run=True, held=[1, 3]) == [0]
+    assert missing_indexes(stay, 3, run=True, held=[0, 1]) == []
+    assert missing_indexes(stay, 3, run=True, held=[7, 8]) == []
