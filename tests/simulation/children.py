@@ -139,6 +139,8 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
     if parent["kind"] in ASKED:
         return
     for worker in mirror.workers_of[parent["cluster_oid"]].values():
+        if worker["standby"]:
+            continue
         if worker["want"] == "RUN" and (parent["kind"] in OF_ALL or worker["created"] >= parent["created"]):
             yield from _differing(f"{shown} is about", (worker["oid"],), stands, ("SUCCEEDED",))
 
