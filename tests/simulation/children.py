@@ -133,15 +133,16 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
     failed = [each["worker_oid"] for each in (*outputs["failed"], *outputs["unknown"])]
     yield from _differing(f"{shown} failed", failed, stands, ("FAILED",))
     if parent["status"] != "SUCCEEDED":
-        yield from _differing(f"{shown} took back", outputs["undone"], stands, ("CANCELLED", "FAILED"))
+        standing_by = {oid for oid in outputs["undone"] if oid in mirror.workers and mirror.workers[oid]["standby"]}
+        undone = [oid for oid in outputs["undone"] if oid not in standing_by]
+        yield from _differing(f"{shown} took back", undone, stands, ("CANCELLED", "FAILED"))
         return
     yield from _differing(f"{shown} did", (*outputs["done"], *outputs["removed"]), stands, ("SUCCEEDED",))
     if parent["kind"] in ASKED:
         return
     for worker in mirror.workers_of[parent["cluster_oid"]].values():
-        if worker["standby"]:
-            continue
-        if worker["want"] == "RUN" and (parent["kind"] in OF_ALL or worker["created"] >= parent["created"]):
+        own = parent["kind"] in OF_ALL or worker["made_for"] == parent["oid"]
+        if own and worker["want"] == "RUN" and not worker["standby"]:
             yield from _differing(f"{shown} is about", (worker["oid"],), stands, ("SUCCEEDED",))
 
 

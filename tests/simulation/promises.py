@@ -215,7 +215,7 @@ class Promises:
             if begun is not None and group["oid"] == row["group_oid"]:
                 yield from _not_resized(row, begun.scales.get(group["oid"], 0), group)
             for each in here:
-                if kind in OF_ALL or each["created"] >= row["created"]:
+                if kind in OF_ALL or each["made_for"] == row["oid"]:
                     yield from self._not_running(each, cluster)
         if kind == "CLUSTER_UPDATE":
             wanted = mirror.definitions.get(row["inputs"]["profile"])
@@ -351,12 +351,7 @@ def _own(action: Row, mirror: Mirror) -> list[Row]:
     """Return the workers that were made for an action that grows a group."""
     counted = _counted(mirror, action["cluster_oid"])
     mine = [each for each in counted if each["workergroup_oid"] == action["group_oid"]]
-    return [each for each in mine if _joined_at(each) >= action["created"]]
-
-
-def _joined_at(worker: Row) -> int:
-    """Return from when on a worker was one of its group: it may have stood by before."""
-    return max(worker["created"], 0 if worker["promotion"] is None else worker["promotion"]["at"])
+    return [each for each in mine if each["made_for"] == action["oid"]]
 
 
 def _locks(mirror: Mirror, clusters: Iterable[str]) -> Iterator[str]:
