@@ -106,7 +106,7 @@ def test_nobody_takes_the_place_of_one_that_is_to_go_and_may_still_run():
     plan = planned([stopping(0)], 1, away, fence_after=20.0)
     assert not plan
     assert plan.look_again_after == 18
-    assert [new.index for new in planned([stopping(0), stopping(1)], 3, away, fence_after=20.0).added] == [0]
+    assert [new.index for new in planned([stopping(0), stopping(1)], 3, away, fence_after=20.0).added] == [2]
     lost = [(silent(1, 30), None, None), (node(2), None, None)]
     plan = planned([stopping(0)], 1, lost, fence_after=20.0)
     assert ([gone.index for gone in plan.removed], [new.node_oid for new in plan.added]) == ([0], [uid(2, 2)])
