@@ -49,13 +49,11 @@ def _publish_at_once(publish: Any) -> Any:
     return other
 
 
-def _go_on_without_commit(flush: Any) -> Any:
-    def other(self: Store) -> None:
-        jobs = self._queue[: database.GROUP_LENGTH_MAX]
-        flush(self)
-        for job in jobs:
-            if job.failure is not None:
-                database._run(job.effects)
+def _go_on_without_commit(fail: Any) -> Any:
+    def other(self: Any, problem: Exception) -> None:
+        effects = self.effects
+        fail(self, problem)
+        self.effects = effects
 
     return other
 
@@ -122,7 +120,7 @@ DEFECTS = (
     Defect(
         "event-of-failed-commit",
         "what follows a change is done although it could not be committed",
-        around(Store, "_flush", _go_on_without_commit),
+        around(database._Job, "fail", _go_on_without_commit),
     ),
     Defect(
         "sequence-reused",
