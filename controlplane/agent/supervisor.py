@@ -363,6 +363,8 @@ class Supervisor:
             if worker.failures is not None and decision.act is not Act.STOP and usable:
                 # What is kept of a worker that fails, its logs above all, goes with it.
                 await self._drivers[worker.driver].stop(oid)
+                if worker.spec is not None:
+                    return 0  # It was wanted again meanwhile.
             self._workers.pop(oid, None)
             self._changed(oid)
             return None

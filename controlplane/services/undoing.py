@@ -59,6 +59,7 @@ def _undo_join(ledger: Ledger, cluster: Cluster, action: Action) -> tuple[Oid, .
         leave(ledger, ledger.rows, worker, cluster)
     scale = max(group.min_size, group.scale - len(joined))
     ledger.rows(GROUPS).put(msgspec.structs.replace(group, scale=scale, changed=ledger.now), group)
+    announce_size(ledger, cluster)
     return tuple(worker.oid for worker in joined)
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 
 from controlplane.agent.supervisor import Supervisor
 from controlplane.errors import NoSuchObject, NotOffered
@@ -91,6 +91,25 @@ async def test_a_worker_that_is_unknown_here_is_refused(site):
     site.supervisor.desire({spec.oid: entry}, {"one": spec.config})
     with pytest.raises(NotOffered):
         await site.supervisor.operate(spec.oid, "restart", {})
+
+
+@test
+async def test_a_worker_that_failed_and_is_wanted_again_while_it_is_cleared_away_runs(site):
+    broken, _ = site.bench.broken_spec()
+    site.desire(broken)
+    await until(lambda: (site.report(broken.oid) or 0) and site.report(broken.oid).failures > 0)
+    clear, cleared = site.driver.stop, Deferred()
+
+    async def clear_later(oid):
+        await clear(oid)
+        await cleared
+
+    site.driver.stop = clear_later
+    site.desire()
+    await until(lambda: not site.bench.remains(broken.oid))
+    site.desire(site.bench.spec(broken.oid))
+    cleared.callback(None)
+    assert (await site.running(broken.oid)).digest == "one"
 
 
 @test

@@ -201,6 +201,7 @@ def test_a_joining_that_is_cancelled_is_taken_back_and_nothing_is_started_anew()
     ended_so = ended(world, action["oid"], 120)
     assert (ended_so["status"], ended_so["outputs"]["undone"]) == ("CANCELLED", [clock["oid"]])
     assert (create_view(world)["alone"], world.call("get_cluster", "shop")["desired"]) == (True, 2)
+    assert [payload["desired"] for topic, payload in world.events if topic.endswith("on_cluster_resized")] == [3, 2]
     world.run(30)
     assert units(world) == before
 

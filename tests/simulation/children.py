@@ -42,7 +42,8 @@ def check_children(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
             parents[row["oid" if change.noun == ACTIONS.noun else "parent_oid"]] = None
         if row is not None and change.noun == CHILDREN.noun and row["status"] == "CANCELLED":
             parent = mirror.actions.get(row["parent_oid"])
-            if parent is not None and _goes_on(parent) and row["worker_oid"] in mirror.workers:
+            # One whose place another one took stands by: the action is about that other one now.
+            if parent is not None and _is_here(row["worker_oid"], mirror) and _goes_on(parent):
                 yield f"child {row['oid']} was cancelled, and its parent {parent['name']} goes on"
     for oid in parents:
         yield from _of_parent(oid, mirror)
@@ -133,8 +134,8 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
     failed = [each["worker_oid"] for each in (*outputs["failed"], *outputs["unknown"])]
     yield from _differing(f"{shown} failed", failed, stands, ("FAILED",))
     if parent["status"] != "SUCCEEDED":
-        standing_by = {oid for oid in outputs["undone"] if oid in mirror.workers and mirror.workers[oid]["standby"]}
-        undone = [oid for oid in outputs["undone"] if oid not in standing_by]
+        # Who stands by, or stood by until it went, has no child.
+        undone = [oid for oid in outputs["undone"] if oid in stands or _is_here(oid, mirror)]
         yield from _differing(f"{shown} took back", undone, stands, ("CANCELLED", "FAILED"))
         return
     yield from _differing(f"{shown} did", (*outputs["done"], *outputs["removed"]), stands, ("SUCCEEDED",))
@@ -144,6 +145,11 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
         own = parent["kind"] in OF_ALL or worker["made_for"] == parent["oid"]
         if own and worker["want"] == "RUN" and not worker["standby"]:
             yield from _differing(f"{shown} is about", (worker["oid"],), stands, ("SUCCEEDED",))
+
+
+def _is_here(worker_oid: str, mirror: Mirror) -> bool:
+    worker = mirror.workers.get(worker_oid)
+    return worker is not None and not worker["standby"]
 
 
 def _differing(
