@@ -44,6 +44,7 @@ class Batches:
         changing = self._changing.setdefault(before["cluster_oid"], {})
         if (
             after is None
+            or after["standby"]
             or after["want"] != "RUN"
             or after["digest"] is None
             or after["node_oid"] != before["node_oid"]
