@@ -173,6 +173,8 @@ class Wards:
         for oid in row["inputs"]["workers"]:
             worker = mirror.workers.get(oid)
             unwell = any(str(sick) == oid for machine in world.machines for sick, _ in machine.sick)
+            # One that its agent has ended, because its lease was over, may not have been reported yet.
+            unwell |= not any(str(unit) == oid for machine in world.machines for unit in machine.units)
             asked = any(word in str(row["decisions"]) for word in UNANSWERED)
             if worker is not None and worker["status"] not in UNWELL and not unwell and not asked:
                 yield f"action {row['name']} brings worker {oid} back, which is {worker['status']}"
