@@ -49,16 +49,23 @@ def run_commands(commands: list[str], directory: Path, *programs: Path) -> str:
         try:
             code = shell.wait(WITHIN_S)
         finally:
-            for process in processes_of(directory):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.terminate()
-            end = time.monotonic() + 30
-            while processes_of(directory) and time.monotonic() < end:
-                time.sleep(0.2)
-            left = processes_of(directory)
-            for process in left:
-                process.kill()
+            left = end_all(directory)
     said = log.read_text()
     assert code == 0, said[-4000:]
     assert left == []
     return said
+
+
+def end_all(directory: Path) -> list[psutil.Process]:
+    """End whatever runs in a directory; return what did not end by itself, and was killed."""
+    for process in processes_of(directory):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    end = time.monotonic() + 30
+    while processes_of(directory) and time.monotonic() < end:
+        time.sleep(0.2)
+    left = processes_of(directory)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return left

@@ -3,10 +3,9 @@
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.e2e.installation import processes_of
+from tests.e2e.commands import end_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,13 +30,6 @@ def test_every_command_of_the_page_about_security_works(tmp_path):
         try:
             code = shell.wait(120)
         finally:
-            for process in processes_of(tmp_path):
-                process.terminate()
-            end = time.monotonic() + 30
-            while processes_of(tmp_path) and time.monotonic() < end:
-                time.sleep(0.2)
-            left = processes_of(tmp_path)
-            for process in left:
-                process.kill()
+            left = end_all(tmp_path)
     assert code == 0, log.read_text()[-4000:]
     assert left == []
