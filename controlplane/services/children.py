@@ -31,7 +31,7 @@ from controlplane.records.clusters import Cluster
 from controlplane.records.types import Oid
 from controlplane.records.workers import Worker
 from controlplane.services.ledger import Ledger
-from controlplane.services.old_actions import make_room
+from controlplane.services.old_actions import forget_old_children
 from controlplane.store.catalog import ACTIONS, CHILD_STATUS, CHILDREN, WORKERS
 from controlplane.store.database import View
 from controlplane.store.engine import after
@@ -95,7 +95,7 @@ def add_waiting(ledger: Ledger, action: Action, kind: ActionKind, workers: Mappi
     """Make children that wait, one for each of these workers, with the oids that are given; return how all stand."""
     if action.kind not in PARENTS:
         return action.children
-    make_room(ledger, len(workers))
+    forget_old_children(ledger, len(workers))
     for worker, oid in workers.items():
         _add(ledger, action, worker, Fate(kind, ActionStatus.WAITING), oid)
     return Children(total=len(workers), waiting=len(workers))
@@ -168,7 +168,7 @@ def _note(ledger: Ledger, action: Action, found: Mapping[Oid, Fate], gone: Itera
     for place, fate in moves:
         standing[place] = _move(ledger, standing[place].key, fate.status, fate.reason)
     if new:
-        make_room(ledger, len(new))
+        forget_old_children(ledger, len(new))
         for worker, fate in new.items():
             standing[worker.bytes] = _add(ledger, action, worker, fate, ledger.new_oid())
     return _counted(standing)

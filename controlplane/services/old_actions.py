@@ -39,7 +39,7 @@ def forget_old_actions(ledger: Ledger) -> None:
             return
 
 
-def make_room(ledger: Ledger, more: int) -> None:
+def forget_old_children(ledger: Ledger, more: int) -> None:
     """Forget as many children of the oldest actions that have ended as there are to be more than are kept."""
     rows = ledger.rows(CHILDREN)
     excess = rows.count() + more - CHILDREN_KEPT_MAX

@@ -1,7 +1,6 @@
 """Defects that the simulation found since clusters are looked after in it, each as a story of its own."""
 
 import pytest
-from twisted.logger import globalLogPublisher
 
 from controlplane.store.catalog import CLUSTERS
 from tests.integration.generic import create, ended, machine_of, statuses
@@ -16,19 +15,6 @@ def world():
     world = World(seed=1, nodes=2)
     world.call("create_profile", {"name": "sleeper", "spec": SPEC})
     return world
-
-
-@pytest.fixture
-def failures():
-    seen = []
-
-    def look(event):
-        if event.get("log_failure") is not None:
-            seen.append(event["log_failure"].value)
-
-    globalLogPublisher.addObserver(look)
-    yield seen
-    globalLogPublisher.removeObserver(look)
 
 
 def alone(world: World, **settings) -> str:
@@ -105,3 +91,16 @@ def test_who_had_to_stay_on_a_silent_node_is_placed_elsewhere_as_soon_as_fencing
     world.call("detach_policy", "shop", "nurse")
     world.run(2)
     assert list(statuses(world, oid).values()).count("RUNNING") == 2
+
+
+def test_a_report_that_says_nothing_new_changes_nothing_of_a_worker(world):
+    """Seed 28: whoever was reported once more counted as changed just now, and had to prove itself anew."""
+    oid = alone(world)
+    machine = machine_of(world, world.call("get_worker", oid))
+    world.run(5)
+    before = world.call("get_worker", oid)
+    commits = world.plane.store.commits
+    machine.agent._attach_again()
+    world.run(5)
+    assert world.plane.store.commits > commits
+    assert world.call("get_worker", oid) == before

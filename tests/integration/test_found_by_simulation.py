@@ -4,7 +4,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from twisted.logger import globalLogPublisher
 
 from controlplane.errors import NotAttached, StoreFull
 from controlplane.records.principals import Caller
@@ -23,19 +22,6 @@ def config(*roles: str) -> dict:
 @pytest.fixture
 def world():
     return World(seed=1, nodes=2)
-
-
-@pytest.fixture
-def failures():
-    seen = []
-
-    def look(event):
-        if event.get("log_failure") is not None:
-            seen.append(event["log_failure"].value)
-
-    globalLogPublisher.addObserver(look)
-    yield seen
-    globalLogPublisher.removeObserver(look)
 
 
 def start_cluster(world: World, scale: int = 2, **settings):

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from controlplane.store.catalog import BINDINGS, CLUSTERS, GROUPS, MEMBERSHIPS, NODES, WORKERS
-from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, moved_by, occupies, ungrouped_of
+from tests.simulation.mirror import Changed, Mirror, Row, assigned_to, occupies, ungrouped_of
 
 WISHES = ("generation", "rebuilds", "kills", "kept")
 """Fields of a worker that another configuration follows from, at once or by the next pass."""
@@ -80,7 +80,6 @@ def check_versions(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
     """Whenever what a node shall run changes, so does the version of its assignment; a digest changes for a cause."""
     touched: dict[str, None] = {}
     versions: dict[str, int] = {}
-    moved: dict[str, list[tuple[str, str] | None]] = {oid: [] for oid in moved_by(changes)}
     for change in changes:
         if change.noun == NODES.noun and change.before is not None:
             versions.setdefault(change.before["oid"], change.before["assignment"])
@@ -88,10 +87,7 @@ def check_versions(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
                 yield f"the assignment of {change.after['authid']} went back to version {change.after['assignment']}"
         if change.noun == WORKERS.noun:
             old, new = assigned_to(change.before), assigned_to(change.after)
-            row = change.after or change.before
-            if row is not None and row["oid"] in moved and None in (change.before, change.after):
-                moved[row["oid"]].append(old or new)
-            elif old != new:
+            if old != new:
                 touched.update(dict.fromkeys(place[0] for place in (old, new) if place))
             before, after = change.before, change.after
             if before and after and any(before[field] != after[field] for field in WISHES):
@@ -102,9 +98,6 @@ def check_versions(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
             if not caused and after["oid"] not in mirror.told_anew:
                 yield f"worker {after['oid']} was given another configuration for no cause"
             mirror.told_anew.discard(after["oid"])
-    for oid, places in moved.items():
-        if len(set(places)) > 1:
-            yield f"worker {oid} changes its cluster, and with that what is run of it: {places}"
     for node in touched:
         row = mirror.nodes.get(node)
         if row is not None and row["assignment"] == versions.get(node, row["assignment"]):

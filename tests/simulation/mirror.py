@@ -241,13 +241,6 @@ def _epoch(store: str, node: str) -> str:
     return str(assignment_epoch(UUID(store), UUID(node)))
 
 
-def moved_by(changes: list[Changed]) -> set[str]:
-    """Return the workers that change their cluster."""
-    rows = [change for change in changes if change.noun == WORKERS.noun]
-    born = {change.after["oid"] for change in rows if change.before is None and change.after is not None}
-    return born & {change.before["oid"] for change in rows if change.before is not None and change.after is None}
-
-
 def decode_row(data: bytes) -> Row:
     """Return a record as plain values."""
     row: Row = cbor2.loads(data)

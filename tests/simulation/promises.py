@@ -61,9 +61,6 @@ class Promises:
         self._leaving: dict[str, list[Row]] = {}
         """Workers, as they were, that were told to go in the commit that is looked at, by cluster."""
 
-        self.moved: frozenset[str] = frozenset()
-        """Workers that change their cluster in the commit that is looked at, and go on running."""
-
         self._undone: list[tuple[Row, Begun]] = []
         """Actions that ended in this commit without success."""
 
@@ -266,7 +263,7 @@ class Promises:
             return
         home = before["cluster_oid"]
         goes = before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE")
-        if goes and before["oid"] not in self.moved and not before["standby"]:
+        if goes and not before["standby"]:
             self._leaving.setdefault(home, []).append(before)
         cluster = mirror.clusters.get(home)
         if cluster is not None and is_generic(cluster) and not before["standby"]:

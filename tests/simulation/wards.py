@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from controlplane.store.catalog import ACTIONS, WORKERS
-from tests.simulation.disk import Step
-from tests.simulation.mirror import Changed, Mirror, Row, decode_row
+from tests.simulation.mirror import Changed, Mirror, Row
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -41,16 +40,6 @@ class Joined(NamedTuple):
     told: tuple[Any, ...]
 
 
-def moved_in(steps: list[Step]) -> frozenset[str]:
-    """Return the workers that a commit takes out of one cluster and puts into another one."""
-    of_workers = [step for step in steps if step.space is WORKERS.space]
-    gone = {decode_row(step.before)["oid"] for step in of_workers if step.after is None and step.before is not None}
-    if not gone:
-        return frozenset()
-    came = {decode_row(step.after)["oid"] for step in of_workers if step.before is None and step.after is not None}
-    return frozenset(gone & came)
-
-
 class Wards:
     """What is known of workers that are looked after."""
 
@@ -62,9 +51,6 @@ class Wards:
 
         self._asleep: dict[str, float] = {}
         """When the agent of a machine was last seen to be dead or stalled."""
-
-        self._left: dict[str, Row] = {}
-        """Workers of this commit as they were when they were taken out of their cluster."""
 
         self._joined: dict[str, Joined] = {}
         self._recovered: dict[str, list[tuple[float, Row]]] = {}
@@ -83,9 +69,7 @@ class Wards:
 
     # A commit
 
-    def changed(
-        self, change: Changed, moved: frozenset[str], mirror: Mirror, world: "World", silent: dict[str, float]
-    ) -> Iterator[str]:
+    def changed(self, change: Changed, mirror: Mirror, world: "World", silent: dict[str, float]) -> Iterator[str]:
         """Look at one row of a commit; `silent` says since when nodes are."""
         before, after = change.before, change.after
         if change.noun == ACTIONS.noun and before is None and after is not None:
@@ -96,8 +80,7 @@ class Wards:
         assert row is not None
         oid = row["oid"]
         if before is not None and after is not None and before["cluster_oid"] != after["cluster_oid"]:
-            yield from self._moves(before, None)
-            yield from self._moves(None, after)
+            yield from self._moves(before, after)
         elif after is None:
             self._joined.pop(oid, None)
         if after is None:
@@ -105,20 +88,13 @@ class Wards:
         self._places[oid] = Place(after["cluster_oid"], after["workergroup_oid"], after["index"])
         if before is not None:
             yield from self._stays(before, after, mirror)
-        if oid not in moved and (before is None or before["node_oid"] != after["node_oid"]):
+        if before is None or before["node_oid"] != after["node_oid"]:
             yield from self._placed(after, mirror, world, silent)
         if after["node_oid"] is not None:
             self._nodes[oid] = after["node_oid"]
 
-    def _moves(self, before: Row | None, after: Row | None) -> Iterator[str]:
+    def _moves(self, was: Row, after: Row) -> Iterator[str]:
         """One that joins a cluster or leaves one goes on as what it is."""
-        if before is not None:
-            self._left[before["oid"]] = before
-            return
-        assert after is not None
-        was = self._left.pop(after["oid"], None)
-        if was is None:
-            return
         differ = [name for name in UNTOUCHED if was[name] != after[name]]
         if differ:
             yield f"worker {after['oid']} changes its cluster, and so changes its {', '.join(differ)}"

@@ -26,7 +26,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.mirror import Changed, Mirror, occupies
 from tests.simulation.observer import Observer
 from tests.simulation.promises import Promises
-from tests.simulation.wards import Wards, is_fenced, moved_in
+from tests.simulation.wards import Wards, is_fenced
 from tests.simulation.world import World
 
 EARLY_S = 0.001
@@ -73,13 +73,12 @@ class Witness(Observer):
         self.changes += any(step.space != AUDIT.space for step in steps)
         last = self.mirror.last_event
         changes = []
-        moved = self.promises.moved = moved_in(steps)
         for change in self.mirror.take_all(steps):
             changes.append(change)
             self._say(self.promises.changed(change, self.mirror, self._now()))
             self._say(check_child(change, self.mirror))
             if self.world is not None:
-                self._say(self.wards.changed(change, moved, self.mirror, self.world, self._offline_since))
+                self._say(self.wards.changed(change, self.mirror, self.world, self._offline_since))
             if change.noun == WORKERS.noun:
                 self._say(self._check_move(change))
                 self._say(self._check_gone(change))
