@@ -80,6 +80,8 @@ class Pass:
         return self.plan
 
     def _set(self, oid: Oid, **fields: Any) -> Worker:
+        if "digest" in fields:
+            fields["given"] = None
         self.become[oid] = changed = msgspec.structs.replace(self.become[oid], **fields)
         self._note_site(changed)
         return changed

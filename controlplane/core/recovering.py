@@ -10,7 +10,7 @@ import msgspec
 
 from controlplane.records.recoveries import Chain, Operation, Recovery
 from controlplane.records.types import NANOSECONDS, Instant
-from controlplane.records.workers import Worker, WorkerStatus
+from controlplane.records.workers import Given, Worker, WorkerStatus
 
 FAILURES_MAX = 3
 """In a row: after so many a worker is not waited for."""
@@ -89,3 +89,15 @@ def _obstacle(operation: Operation, worker: Worker) -> str | None:
     if worker.status is WorkerStatus.UNREACHABLE:
         return "its node is silent"
     return None
+
+
+def given_of(worker: Worker) -> Given | None:
+    """Return what a worker goes on with, although more is wanted of it, until its turn comes to be changed."""
+    if worker.given is not None or worker.digest is None:
+        return worker.given
+    return Given(generation=worker.generation, rebuilds=worker.rebuilds, kills=worker.kills, adopts=worker.adopts)
+
+
+def as_given(worker: Worker) -> Worker:
+    """Return a worker without what is wanted of it and was not given to it yet: what its digest stands for."""
+    return worker if worker.given is None else msgspec.structs.replace(worker, **msgspec.structs.asdict(worker.given))

@@ -241,6 +241,15 @@ class Kept(Record, frozen=True, kw_only=True):
     """Identity of the cluster's spec beside which it keeps its own."""
 
 
+class Given(Record, frozen=True, kw_only=True):
+    """What the digest of a worker was composed from, while somebody wants more of it than it has been given yet."""
+
+    generation: int
+    rebuilds: int
+    kills: int
+    adopts: dict[str, Any] | None
+
+
 class Worker(Record, frozen=True, kw_only=True):
     """One place in a cluster: what is wanted of it, where, and how it was last seen.
 
@@ -332,6 +341,9 @@ class Worker(Record, frozen=True, kw_only=True):
 
     promotion: Promotion | None = None
     """That it stood by before; None for one that never did."""
+
+    given: Given | None = None
+    """What its node is told until its turn comes to be changed; None when that is all that is wanted of it."""
 
 
 class WorkerView(Record, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.core.fencing import may_still_run
 from controlplane.core.placement import leaving
-from controlplane.core.recovering import Step, first_step, next_step
+from controlplane.core.recovering import Step, first_step, given_of, next_step
 from controlplane.records.actions import Action, Phase
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
@@ -58,7 +58,12 @@ def is_replaceable(cluster: Cluster, worker: Worker) -> bool:
 def _take(ledger: Ledger, cluster: Cluster, worker: Worker, chain: Chain, step: Step) -> Recovery | None:
     """Carry an operation out; returns what is to be waited for, None for a worker whose place another one takes."""
     # One that was taken over as it ran is started as its profile says from now on.
-    again: dict[str, Any] = {"generation": worker.generation + 1, "failures": 0, "adopts": None}
+    again: dict[str, Any] = {
+        "generation": worker.generation + 1,
+        "failures": 0,
+        "adopts": None,
+        "given": given_of(worker),
+    }
     match step.operation:
         case None:
             pass
@@ -69,17 +74,7 @@ def _take(ledger: Ledger, cluster: Cluster, worker: Worker, chain: Chain, step: 
             # It is placed elsewhere as soon as it cannot run there any more.
             ledger.update_worker(worker, **again, rebuilds=worker.rebuilds + 1)
         case Operation.RECREATE:
-            ledger.update_worker(
-                worker,
-                **again,
-                rebuilds=worker.rebuilds + 1,
-                node_oid=None,
-                digest=None,
-                seen_digest=None,
-                links={},
-                fence_after=None,
-                status=WorkerStatus.PENDING,
-            )
+            ledger.update_worker(worker, **(again | _NOWHERE), rebuilds=worker.rebuilds + 1)
         case operation:
             ledger.update_worker(
                 worker,
@@ -89,6 +84,17 @@ def _take(ledger: Ledger, cluster: Cluster, worker: Worker, chain: Chain, step: 
             )
     ledger.wake(worker.cluster_oid)
     return step.recovery
+
+
+_NOWHERE: dict[str, Any] = {
+    "node_oid": None,
+    "digest": None,
+    "given": None,
+    "seen_digest": None,
+    "links": {},
+    "fence_after": None,
+    "status": WorkerStatus.PENDING,
+}
 
 
 def _node_of(ledger: Ledger, worker: Worker) -> Node | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.generic_clusters import worker_config
+from controlplane.core.recovering import as_given
 from controlplane.core.router_clusters import assign_homes, digest_of, proxy_config, router_config
 from controlplane.core.router_configs import exposures, keeps_sessions, with_defaults
 from controlplane.core.situation import OWN_SOCKET, Links
@@ -227,6 +228,6 @@ class Specs:
         if cluster is None:
             return None
         revision = self._compositions.of(self._view, cluster, worker.revision)
-        digest, config = revision.compose(worker, worker.links)
+        digest, config = revision.compose(as_given(worker), worker.links)
         self.configs[digest] = config
         return Entry(oid=worker.oid, driver=revision.driver, digest=digest, fence_after=cluster.fence_after)

@@ -1,5 +1,7 @@
 """Defects that the simulation found since clusters are looked after in it, each as a story of its own."""
 
+from uuid import UUID
+
 import pytest
 
 from controlplane.store.catalog import CLUSTERS
@@ -104,3 +106,23 @@ def test_a_report_that_says_nothing_new_changes_nothing_of_a_worker(world):
     world.run(5)
     assert world.plane.store.commits > commits
     assert world.call("get_worker", oid) == before
+
+
+def test_who_waits_to_be_restarted_is_not_restarted_because_its_agent_is_told_everything_anew(world):
+    """Seed 929: it was told of what was to come only when the others had proven themselves."""
+    create(world, desired=2, steady=15)
+    one, other = world.call("list_cluster_workers", "shop")
+    machine, oid = machine_of(world, one), UUID(one["oid"])
+    alone(world, node=one["node_oid"])
+    machine_of(world, other).kill_worker(UUID(other["oid"]))
+    world.run(5)
+    world.call("recover_worker", one["oid"], ["REBOOT"], {"timeout": 60})
+    machine.disconnect()
+    world.call("delete_worker", "clock")
+    world.run(2)
+    machine.connect()
+    world.run(5)
+    assert len(machine.units) == 1
+    assert machine.units[oid].started == one["started"]
+    world.run(30)
+    assert machine.units[oid].started != one["started"]

@@ -68,7 +68,9 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
     if cluster["action_oid"] is not None:
         yield f"{name} is being changed by action {cluster['action_oid']}"
     if not cluster["run"]:
-        if cluster["status"] != "STOPPED" or any(worker["status"] != "STOPPED" for worker in workers):
+        held = any(worker["status"] == "STOPPING" and _waits_unseen(worker, cluster, mirror) for worker in workers)
+        left = {worker["status"] for worker in workers if not _waits_unseen(worker, cluster, mirror)} - {"STOPPED"}
+        if left or cluster["status"] != ("STOPPING" if held else "STOPPED"):
             yield f"{name} is {cluster['status']}, and shall be stopped"
         return
     groups: Counter[str | None] = Counter(w["workergroup_oid"] for w in workers if w["want"] == "RUN")
@@ -109,6 +111,22 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
 def _is_held(worker: Row, cluster: Row) -> bool:
     """Say whether nobody knows that a worker is gone: with fencing, its agent never said that it would kill it."""
     return bool(cluster["fence_after"] is not None and worker["fence_after"] is None and worker["node_oid"])
+
+
+def _waits_unseen(worker: Row, cluster: Row, mirror: Mirror) -> bool:
+    """Say whether a worker that is to stop may run on a silent node, until that is back or is unpaired."""
+    node = mirror.nodes.get(worker["node_oid"])
+    return node is not None and not node["online"] and _is_held(worker, cluster)
+
+
+def held_by(mirror: Mirror) -> list[str]:
+    """Return the silent nodes that workers which are to stop may run on unseen."""
+    found = {
+        worker["node_oid"]: None
+        for worker in mirror.workers.values()
+        if worker["want"] != "RUN" and _waits_unseen(worker, mirror.clusters[worker["cluster_oid"]], mirror)
+    }
+    return list(found)
 
 
 def _room(cluster: str, mirror: Mirror) -> str | None:

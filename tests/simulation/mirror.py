@@ -128,17 +128,17 @@ class Mirror:
         """Take over the writes of a commit; a worker that but stands elsewhere in its table now is one change."""
         steps = list(steps)
         added = {
-            cbor2.loads(step.after)["oid"]
-            for step in steps
+            cbor2.loads(step.after)["oid"]: place
+            for place, step in enumerate(steps)
             if NOUNS.get(step.space) == WORKERS.noun and step.after and step.key not in self.bytes[step.space]
         }
         left: dict[str, Row | None] = {}
-        for step in steps:
+        for place, step in enumerate(steps):
             change = self.take(step)
             if change is None:
                 continue
             row = change.after or change.before
-            if change.noun == WORKERS.noun and row is not None and row["oid"] in added:
+            if change.noun == WORKERS.noun and row is not None and place <= added.get(row["oid"], -1):
                 if change.after is None:
                     left[row["oid"]] = change.before
                     continue

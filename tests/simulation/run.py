@@ -31,7 +31,7 @@ from controlplane.errors import ControlPlaneError
 from controlplane.master.uplinks import SETTLE_S
 from tests.simulation.callers import Callers
 from tests.simulation.chaos import Chaos
-from tests.simulation.convergence import unconverged
+from tests.simulation.convergence import held_by, unconverged
 from tests.simulation.epilogue import CONVERGED_WITHIN_S, Epilogue
 from tests.simulation.network import NOTICED_AFTER_MAX_S
 from tests.simulation.operators import Operators
@@ -184,6 +184,7 @@ class _Run:
         if wardens is not None:
             wardens.leave()
             self._require_converged("after the wardens left")
+            self._give_up_lost()
         if has_processes(self.seed):
             ProcessStories(world, witness, self.chaos, self._require_converged).play()
         Epilogue(world, witness, self.chaos, self._require_converged).play()
@@ -208,13 +209,16 @@ class _Run:
     def _converge(self, since: float) -> None:
         world, mirror = self.world, self.witness.mirror
         healed = world.clock.now
+        deadline = 0.0
         look = True
         while look:
             world.run(LOOK_S)
             problems = list(unconverged(world, mirror, self.chaos.lost))
             if any(each.under_way for each in self.callers):
                 since, problems = world.clock.now, [*problems, "users still wait for answers"]
-            if problems and world.clock.now > self._deadline(since):
+            # What was granted is not taken back: a worker that took its time to start is yet to be reported.
+            deadline = max(deadline, self._deadline(since))
+            if problems and world.clock.now > deadline:
                 text = f"not converged {world.clock.now - healed:.1f} s after the faults were over: {problems[0]}"
                 world.broken.append(text)
                 raise Broken(text)
@@ -264,6 +268,16 @@ class _Run:
         for problem in unconverged(self.world, self.witness.mirror, self.chaos.lost):
             raise Broken(f"{problem}, {when}")
         self._raise()
+
+    def _give_up_lost(self) -> None:
+        """Unpair machines that are lost for good and that something may run on unseen: nothing waits for them then."""
+        lost = held_by(self.witness.mirror)
+        for node in lost:
+            self.world.call("unpair_node", node)
+            self.witness.told({("node", node): False})
+        if lost:
+            self.world.run(CONVERGED_WITHIN_S)
+            self._require_converged("after machines that are lost for good were unpaired")
 
     def _raise(self) -> None:
         if self.world.broken:
