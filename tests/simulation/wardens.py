@@ -266,14 +266,15 @@ class Wardens(Callers):
 
     def _left_over(self) -> tuple[str, tuple[Any, ...]] | None:
         mirror = self._witness.mirror
+        # Workers first: a policy gives up again at once when a worker is protected against what it would do.
+        for worker in mirror.workers.values():
+            if worker["status"] == "ERROR" and worker["want"] == "RUN" and worker["started"] is not None:
+                return "check_worker", (worker["oid"],)
         for home, bindings in mirror.bindings.items():
             for binding in bindings.values():
                 if binding["given_up"]:
                     policy = mirror.definitions[binding["policy_oid"]]["name"]
                     return "update_cluster_policy", (home, policy, True)
-        for worker in mirror.workers.values():
-            if worker["status"] == "ERROR" and worker["want"] == "RUN" and worker["started"] is not None:
-                return "check_worker", (worker["oid"],)
         return None
 
 
