@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.recovering import describe, first_step, is_under_way, late_at, next_step
+from controlplane.core.recovering import as_given, describe, first_step, given_of, is_under_way, late_at, next_step
 from controlplane.records.recoveries import Chain, Operation, Recovery
 from controlplane.records.workers import WorkerStatus
 from tests.strategies import NOW, uid, worker
@@ -137,3 +137,18 @@ def test_every_chain_comes_to_an_end(chain, status, placed):
     assert done == sorted(set(done))
     assert step.recovery.given_up
     assert len(step.recovery.tried) == len(chain.operations)
+
+
+def test_what_more_is_wanted_of_a_worker_is_not_what_it_was_given():
+    before = one(digest="old", generation=2, rebuilds=1, kills=3, adopts={"pid": 7})
+    wanted = msgspec.structs.replace(
+        before, generation=3, rebuilds=2, kills=4, adopts=None, reason="since", given=given_of(before)
+    )
+    assert as_given(before) == before
+    assert as_given(wanted) == msgspec.structs.replace(before, reason="since", given=wanted.given)
+
+
+def test_what_a_worker_was_given_first_stays_that_however_often_more_is_wanted():
+    wanted = one(digest="old", generation=2, given=given_of(one(digest="old", generation=1)))
+    assert given_of(wanted) == wanted.given
+    assert given_of(one(digest=None, generation=1)) is None
