@@ -100,6 +100,7 @@ class Supervisor:
         self._clock = clock
         self._chance = chance
         self._drivers = drivers
+        self._guards = [driver for driver in drivers.values() if isinstance(driver, Guards)]
         self._changed = changed
         self._offers = offers
         self.unavailable: dict[str, str] = {}
@@ -166,15 +167,13 @@ class Supervisor:
 
     def guard(self, fences: Mapping[Oid, Seconds]) -> None:
         """Have drivers end workers in time also when nobody calls any more; see `Guards`."""
-        for driver in self._drivers.values():
-            if isinstance(driver, Guards):
-                driver.guard(fences)
+        for driver in self._guards:
+            driver.guard(fences)
 
     def renew(self, contact: Seconds) -> None:
         """Count the time of those from this moment."""
-        for driver in self._drivers.values():
-            if isinstance(driver, Guards):
-                driver.renew(contact)
+        for driver in self._guards:
+            driver.renew(contact)
 
     def report(self, oid: Oid) -> WorkerReport | None:
         """Return how a worker is, or None when nothing is left of it."""

@@ -1,5 +1,7 @@
 """Stored events as callers see them: whom each is about, and how much it matters."""
 
+from functools import cache
+
 from controlplane.records.actions import ActionStatus
 from controlplane.records.events import (
     ACTION_ENDED,
@@ -54,6 +56,7 @@ def _object(event: StoredEvent, noun: str) -> tuple[str, str | None, str | None]
     return noun, oid, payload.get("name") or payload.get("authid") or payload.get(f"{noun}_name")
 
 
+@cache
 def _noun(topic: str) -> str:
     noun, _, verb = topic.partition(".")[2].partition(".on_")
     part = verb.removeprefix(noun + "_").partition("_")[0]

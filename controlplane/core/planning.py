@@ -114,10 +114,11 @@ class Pass:
         for worker in list(self.become.values()):
             if worker.want is Want.REMOVE:
                 continue
+            of_group = members.get(worker.workergroup_oid)
             if worker.farewell is not None:
                 self._see_off(worker)
-            elif worker.workergroup_oid in members:
-                members[worker.workergroup_oid].append(worker)
+            elif of_group is not None:
+                of_group.append(worker)
             else:
                 self._stop(worker.oid, Want.REMOVE)
         held = self._held_places()

@@ -10,9 +10,15 @@ from controlplane.records.types import MANAGEMENT_REALM_OID, Oid, to_wire
 
 PREFIX = "crossbarfabriccenter.mrealm."
 READY, CHECKED = 3, 5
-ACTIVITY = {events.NODE_ONLINE: ("on_node_ready", READY), events.NODE_OFFLINE: ("on_node_shutdown", CHECKED)}
+ACTIVITY = {
+    events.NODE_ONLINE.topic: ("on_node_ready", READY),
+    events.NODE_OFFLINE.topic: ("on_node_shutdown", CHECKED),
+}
 
-PAIRING = {events.NODE_PAIRED: PREFIX + "on_node_paired", events.NODE_UNPAIRED: PREFIX + "on_node_unpaired"}
+PAIRING = {
+    events.NODE_PAIRED.topic: PREFIX + "on_node_paired",
+    events.NODE_UNPAIRED.topic: PREFIX + "on_node_unpaired",
+}
 GLOBAL_TOPICS = frozenset(PAIRING.values())
 """What is told in the global realm, too, where Crossbar.io tells of it."""
 
@@ -21,10 +27,10 @@ def crossbar_events(
     kind: EventType, payload: dict[str, Any], heartbeat: Callable[[Oid], Heartbeat | None]
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield topic and arguments of every event that Crossbar.io has for one of ours."""
-    if kind in PAIRING:
-        yield PAIRING[kind], (_node(payload),)
-    elif kind in ACTIVITY:
-        topic, activity = ACTIVITY[kind]
+    if kind.topic in PAIRING:
+        yield PAIRING[kind.topic], (_node(payload),)
+    elif kind.topic in ACTIVITY:
+        topic, activity = ACTIVITY[kind.topic]
         said = heartbeat(Oid(payload["oid"])) or Heartbeat()
         status = CrossbarNodeStatus(
             id=Oid(payload["oid"]),

@@ -57,8 +57,11 @@ Tags = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspe
 R = TypeVar("R")
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact about the control plane that is stored or sent."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fact about the control plane that is stored or sent.
+
+    The collector of cycles passes records over: they never change, and hold plain values and other records alone.
+    """
 
 
 def mentioned(changes: msgspec.Struct) -> dict[str, Any]:

@@ -148,9 +148,9 @@ def _page(
 ) -> tuple[list[EventView], int | None]:
     """Return what is wanted of these events, as much as one page has room for, and the last number looked at."""
     found: list[EventView] = []
-    seen, size = None, 0
+    seen, size, rows = None, 0, call.rows(EVENTS)
     for looked, key in enumerate(keys, 1):
-        view = event_view(call.rows(EVENTS).get(key))
+        view = event_view(rows.get(key))
         seen = view.seq
         if wanted(view):
             found.append(view)

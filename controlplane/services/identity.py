@@ -5,6 +5,7 @@ then is refused here, also when the session ignores that it was asked to leave.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from controlplane.core.access import Decision, Needs, allowed, covers, decide_needs, grants
@@ -19,6 +20,9 @@ from controlplane.services.finding import resolve
 from controlplane.services.procedures import Find, Procedure
 from controlplane.store.catalog import CLUSTERS, GRANTS, INVITATIONS, NODES, PRINCIPALS, TEAM_MEMBERS
 from controlplane.store.database import View
+
+NAMES_KEPT = 16_384
+"""Of nodes: every call of an agent says which one it is."""
 
 
 class Identity(NamedTuple):
@@ -110,6 +114,11 @@ def _cluster_of(view: View, declared: Procedure, bound: Mapping[str, Any]) -> Cl
     return found
 
 
+@lru_cache(maxsize=NAMES_KEPT)
+def _oid_in(authid: str) -> Oid:
+    return Oid(authid)
+
+
 def _find_user(view: View, caller: Caller, _now: Instant) -> Identity | None:
     user = view.rows(PRINCIPALS).find_by("authid", caller.authid)
     if user is None or user.disabled or not covers(user.role, caller.authrole):
@@ -119,7 +128,7 @@ def _find_user(view: View, caller: Caller, _now: Instant) -> Identity | None:
 
 def _find_node(view: View, caller: Caller, _now: Instant) -> Identity | None:
     try:
-        node = view.rows(NODES).find(Oid(caller.authid))
+        node = view.rows(NODES).find(_oid_in(caller.authid))
     except ValueError:
         return None
     return None if node is None else Identity(node.oid, node)
@@ -132,7 +141,7 @@ def _find_edge_node(view: View, caller: Caller, now: Instant) -> Identity | None
 
 def _find_invitation(view: View, caller: Caller, now: Instant) -> Identity | None:
     try:
-        invitation = view.rows(INVITATIONS).find(Oid(caller.authid))
+        invitation = view.rows(INVITATIONS).find(_oid_in(caller.authid))
     except ValueError:
         return None
     return None if invitation is None or invitation.expires <= now else Identity(invitation.oid, invitation)

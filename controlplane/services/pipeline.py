@@ -32,7 +32,7 @@ from controlplane.services.identity import Identity, identify, require_conceivab
 from controlplane.services.journal import AUDITED_TABLES, Room, append, done_entry, is_audited, refused_entry
 from controlplane.services.ledger import EVENTS_KEPT_MAX, Ledger
 from controlplane.services.outlets import Outlets
-from controlplane.services.procedures import CONTAINERS, Ask, Procedure
+from controlplane.services.procedures import CONTAINERS, SCALARS, Ask, Procedure
 from controlplane.services.specs import Compositions
 from controlplane.services.surroundings import NO_METRICS, Agents, Metrics, Sessions, Surroundings
 from controlplane.store.database import Change, Store, View
@@ -376,9 +376,8 @@ class Pipeline:
 def _is_small(wire: Any) -> bool:
     """Say whether a reply is about one object or few: what is accepted of one object fits into a message."""
     if isinstance(wire, dict):
-        return len(wire) <= SMALL_LENGTH and all(
-            len(part) <= SMALL_LENGTH for part in wire.values() if isinstance(part, CONTAINERS)
-        )
+        containers = [part for part in wire.values() if type(part) not in SCALARS and isinstance(part, CONTAINERS)]
+        return len(wire) <= SMALL_LENGTH and all(len(part) <= SMALL_LENGTH for part in containers)
     return not isinstance(wire, CONTAINERS) or len(wire) <= SMALL_LENGTH
 
 

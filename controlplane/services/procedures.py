@@ -18,7 +18,7 @@ import msgspec
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoSuchObject, Problem
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
-from controlplane.records.types import Line, Oid, Seconds
+from controlplane.records.types import Line, Oid, Seconds, carries
 from controlplane.services.finding import resolve
 from controlplane.store.catalog import (
     CLUSTERS,
@@ -33,6 +33,7 @@ UNKNOWN_NAMED_MAX = 10
 takes time, and a message has room for a million of them."""
 
 CONTAINERS = (dict, list, tuple)
+SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 SHORT_LENGTH = 1_000
 """Of text that is within every limit, whatever it says."""
 
@@ -312,6 +313,8 @@ def unreadable(bound: Mapping[str, Any], limits: Limits) -> list[Problem]:
             at_most = f"{limits.argument_depth_max} are admitted (argument_depth_max)"
             problems.append(Problem(f"$.{shown(name)}", f"has too many lists and objects inside each other; {at_most}"))
             continue
+        if carries(value, limits.argument_bytes_max):
+            continue
         try:
             size = len(cbor2.dumps(value))
         except (cbor2.CBOREncodeError, ValueError, RecursionError, TypeError, OverflowError) as problem:
@@ -329,10 +332,8 @@ def _is_deep(value: Any, depth_max: int) -> bool:
     for _ in range(depth_max + 1):
         below: list[Any] = []
         for part in level:
-            if isinstance(part, dict):
-                below.extend([inner for inner in part.values() if isinstance(inner, CONTAINERS)])
-            elif isinstance(part, CONTAINERS):
-                below.extend([inner for inner in part if isinstance(inner, CONTAINERS)])
+            inside = part.values() if isinstance(part, dict) else part if isinstance(part, CONTAINERS) else ()
+            below.extend([inner for inner in inside if type(inner) not in SCALARS and isinstance(inner, CONTAINERS)])
         if not below:
             return False
         level = below

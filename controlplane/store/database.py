@@ -35,14 +35,18 @@ log = Logger()
 class View:
     """The tables as of one instant."""
 
-    __slots__ = ("_transaction",)
+    __slots__ = ("_rows", "_transaction")
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._rows: dict[Table[Any], Rows[Any]] = {}
 
     def rows(self, table: Table[R]) -> Rows[R]:
         """Return a table in this transaction."""
-        return Rows(table, self._transaction)
+        found = self._rows.get(table)
+        if found is None:
+            found = self._rows[table] = Rows(table, self._transaction)
+        return found
 
     def recorded_rows(self, table: Table[R], written: list[Written]) -> Rows[R]:
         """Return a table in this transaction; what is written to it is added to the list."""

@@ -129,6 +129,12 @@ class _Sorted:
         self.bytes += len(value) - len(before or b"")
         return before
 
+    def between(self, start: bytes, stop: bytes | None) -> list[bytes]:
+        """Return the keys in a range, in order."""
+        order = self.order
+        low = bisect_left(order, start) if start else 0
+        return order[low:] if stop is None else order[low : bisect_left(order, stop, low)]
+
 
 class _MemoryTransaction:
     """Writes in place and keeps what it takes to undo; there is one thread and one writer."""
@@ -144,11 +150,13 @@ class _MemoryTransaction:
         return self._tables[space].values.get(key)
 
     def put(self, space: Space, key: bytes, value: bytes) -> None:
-        self._require_writable()
+        if not self.writable:
+            raise _refusal()
         self.log.append((space, key, self._tables[space].set(key, value)))
 
     def delete(self, space: Space, key: bytes) -> bool:
-        self._require_writable()
+        if not self.writable:
+            raise _refusal()
         before = self._tables[space].set(key, None)
         self.log.append((space, key, before))
         return before is not None
@@ -156,17 +164,23 @@ class _MemoryTransaction:
     def scan(
         self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        keys = list(self.keys(space, start, stop, reverse=reverse))
-        return zip(keys, map(self._tables[space].values.__getitem__, keys), strict=True)
+        table = self._tables[space]
+        keys = table.between(start, stop)
+        if reverse:
+            keys.reverse()
+        return zip(keys, map(table.values.__getitem__, keys), strict=True)
 
     def keys(
         self, space: Space, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[bytes]:
-        order = self._tables[space].order
+        table = self._tables[space]
+        if not reverse:
+            return iter(table.between(start, stop))
+        order = table.order
         low = bisect_left(order, start) if start else 0
         high = len(order) if stop is None else bisect_left(order, stop)
         # Backwards whoever asks wants the last ones, often one alone.
-        return map(order.__getitem__, range(high - 1, low - 1, -1)) if reverse else iter(order[low:high])
+        return map(order.__getitem__, range(high - 1, low - 1, -1))
 
     def child(self) -> AbstractContextManager[Transaction]:
         return _Nested(self)
@@ -176,6 +190,6 @@ class _MemoryTransaction:
             self._tables[space].set(key, value)
         del self.log[mark:]
 
-    def _require_writable(self) -> None:
-        if not self.writable:
-            raise PermissionError("a snapshot cannot be changed")
+
+def _refusal() -> PermissionError:
+    return PermissionError("a snapshot cannot be changed")

@@ -27,6 +27,8 @@ KeyOf = Callable[[R], bytes | None]
 
 def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
     """Return an ordered key: UUIDs as 16 bytes (None as zeros), integers as 8, text and bytes as they are, last."""
+    if len(parts) == 1 and type(parts[0]) is UUID:
+        return parts[0].int.to_bytes(16, "big")  # Most keys are this one, or begin with it.
     key = b""
     for part in parts:
         if isinstance(part, UUID):

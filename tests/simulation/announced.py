@@ -1,6 +1,6 @@
 """What is announced: one event for every change of a commit and none beside, numbered without a gap."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Due(NamedTuple):
 
 def check_events(mirror: Mirror, changes: list[Changed], last: int) -> Iterator[str]:
     """Events are numbered without gaps, and there is exactly one for each thing that changed."""
-    told: Counter[tuple[str, str]] = Counter()
+    told: dict[tuple[str, str], int] = defaultdict(int)
     for change in changes:
         if change.noun == EVENTS.noun and change.after is not None:
             event = change.after
@@ -51,12 +51,14 @@ def check_events(mirror: Mirror, changes: list[Changed], last: int) -> Iterator[
                 yield f"event {event['seq']} follows {last}"
             last = event["seq"]
             told[event["topic"], _subject(event["payload"])] += 1
-    must: Counter[tuple[str, str]] = Counter()
-    may: Counter[tuple[str, str]] = Counter()
+    must: dict[tuple[str, str], int] = defaultdict(int)
+    may: dict[tuple[str, str], int] = defaultdict(int)
     for due in _due(mirror, changes):
         (must if due.certain else may)[due.kind.topic, due.about] += 1
-    missing = must - told
-    surplus = told - must - may
+    if must == told:
+        return
+    missing = Counter(must) - Counter(told)
+    surplus = Counter(told) - Counter(must) - Counter(may)
     if missing:
         yield f"changes without an event: {dict(missing)}"
     if surplus:

@@ -1,8 +1,9 @@
 """What is so when the plane has converged: everything that is wanted runs where it shall, and nothing else does."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 
+from controlplane.drivers.driver import Unit
 from tests.simulation.machine import Machine
 from tests.simulation.mirror import Mirror, Row, is_generic, occupies, ungrouped_of
 from tests.simulation.world import World
@@ -16,6 +17,7 @@ def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator
         yield "the master is away"
         return
     runs: dict[str, str] = {}
+    assigned = mirror.assigned()
     for machine in world.machines:
         node = mirror.paired_with(machine)
         if node is None:
@@ -24,17 +26,20 @@ def unconverged(world: World, mirror: Mirror, lost: Collection[str]) -> Iterator
             if node["online"]:
                 yield f"{machine.name} is lost and counts as online"
             continue
-        yield from _of_machine(machine, node, mirror)
-        yield from _of_units(machine, mirror)
-        for oid in machine.units:
-            if str(oid) in runs:
-                yield f"worker {oid} runs on {runs[str(oid)]} and on {machine.name}"
-            runs[str(oid)] = machine.name
+        units = {str(oid): unit for oid, unit in machine.units.items()}
+        yield from _of_machine(machine, node, mirror, units, assigned[node["oid"]])
+        yield from _of_units(machine, mirror, units)
+        for oid in units:
+            if oid in runs:
+                yield f"worker {oid} runs on {runs[oid]} and on {machine.name}"
+            runs[oid] = machine.name
     for cluster in mirror.clusters.values():
         yield from _of_cluster(cluster, mirror)
 
 
-def _of_machine(machine: Machine, node: Row, mirror: Mirror) -> Iterator[str]:
+def _of_machine(
+    machine: Machine, node: Row, mirror: Mirror, units: Mapping[str, Unit], assigned: Mapping[str, str]
+) -> Iterator[str]:
     agent = machine.agent
     joined = machine.session is not None and machine.session.open and str(machine.oid) == node["oid"]
     if agent is None or not joined or not node["online"]:
@@ -44,18 +49,18 @@ def _of_machine(machine: Machine, node: Row, mirror: Mirror) -> Iterator[str]:
         yield f"{machine.name} keeps an assignment of another store"
     elif agent._version != node["assignment"]:
         yield f"{machine.name} holds version {agent._version} of its assignment; the newest is {node['assignment']}"
-    assigned = mirror.assigned(node["oid"])
-    found = {str(oid): unit.digest for oid, unit in machine.units.items()}
+    found = {oid: unit.digest for oid, unit in units.items()}
     if found != assigned:
         wrong = sorted(oid for oid in {*found, *assigned} if found.get(oid) != assigned.get(oid))
         yield f"{machine.name} does not run what it shall: {', '.join(wrong)}"
 
 
-def _of_units(machine: Machine, mirror: Mirror) -> Iterator[str]:
+def _of_units(machine: Machine, mirror: Mirror, units: Mapping[str, Unit]) -> Iterator[str]:
     """What is known of a worker is what runs, not what ran there before or runs elsewhere."""
-    for oid, unit in machine.units.items():
-        worker = mirror.workers.get(str(oid))
-        if worker is None or worker["status"] != "RUNNING" or worker["node_oid"] != str(machine.oid):
+    here = str(machine.oid)
+    for oid, unit in units.items():
+        worker = mirror.workers.get(oid)
+        if worker is None or worker["status"] != "RUNNING" or worker["node_oid"] != here:
             continue
         known, found = (worker["pid"], worker["started"]), (unit.pid, unit.started)
         if known != found:
@@ -73,13 +78,15 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
         if left or cluster["status"] != ("STOPPING" if held else "STOPPED"):
             yield f"{name} is {cluster['status']}, and shall be stopped"
         return
-    groups: Counter[str | None] = Counter(w["workergroup_oid"] for w in workers if w["want"] == "RUN")
-    wanted: Counter[str | None] = Counter({group["oid"]: group["scale"] for group in mirror.groups_in(cluster["oid"])})
+    groups: dict[str | None, int] = defaultdict(int)
+    for worker in workers:
+        if worker["want"] == "RUN":
+            groups[worker["workergroup_oid"]] += 1
+    wanted: dict[str | None, int] = {group["oid"]: group["scale"] for group in mirror.groups_in(cluster["oid"])}
     wanted[None] = ungrouped_of(cluster, sum(wanted.values()))
-    if +groups != +wanted:
+    if groups != {group: number for group, number in wanted.items() if number}:
         yield f"{name} has {dict(groups)} workers, and wants {dict(wanted)}"
-    for oid in mirror.nodes:
-        limit = mirror.most_on_a_node(cluster["oid"], oid)
+    for oid, limit in mirror.most_on_nodes(cluster["oid"], mirror.nodes).items():
         if limit is not None:
             here = sum(worker["node_oid"] == oid and occupies(worker) for worker in workers)
             if here > limit:

@@ -95,12 +95,16 @@ class Disk(MemoryEngine):
 
     def _steps(self, log: list[tuple[Space, bytes, bytes | None]]) -> list[Step]:
         """Return every write of a transaction with what it wrote, which is what the next one of its key found."""
+        if not log:
+            return []
         steps = []
         found: dict[tuple[Space, bytes], bytes | None] = {}
+        committed = self._committed
         for space, key, before in reversed(log):
-            after = found[space, key] if (space, key) in found else self._committed[space].values.get(key)
+            place = (space, key)
+            after = found[place] if place in found else committed[space].values.get(key)
             steps.append(Step(space, key, before, after))
-            found[space, key] = before
+            found[place] = before
         steps.reverse()
         return steps
 

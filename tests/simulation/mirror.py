@@ -107,20 +107,21 @@ class Mirror:
 
     def take(self, step: Step) -> Changed | None:
         """Take over one write; None when it is of no interest."""
-        if step.after is None:
-            self.bytes[step.space].pop(step.key, None)
+        space, key, _, data = step
+        if data is None:
+            self.bytes[space].pop(key, None)
         else:
-            self.bytes[step.space][step.key] = step.after
-        noun = NOUNS.get(step.space)
+            self.bytes[space][key] = data
+        noun = NOUNS.get(space)
         if noun is None:
             return None
         rows = self.rows[noun]
-        before = rows.get(step.key)
+        before = rows.get(key)
         after: Row | None = None
-        if step.after is None:
-            rows.pop(step.key, None)
+        if data is None:
+            rows.pop(key, None)
         else:
-            after = rows[step.key] = decode_row(step.after)
+            after = rows[key] = decode_row(data)
         self._index(noun, before, after)
         return Changed(noun, before, after)
 
@@ -130,7 +131,7 @@ class Mirror:
         added = {
             cbor2.loads(step.after)["oid"]: place
             for place, step in enumerate(steps)
-            if NOUNS.get(step.space) == WORKERS.noun and step.after and step.key not in self.bytes[step.space]
+            if step.space is WORKERS.space and step.after and step.key not in self.bytes[step.space]
         }
         left: dict[str, Row | None] = {}
         for place, step in enumerate(steps):
@@ -186,12 +187,18 @@ class Mirror:
 
     def most_on_a_node(self, cluster: str, node: str) -> int | None:
         """Return how many workers of a cluster may stand on a node; None for any number."""
+        return self.most_on_nodes(cluster, [node])[node]
+
+    def most_on_nodes(self, cluster: str, nodes: Iterable[str]) -> dict[str, int | None]:
+        """Return how many workers of a cluster may stand on each of these nodes; None for any number."""
         said = [rule["per_node_max"] for _, rule in self.rules(cluster, "affinity")]
-        limits = [limit for limit in said if limit is not None]
-        member = self.members.get((cluster, node))
-        if member is not None and member["hardlimit"] is not None:
-            limits.append(member["hardlimit"])
-        return min(limits, default=None)
+        of_policies = [limit for limit in said if limit is not None]
+        found: dict[str, int | None] = {}
+        for node in nodes:
+            member = self.members.get((cluster, node))
+            own = [] if member is None or member["hardlimit"] is None else [member["hardlimit"]]
+            found[node] = min([*of_policies, *own], default=None)
+        return found
 
     def carries(self, cluster: str, node: str) -> bool:
         """Say whether a node may carry workers of a cluster: a member, or any one of a generic cluster without."""
@@ -199,10 +206,14 @@ class Mirror:
             return node in self.nodes
         return is_generic(self.clusters[cluster]) and not any(of == cluster for of, _ in self.members)
 
-    def assigned(self, node: str) -> dict[str, str]:
-        """Return the digest of every worker that a node shall run."""
-        found = ((worker["oid"], assigned_to(worker)) for worker in self.workers.values())
-        return {oid: place[1] for oid, place in found if place is not None and place[0] == node}
+    def assigned(self) -> dict[str, dict[str, str]]:
+        """Return the digest of every worker that a node shall run, by node and worker."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for worker in self.workers.values():
+            place = assigned_to(worker)
+            if place is not None:
+                found[place[0]][worker["oid"]] = place[1]
+        return found
 
     def _index(self, noun: str, before: Row | None, after: Row | None) -> None:
         row = after if after is not None else before

@@ -116,8 +116,11 @@ class Network:
         self._calls[number] = reply
 
         def answered(value: Any) -> None:
-            if isinstance(value, Failure) and value.check(Killed):
-                return
+            if isinstance(value, Failure):
+                if value.check(Killed):
+                    return
+                # No traceback goes over a wire, and one would keep all the frames of the call until the seed is over.
+                value.value.__traceback__ = None
             waiting = self._calls.pop(number, None)
             if waiting is not None:
                 clock_lag = clock.lag()

@@ -1,5 +1,6 @@
 """Records as they are stored: what is remembered of a write is what would be read again."""
 
+import gc
 from typing import Any
 
 import cbor2
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from controlplane.records.limits import Limits
 from controlplane.records.types import Record, carries, from_bytes, stored_form, to_bytes
+from controlplane.services.procedures import SHORT_LENGTH, unreadable
 from controlplane.store.tables import DECODED_LENGTH_MAX, DECODED_MAX, Table
 
 
@@ -59,6 +62,26 @@ def test_nothing_takes_more_room_than_was_said(value):
 def test_what_cannot_be_judged_is_left_to_a_trial():
     assert not carries(2**70, 1_000_000)
     assert not carries("\ud800", 1_000_000)
+
+
+@given(PLAIN | st.sampled_from(["\ud800", ["\ud800" * 2_000], 2**70, {1: 2**70}]), st.integers(0, 300))
+@example(["x" * 1_000] * 2, 2_000)
+@example(["x" * 1_000] * 2, 2_007)
+def test_arguments_are_as_long_as_they_are_in_cbor(value, bytes_max):
+    said = unreadable({"x": value}, Limits(argument_bytes_max=bytes_max))
+    try:
+        long = len(cbor2.dumps(value)) > bytes_max
+    except ValueError:
+        long = True
+    short_text = isinstance(value, str) and value.isascii() and len(value) <= SHORT_LENGTH
+    assert bool(said) is (long and not short_text and not isinstance(value, bool | None))
+
+
+def test_the_collector_of_cycles_passes_records_over():
+    one = Anything(name="x", value={"a": []})
+    assert not gc.is_tracked(one)
+    assert not gc.is_tracked(stored_form(one)[1])
+    assert not gc.is_tracked(msgspec.structs.replace(one, value=[[]]))
 
 
 def table() -> Table[Anything]:
