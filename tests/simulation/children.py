@@ -134,8 +134,8 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
     failed = [each["worker_oid"] for each in (*outputs["failed"], *outputs["unknown"])]
     yield from _differing(f"{shown} failed", failed, stands, ("FAILED",))
     if parent["status"] != "SUCCEEDED":
-        # Who stands by, or stood by until it went, has no child.
-        undone = [oid for oid in outputs["undone"] if oid in stands or _is_here(oid, mirror)]
+        # Who stands by, or stood by until it went or was taken while all was taken back, has no child.
+        undone = [oid for oid in outputs["undone"] if oid in stands or _was_here(oid, parent, mirror)]
         yield from _differing(f"{shown} took back", undone, stands, ("CANCELLED", "FAILED"))
         return
     yield from _differing(f"{shown} did", (*outputs["done"], *outputs["removed"]), stands, ("SUCCEEDED",))
@@ -150,6 +150,12 @@ def _of_end(parent: Row, mirror: Mirror) -> Iterator[str]:
 def _is_here(worker_oid: str, mirror: Mirror) -> bool:
     worker = mirror.workers.get(worker_oid)
     return worker is not None and not worker["standby"]
+
+
+def _was_here(worker_oid: str, parent: Row, mirror: Mirror) -> bool:
+    worker = mirror.workers.get(worker_oid)
+    taken = worker is not None and worker["promotion"] is not None and worker["made_for"] == parent["oid"]
+    return _is_here(worker_oid, mirror) and not taken
 
 
 def _differing(
