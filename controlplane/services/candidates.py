@@ -35,14 +35,14 @@ def candidates_of(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> It
     if cluster.node_oid is not None:
         only = known.get(cluster.node_oid) or node_of(view, cluster.node_oid)
         if only is not None:
-            yield Candidate(only, None, None, in_all=_load(view.rows(LOADS), only.oid))
+            yield _Candidate(only, None, None, loads=view.rows(LOADS))
         return
     rows = view.rows(MEMBERSHIPS)
     anywhere = cluster.type is ClusterType.GENERIC and not rows.count(cluster.oid)
     loads = view.rows(LOADS)
     if anywhere:
         for node in view.rows(NODES).all():
-            yield Candidate(node, None, cluster.per_node_max, in_all=_load(loads, node.oid))
+            yield _Candidate(node, None, cluster.per_node_max, loads=loads)
         return
     nodes, per_node_max = view.rows(NODES), cluster.per_node_max
     for member in rows.all(cluster.oid):
@@ -51,12 +51,42 @@ def candidates_of(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> It
             limit = member.hardlimit
             if limit is None or (per_node_max is not None and per_node_max < limit):
                 limit = per_node_max
-            yield Candidate(found, member.softlimit, limit, in_all=_load(loads, found.oid))
+            yield _Candidate(found, member.softlimit, limit, loads=loads)
 
 
-def _load(loads: Rows[Load], node_oid: Oid) -> int:
-    load = loads.find(node_oid)
-    return load.workers if load else 0
+class _Candidate(Candidate):
+    """One whose load is read when somebody asks for it, on the transaction of the pass: most passes place nobody."""
+
+    __slots__ = ("_in_all", "_loads")
+
+    def __init__(
+        self,
+        node: Node,
+        softlimit: int | None,
+        hardlimit: int | None,
+        of_cluster: int = 0,
+        in_all: int | None = None,
+        exposed: bool = False,
+        loads: Rows[Load] | None = None,
+    ) -> None:
+        self.node = node
+        self.softlimit = softlimit
+        self.hardlimit = hardlimit
+        self.of_cluster = of_cluster
+        self.exposed = exposed
+        self._in_all = in_all
+        self._loads = loads
+
+    @property
+    def in_all(self) -> int:
+        if self._in_all is None:
+            load = None if self._loads is None else self._loads.find(self.node.oid)
+            self._in_all = load.workers if load else 0
+        return self._in_all
+
+    @in_all.setter
+    def in_all(self, number: int) -> None:
+        self._in_all = number
 
 
 def node_of(view: View, oid: Oid) -> Node | None:

@@ -70,7 +70,10 @@ class WorldClock:
         return self.now
 
     def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> Planned:  # noqa: N802
-        return self.plan(Planned(self.now + delay, call, args))
+        planned = Planned(self.now + delay, call, args)
+        self._count += 1
+        heappush(self._heap, (planned.instant, self._count, planned))
+        return planned
 
     def plan(self, planned: Planned) -> Planned:
         """Plan a call, or one that was due already anew."""
@@ -142,7 +145,7 @@ class ProcessClock:
         """Have the process do something as soon as it is able to."""
         if self.dead:
             return
-        if not self.lag() and not self._handed:
+        if self.frozen_until <= self._clock.now and not self._handed:
             call(*args)
             return
         self._handed.append((call, args))
@@ -161,7 +164,8 @@ class ProcessClock:
 
     def lag(self) -> float:
         """Return how many seconds the process is behind: what it says now leaves it only then."""
-        return max(0.0, self.frozen_until - self._clock.now)
+        late = self.frozen_until - self._clock.now
+        return late if late > 0.0 else 0.0
 
     def kill(self) -> None:
         self.dead = True

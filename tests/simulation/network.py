@@ -289,7 +289,7 @@ class Network:
             line.held[direction].append(deliver)
             return
         for number in range(copies):
-            delay = random.uniform(faults.delay_min_s, faults.delay_max_s) + lag
+            delay = faults.delay_min_s + (faults.delay_max_s - faults.delay_min_s) * random.random() + lag
             if number:
                 clock.callLater(delay + random.random() * LATE_MAX_S, self._arrive, line, direction, deliver)
                 continue

@@ -43,6 +43,16 @@ from tests.simulation.world import World
 LOOKED_AT = frozenset({ACTIONS.noun, CHILDREN.noun, GROUPS.noun, NODES.noun, WORKERS.noun})
 """Of what one row of a commit says something by itself."""
 
+CHECKS = {
+    check_numbers: {WORKERS.noun},
+    check_versions: {NODES.noun, WORKERS.noun},
+    check_statuses: {CLUSTERS.noun, GROUPS.noun, WORKERS.noun},
+    check_silence: {NODES.noun},
+}
+"""What is looked at when a commit is whole, and of which rows it follows."""
+
+OF_CHILDREN = {ACTIONS.noun, CHILDREN.noun}
+
 EARLY_S = 0.001
 """By how much rounding may shorten a grace period."""
 
@@ -101,10 +111,13 @@ class Witness(Observer):
             elif change.noun == NODES.noun:
                 self._note_online(change)
         self.handling.assigned(changes, self.mirror)
-        for check in (check_numbers, check_versions, check_statuses, check_silence):
-            self._say(check(self.mirror, changes))
+        nouns = {change.noun for change in changes}
+        for check, about in CHECKS.items():
+            if not nouns.isdisjoint(about):
+                self._say(check(self.mirror, changes))
         self._say(self.promises.committed(changes, self.mirror, self._now()))
-        self._say(check_children(self.mirror, changes))
+        if not nouns.isdisjoint(OF_CHILDREN):
+            self._say(check_children(self.mirror, changes))
         self._say(check_events(self.mirror, changes, last))
 
     def published(self, topic: str, payload: Mapping[str, Any]) -> None:

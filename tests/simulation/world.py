@@ -168,9 +168,12 @@ class World:
         before = clock.now
         if not clock.step(end):
             return False
-        self._steps = self._steps + 1 if clock.now <= before else 0
-        if self._steps > STEPS_PER_INSTANT_MAX:
-            raise Broken(f"time stands still at {clock.now:.6f} s")
+        if clock.now > before:
+            self._steps = 0
+        else:
+            self._steps += 1
+            if self._steps > STEPS_PER_INSTANT_MAX:
+                raise Broken(f"time stands still at {clock.now:.6f} s")
         if self.broken:
             raise Broken(self.broken[0])
         return True

@@ -65,6 +65,7 @@ def test_what_cannot_be_judged_is_left_to_a_trial():
 
 
 @given(PLAIN | st.sampled_from(["\ud800", ["\ud800" * 2_000], 2**70, {1: 2**70}]), st.integers(0, 300))
+@example([24] * 100, 150)
 @example(["x" * 1_000] * 2, 2_000)
 @example(["x" * 1_000] * 2, 2_007)
 def test_arguments_are_as_long_as_they_are_in_cbor(value, bytes_max):
