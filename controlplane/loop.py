@@ -72,7 +72,7 @@ class Loop(Generic[K]):
         """Have a pass for this key soon."""
         if self._closed:
             return
-        state = self._keys.setdefault(key, _Key())
+        state = self._state_of(key)
         match state.phase:
             case _Phase.IDLE:
                 self._stop_timer(state)
@@ -86,7 +86,7 @@ class Loop(Generic[K]):
         """Have a pass for this key in so many seconds at the latest."""
         if self._closed:
             return
-        state = self._keys.setdefault(key, _Key())
+        state = self._state_of(key)
         if state.phase is _Phase.IDLE:
             if state.timer is None or state.due > self._clock.seconds() + seconds:
                 self._start_timer(key, state, seconds)
@@ -111,6 +111,12 @@ class Loop(Generic[K]):
         await DeferredList(under_way, consumeErrors=True)
         self._keys.clear()
         self._ready.clear()
+
+    def _state_of(self, key: K) -> _Key:
+        state = self._keys.get(key)
+        if state is None:
+            state = self._keys[key] = _Key()
+        return state
 
     def _due(self, key: K) -> None:
         self._keys[key].timer = None

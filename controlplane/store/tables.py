@@ -27,14 +27,16 @@ KeyOf = Callable[[R], bytes | None]
 
 def key_of(*parts: UUID | int | str | bytes | None) -> bytes:
     """Return an ordered key: UUIDs as 16 bytes (None as zeros), integers as 8, text and bytes as they are, last."""
-    if len(parts) == 1 and type(parts[0]) is UUID:
-        return parts[0].int.to_bytes(16, "big")  # Most keys are this one, or begin with it.
     key = b""
     for part in parts:
-        if isinstance(part, UUID):
+        if type(part) is UUID:  # Most are. To ask for the type alone is faster than to allow for other classes.
             key += part.int.to_bytes(16, "big")
+        elif type(part) is bytes:
+            key += part
         elif part is None:
             key += NO_OID
+        elif isinstance(part, UUID):
+            key += part.int.to_bytes(16, "big")
         elif isinstance(part, int):
             key += part.to_bytes(8, "big")
         else:

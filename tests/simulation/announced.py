@@ -77,7 +77,7 @@ def _due(mirror: Mirror, changes: list[Changed]) -> Iterator[Due]:
     }
     for change in changes:
         row = change.after or change.before
-        if row is None:
+        if row is None or change.noun == EVENTS.noun:
             continue
         home = row.get("cluster_oid")
         gone = change.after is None and home in deleted
