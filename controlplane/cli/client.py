@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Coroutine
+from difflib import get_close_matches
 from typing import Any
 
 from twisted.internet.defer import CancelledError, ensureDeferred
@@ -124,8 +125,12 @@ def resolve(name: str) -> str:
     # Crossbar.io's form of a procedure does not take a name away from ours.
     found = [uri for uri in named if uri.startswith(OWN_PREFIX)] or named
     if len(found) != 1:
+        like = get_close_matches(name, sorted({uri.rpartition(".")[2] for uri in OWN_PROCEDURES}), 3)
+        meant = f"; did you mean {' or '.join(like)}?" if like else ""
         raise InvalidArgument(
-            f"there is no procedure {name}" if not found else f"{name} is one of {', '.join(found)}",
-            next_step="give the full name; 'controlplane call --help' shows how",
+            f"there is no procedure {name}{meant}" if not found else f"{name} is one of {', '.join(found)}",
+            next_step="give the name of one; docs/clusters.rst and schema/procedures.json have them"
+            if not found
+            else "give the full name",
         )
     return found[0]

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -185,7 +185,7 @@ def status(connection: ConnectionFile = None, json_: AsJson = False) -> None:
 @app.command()
 def call(
     procedure: Annotated[str, typer.Argument(help="Name of a procedure; the last part is enough where it is unique.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="As JSON; what is no JSON is taken as text.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="As JSON, or as text.")] = None,
     kw: Annotated[list[str] | None, typer.Option("--kw", help="Keyword argument k=v, v as JSON or text.")] = None,
     field: Annotated[str | None, typer.Option(help="Print this field of the result alone.")] = None,
     idempotency_key: Annotated[
@@ -195,11 +195,12 @@ def call(
     connection: ConnectionFile = None,
 ) -> None:
     """Call a procedure and print its result as JSON."""
-    from controlplane.cli.client import call_procedure, one_shot
+    from controlplane.cli.arguments import read_arguments
+    from controlplane.cli.client import call_procedure, one_shot, resolve
     from controlplane.cli.render import print_json
 
-    args = [_value(text) for text in arguments or []]
-    kwargs = {name: _value(text) for name, text in (_named(text, "--kw") for text in kw or [])}
+    named = [_named(text, "--kw") for text in kw or []]
+    args, kwargs = read_arguments(resolve(procedure), arguments or [], named)
     if idempotency_key is not None:
         kwargs["idempotency_key"] = idempotency_key
     result = one_shot(connection, lambda session: call_procedure(session, procedure, args, kwargs))
@@ -208,7 +209,8 @@ def call(
     elif isinstance(result, dict) and field in result:
         print(result[field] if isinstance(result[field], str) else json.dumps(result[field]))
     else:
-        raise typer.BadParameter(f"the result has no field {field!r}", param_hint="--field")
+        fields = f"; it has {', '.join(result)}" if isinstance(result, dict) else ""
+        raise typer.BadParameter(f"the result has no field {field!r}{fields}", param_hint="--field")
 
 
 @app.command()
@@ -389,13 +391,6 @@ def fail(problem: ControlPlaneError) -> NoReturn:
     if problem.next_step:
         print(f"next: {problem.next_step}", file=sys.stderr)
     sys.exit(1)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _named(text: str, option: str) -> tuple[str, str]:

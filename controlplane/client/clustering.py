@@ -20,19 +20,21 @@ from controlplane.client.line import LastingLine
 from controlplane.client.pace import Pace, TwistedPace
 from controlplane.client.senlin.clusters import Clusters
 from controlplane.client.senlin.definitions import Definitions
-from controlplane.client.senlin.methods import Thread
+from controlplane.client.senlin.methods import Thread, refused
 from controlplane.client.senlin.nodes import Nodes
 from controlplane.client.senlin.receivers import Receivers
 from controlplane.client.senlin.records import Records
 from controlplane.client.senlin.resources import (
     Action,
     Cluster,
+    ClusterPolicy,
     Event,
     Node,
     Policy,
     Profile,
     Receiver,
     Resource,
+    Service,
 )
 from controlplane.client.thread import ReactorThread
 from controlplane.errors import ActionConflict, Ambiguous, InvalidArgument, InvalidConfiguration, NoSuchObject
@@ -117,7 +119,8 @@ class Proxy(Definitions, Clusters, Nodes, Receivers, Records):
         """Ask again every `interval` seconds until a resource has a status, in whatever case; return it as it is then.
 
         Raises `ResourceFailure` when it has one of the statuses in `failures` or is no more, `ResourceTimeout` after
-        `wait` seconds, and `AttributeError` when it is of a kind that has none. The status that it has already counts.
+        `wait` seconds, `InvalidArgument` when it cannot be asked for again, and `AttributeError` when it is of a kind
+        that has none. The status that it has already counts.
         """
         wanted, failing = status.lower(), {each.lower() for each in failures or ()}
         seen, end = res, self._pace.seconds() + wait
@@ -136,7 +139,7 @@ class Proxy(Definitions, Clusters, Nodes, Receivers, Records):
     def wait_for_delete(self, res: R, interval: float = 2, wait: float = 120) -> R:
         """Ask again every `interval` seconds until a resource is no more; return it as it was seen last.
 
-        Raises `ResourceTimeout` after `wait` seconds.
+        Raises `ResourceTimeout` after `wait` seconds, and `InvalidArgument` when it cannot be asked for again.
         """
         seen, end = res, self._pace.seconds() + wait
         while True:
@@ -149,18 +152,33 @@ class Proxy(Definitions, Clusters, Nodes, Receivers, Records):
             self._pause(end, interval, f"{_named(res)} is there still after {wait:g} s")
 
     def _again(self, res: R) -> R:
-        found: R = self._getters()[type(res)](res)
+        again = self._getters().get(type(res))
+        if again is None:
+            raise refused("res", f"is a {type(res).__name__}, which cannot be asked for again", "wait for a resource")
+        found: R = again(res)
+        return found
+
+    def _service(self, service: Service) -> Service:
+        found = next((each for each in self.services() if each.id == service.id), None)
+        if found is None:
+            raise NoSuchObject(
+                f"there is no service {service.id}",
+                subject={"type": "service", "oid": service.id},
+                next_step="list the services there are",
+            )
         return found
 
     def _getters(self) -> dict[type[Resource], Callable[[Any], Any]]:
         return {
             Action: self.get_action,
             Cluster: self.get_cluster,
+            ClusterPolicy: lambda bound: self.get_cluster_policy(bound, bound.cluster_id),
             Event: self.get_event,
             Node: self.get_node,
             Policy: self.get_policy,
             Profile: self.get_profile,
             Receiver: self.get_receiver,
+            Service: self._service,
         }
 
     def _pause(self, end: float, interval: float, late: str) -> None:

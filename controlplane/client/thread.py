@@ -37,8 +37,11 @@ class ReactorThread:
         result: Future[Any] = Future()
         begun: list[Deferred[Any]] = []
 
+        async def whole() -> Any:
+            return await work()  # What is raised before there is a coroutine is raised to the caller as well.
+
         def begin() -> None:
-            begun.append(Deferred.fromCoroutine(work()))
+            begun.append(Deferred.fromCoroutine(whole()))
             begun[0].addCallbacks(lambda value: _settle(result, value), lambda failure: _fail(result, failure))
 
         def cancel() -> None:

@@ -159,7 +159,8 @@ class _GenericPass(PoolPass):
         that keeps those that were not changed yet, or long ago, until the last ones run again.
         """
         fresh = {oid for oid in serving if self.s.now < steady_at(self.s.cluster, self.become[oid])}
-        newest = {oid for oid, target in targets.items() if self.become[oid].digest == target}
+        # Who stands by has it first, and serves nobody: that says nothing of how those fare that serve.
+        newest = {oid for oid, target in targets.items() if self._is_given(self.become[oid], target)}
         begun = newest | {oid for oid in serving if self.become[oid].drain is not None}
         left = canaries_to_come(self.s.canary, len(begun), len(newest - unproven))
         unproven |= fresh
@@ -176,6 +177,9 @@ class _GenericPass(PoolPass):
             unproven.add(oid)
             if not self._still_drains(worker):
                 self._set(oid, digest=targets[oid], revision=self.s.cluster.revision, drain=None)
+
+    def _is_given(self, worker: Worker, target: str) -> bool:
+        return worker.digest == target and not worker.standby
 
     def _still_drains(self, worker: Worker) -> bool:
         """Say whether a worker that is to be changed has to wait for its load balancer."""

@@ -81,7 +81,7 @@ class PoolPass(Pass):
             if missing <= 0:
                 continue
             pool = [worker for worker in self.become.values() if is_on_the_way(worker) and self._stands_well(worker)]
-            chosen = pick(pool, missing, group.oid, members, self.s.cluster, self.s.nodes, self.s.now)
+            chosen = pick(pool, missing, members, self.s.cluster, self.s.nodes, self.s.now)
             ready = sum(is_ready(worker, self.s.cluster) for worker in chosen)
             self.plan.pool_said = describe(pool_size(self.s.cluster), missing, ready, len(chosen) - ready)
             for worker in chosen:
@@ -119,19 +119,18 @@ class PoolPass(Pass):
 
     def _make_way(self, kept: list[Oid]) -> None:
         """Have workers for which there is no room take the places of those that stand by."""
-        rest: list[Worker] = []
+        waiting = 0
         for worker in [self.become[oid] for oid in kept]:
-            if worker.standby or worker.want is not Want.RUN or worker.status is not WorkerStatus.PENDING:
+            if worker.standby or worker.status is not WorkerStatus.PENDING:
                 continue
-            why = worker.reason or "it has no place"
+            why = str(worker.reason)  # That placement has said.
             if not is_replaceable(worker) or not self._change_places(worker, kept, set(), why, only_ready=False):
-                rest.append(worker)
+                waiting += 1
         pool = [worker for worker in map(self.become.__getitem__, kept) if is_on_the_way(worker)]
-        pool = sorted(filter(self._stands_well, pool), key=by_loss(self.s.cluster))
+        pool = sorted(filter(self._stands_well, pool), key=by_loss(self.s.cluster), reverse=True)
         going = sum(worker.standby and worker.status is WorkerStatus.STOPPING for worker in self.become.values())
-        for _ in rest[going:]:
-            if pool:
-                self._stop(pool.pop().oid, Want.REMOVE)
+        for worker in pool[: max(0, waiting - going)]:
+            self._stop(worker.oid, Want.REMOVE)
 
     def _change_places(
         self, worker: Worker, kept: Iterable[Oid], leaving: set[Oid], why: str, *, only_ready: bool
@@ -147,7 +146,7 @@ class PoolPass(Pass):
         ]
         group = worker.workergroup_oid
         members = [each for each in self.become.values() if each.workergroup_oid == group and each.oid != worker.oid]
-        chosen = pick(pool, 1, group, members, self.s.cluster, self.s.nodes, self.s.now)
+        chosen = pick(pool, 1, members, self.s.cluster, self.s.nodes, self.s.now)
         for each in chosen:
             self._take(each, group, worker.oid, why)
             self._set(worker.oid, standby=True, workergroup_oid=None, promotion=None)

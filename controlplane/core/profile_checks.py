@@ -13,6 +13,7 @@ import msgspec
 from controlplane.core.health_rules import health_problems
 from controlplane.core.placeholders import PLACEHOLDER
 from controlplane.core.policy_checks import policy_problems
+from controlplane.core.wordings import located
 from controlplane.errors import Problem
 from controlplane.records.health_policies import HealthPolicy
 from controlplane.records.profiles import (
@@ -40,7 +41,7 @@ def read_properties(value: Any, kind: type[P], path: str = "$") -> tuple[P | Non
     try:
         found = msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as problem:
-        return None, [located(problem, path)]
+        return None, [located(problem, path, kind)]
     problems = [Problem(path + problem.path.removeprefix("$"), problem.message) for problem in problems_of(found)]
     return (None if problems else found), problems
 
@@ -168,7 +169,7 @@ def _leaf(value: Any, kind: Any, path: str) -> Iterator[Problem]:
     try:
         msgspec.convert(value, kind)
     except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
-        yield located(problem, path)
+        yield located(problem, path, kind)
 
 
 def _bare(kind: Any) -> Any:
@@ -190,12 +191,6 @@ def _unchosen(value: Any, structs: list[type[msgspec.Struct]], path: str) -> Pro
         return Problem(path, f"expected `object`, got `{_kind_of(value)}`")
     tags = ", ".join(str(each.__struct_config__.tag) for each in structs)
     return Problem(f"{path}.{structs[0].__struct_config__.tag_field}", f"has to be one of {tags}")
-
-
-def located(problem: Exception, path: str) -> Problem:
-    """Return what msgspec says of a value at a path, with the path into the value that it says."""
-    message, _, inner = str(problem).partition(" - at `")
-    return Problem(path + inner.removesuffix("`").removeprefix("$"), message[:1].lower() + message[1:])
 
 
 def _kind_of(value: Any) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from controlplane.core.profile_checks import located, read_properties
+from controlplane.core.profile_checks import read_properties
+from controlplane.core.wordings import located
 from controlplane.errors import Problem
 from controlplane.records.definitions import Spec
 
@@ -21,7 +22,7 @@ def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | 
     try:
         spec = msgspec.convert(dict(given), Spec)
     except msgspec.ValidationError as problem:
-        return [*problems, located(problem, "$")]
+        return [*problems, located(problem, "$", Spec)]
     kind = types.get(type_name(spec))
     if kind is None:
         known = ", ".join(sorted(types))

@@ -58,13 +58,12 @@ def _is_free(worker: Worker) -> bool:
 def pick(
     pool: Iterable[Worker],
     count: int,
-    group: Oid | None,
     members: Collection[Worker],
     cluster: Cluster,
     nodes: Mapping[Oid, Node],
     now: Instant,
 ) -> list[Worker]:
-    """Return who is taken into a group, the first one first: of a `pool` of workers whose nodes are known.
+    """Return who is taken into a group of `members`, the first one first: of a `pool` of workers whose nodes are known.
 
     Those that run come first, the steady ones before the others; then those by which the group is spread best. Where
     policies admit no worker of the cluster, none is taken.
@@ -72,13 +71,13 @@ def pick(
     spread = None if cluster.placement is None else Spread(cluster.placement)
     if spread is not None:
         homes = (None if each.node_oid is None else nodes.get(each.node_oid) for each in members)
-        spread.begin([(group, home) for home in homes if home is not None], ())
+        spread.begin([(None, home) for home in homes if home is not None], ())
     here = Counter(each.node_oid for each in members)
 
     def rank(worker: Worker) -> tuple[bool, bool, tuple[float, float], int, int, bytes]:
         ready = is_ready(worker, cluster)
         proven = ready and now >= worker.changed + int(cluster.steady * NANOSECONDS)
-        lack = (0.0, 0.0) if spread is None else spread.lack(group, area_of(_node(worker, nodes)))
+        lack = (0.0, 0.0) if spread is None else spread.lack(None, area_of(_node(worker, nodes)))
         return not ready, not proven, lack, here[worker.node_oid], worker.index, worker.oid.bytes
 
     able = [each for each in pool if spread is None or spread.shut(_node(each, nodes)) is None]
@@ -89,7 +88,7 @@ def pick(
         chosen.append(best)
         here[best.node_oid] += 1
         if spread is not None:
-            spread.take(group, _node(best, nodes))
+            spread.take(None, _node(best, nodes))
     return chosen
 
 

@@ -35,9 +35,11 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]{2,63}$(?!\n)"
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$(?!\n)"
 """In Python `$` stands before a line feed at the end as well; in the JSON Schema that is published it does not."""
 
+PUBLIC_KEY_PATTERN = r"^[0-9a-f]{64}$(?!\n)"
+
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Authid = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
-PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+PublicKey = Annotated[str, msgspec.Meta(pattern=PUBLIC_KEY_PATTERN)]
 """An Ed25519 public key: 32 bytes in lower-case hexadecimal."""
 
 Label = Annotated[str, msgspec.Meta(max_length=256)]

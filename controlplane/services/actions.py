@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from controlplane.errors import ActionEnded, ActionHasParent, NoSuchObject
+from controlplane.errors import ActionEnded, ActionHasParent, Ambiguous, NoSuchObject
 from controlplane.records.actions import Action, ActionStatus, ActionView
 from controlplane.records.types import Oid
 from controlplane.services.acting import cancel, require_action_of
@@ -95,13 +95,18 @@ def _oid(value: Any) -> Oid | None:
         return None
 
 
-@procedure(ACTION + "get_action", needs="read", raises=(NoSuchObject,))
+@procedure(ACTION + "get_action", needs="read", raises=(NoSuchObject, Ambiguous))
 def get_action(_call: Call, action_oid: ExistingAction) -> ActionView:
     """Return an action, running or over."""
     return action_view(action_oid)
 
 
-@procedure(ACTION + "cancel_action", needs="operate", writes=True, raises=(NoSuchObject, ActionEnded, ActionHasParent))
+@procedure(
+    ACTION + "cancel_action",
+    needs="operate",
+    writes=True,
+    raises=(NoSuchObject, Ambiguous, ActionEnded, ActionHasParent),
+)
 def cancel_action(call: WritingCall, cluster: ClusterOrPlace, action_oid: ExistingAction) -> ActionView:
     """Cancel an action of a cluster: what it began and can be taken back is taken back, and then it has ended.
 

@@ -20,8 +20,8 @@ from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
 from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
 from controlplane.records.workers import Worker
-from controlplane.services.children import find_child
 from controlplane.services.finding import resolve
+from controlplane.services.finding_actions import find_action
 from controlplane.services.finding_workers import find_worker
 from controlplane.services.procedures import Definition, Find, Lookup
 from controlplane.store.catalog import (
@@ -96,16 +96,16 @@ WorkerDefinition = Annotated[WorkerInput, Definition()]
 AdoptionDefinition = Annotated[AdoptionInput, Definition()]
 WorkerChanges = Annotated[WorkerUpdate, Definition()]
 
-ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile)]
-ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy)]
+ExistingProfile = Annotated[definitions.Definition, Find(DEFINITIONS, profile_key, is_profile, noun="profile")]
+ExistingPolicy = Annotated[definitions.Definition, Find(DEFINITIONS, policy_key, _is_policy, noun="policy")]
 ExistingReceiver = Annotated[Receiver, Find(RECEIVERS)]
 AnyReceiver = Annotated[Receiver, Find(RECEIVERS, find=_find_receiver, cluster_of=_cluster_of)]
 """A receiver of any cluster, by name, oid, or beginning of its oid."""
 
 ReceiverSettings = Annotated[ReceiverInput, Definition()]
 ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
-ExistingAction = Annotated[Action, Lookup(ACTIONS, otherwise=find_child)]
-"""Of its own, or a child of another one."""
+ExistingAction = Annotated[Action, Find(ACTIONS, find=find_action)]
+"""Of its own, or a child of another one; by oid, name, or beginning of its oid."""
 
 DefinitionSettings = Annotated[
     definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))

@@ -1,6 +1,5 @@
 """What can be done with clusters of any type: look, resize, take workers out."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -28,7 +27,8 @@ from controlplane.records.workers import Want, Worker, WorkerView
 from controlplane.services.acting import begin, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
-from controlplane.services.farewells import is_leaving, see_off
+from controlplane.services.farewells import see_off
+from controlplane.services.finding_members import find_members
 from controlplane.services.joining import WorkerKeys, find_candidates
 from controlplane.services.ledger import counts_of, groups_of
 from controlplane.services.lists import Limit, select, unfit, walk
@@ -43,7 +43,9 @@ from controlplane.store.catalog import CLUSTERS, GROUPS, NODES, WORKERS
 
 CLUSTER = "controlplane.cluster."
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Workers = Annotated[list[Oid], msgspec.Meta(min_length=1, max_length=10_000)]
+SCALINGS = (ActionKind.CLUSTER_SCALE_OUT, ActionKind.CLUSTER_SCALE_IN)
+"""What callers say a `count` to, and not a `number`."""
+
 FIELDS = {
     "oid": lambda c: c.oid,
     "name": lambda c: c.name,
@@ -177,13 +179,15 @@ def scale_in_cluster(
     raises=(NoSuchObject, Ambiguous, ActionConflict, WorkerProtected),
 )
 def remove_cluster_workers(
-    call: WritingCall, cluster: AnyCluster, workers: Workers, destroy: bool = True
+    call: WritingCall, cluster: AnyCluster, workers: WorkerKeys, destroy: bool = True
 ) -> ActionView:
     """Stop these workers of a cluster for good; it wants so many less, unless its deletion policy says otherwise.
 
     Without `destroy` they run on where they are, in no cluster from now on.
     """
-    return remove_workers(call, cluster, _workers(call, cluster, workers), ActionKind.CLUSTER_REMOVE_WORKERS, destroy)
+    return remove_workers(
+        call, cluster, find_members(call.view, cluster, workers), ActionKind.CLUSTER_REMOVE_WORKERS, destroy
+    )
 
 
 def remove_workers(
@@ -222,7 +226,7 @@ def remove_workers(
 def replace_cluster_workers(
     call: WritingCall,
     cluster: AnyCluster,
-    workers: Workers,
+    workers: WorkerKeys,
     candidates: WorkerKeys | None = None,
     destroy: bool = True,
 ) -> ActionView:
@@ -232,7 +236,7 @@ def replace_cluster_workers(
     cluster from now on.
     """
     require_free(call.view, cluster)
-    chosen = _workers(call, cluster, workers)
+    chosen = find_members(call.view, cluster, workers)
     if any(worker.workergroup_oid is None for worker in chosen):
         raise unfit("$.workers", "names a router of the cluster, which holds realms", "leave it out")
     require_unprotected(cluster, chosen)
@@ -308,10 +312,11 @@ def _resize(
 ) -> ActionView:
     size = resized(Size(group.scale, group.min_size, group.max_size), asked)
     if not isinstance(size, Size):
+        wrong = [Problem("$.count", each.message) if kind in SCALINGS else each for each in size]
         raise InvalidArgument(
-            f"{size[0].path.removeprefix('$.')}: {size[0].message}",
+            f"{wrong[0].path.removeprefix('$.')}: {wrong[0].message}",
             subject={"type": "cluster", "oid": str(cluster.oid), "name": cluster.name},
-            problems=size,
+            problems=wrong,
             next_step="mend what is listed and call again",
         )
     if size.desired < group.scale:
@@ -379,19 +384,3 @@ def _group(call: Call, cluster: Cluster, named: str | None) -> Group:
         return fitting[0]
     names = ", ".join(group.name for group in groups) or "none"
     raise unfit("$.group", f"does not say which group is meant; the cluster has {names}", "name one of its groups")
-
-
-def _workers(call: Call, cluster: Cluster, oids: Iterable[Oid]) -> list[Worker]:
-    found = []
-    for oid in dict.fromkeys(oids):
-        worker = call.rows(WORKERS).find(oid)
-        if worker is not None and worker.standby and worker.cluster_oid == cluster.oid:
-            raise unfit("$.workers", f"names {oid}, which stands by and is in no group yet", "leave it out")
-        if worker is None or worker.cluster_oid != cluster.oid or is_leaving(worker):
-            raise NoSuchObject(
-                f"cluster {cluster.name} has no worker {oid}",
-                subject={"type": "worker", "oid": str(oid), "cluster_oid": str(cluster.oid)},
-                next_step="list the workers of the cluster",
-            )
-        found.append(worker)
-    return found

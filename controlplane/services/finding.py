@@ -23,6 +23,7 @@ def resolve(
     key: str,
     named: Callable[[str], bytes],
     admits: Callable[[Any], bool] | None = None,
+    called: str | None = None,
 ) -> Any:
     """Return the object that is meant; raises `NoSuchObject`, or `Ambiguous` when a beginning fits several."""
     rows = view.rows(table)
@@ -43,10 +44,12 @@ def resolve(
         fitting = list(islice((each for each in keys if admits is None or admits(rows.get(each))), SHOWN_MAX + 1))
     if len(fitting) == 1:
         return rows.get(fitting[0])
-    noun = table.noun
+    noun = called or table.noun
     if not fitting:
         raise NoSuchObject(
-            f"there is no {noun} {key}", subject={"type": noun, "oid": key}, next_step=f"list the {noun}s there are"
+            f"there is no {noun} {key}",
+            subject={"type": noun, "oid": key},
+            next_step=f"list the {plural(noun)} there are",
         )
     shown = ", ".join(str(UUID(bytes=each[:16])) for each in fitting[:SHOWN_MAX])
     raise Ambiguous(
@@ -54,3 +57,8 @@ def resolve(
         subject={"type": noun, "oid": key},
         next_step="give more digits, or the name",
     )
+
+
+def plural(noun: str) -> str:
+    """Return what several of them are called."""
+    return f"{noun[:-1]}ies" if noun.endswith("cy") else f"{noun}s"

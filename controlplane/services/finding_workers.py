@@ -22,7 +22,7 @@ def find_worker(view: View, key: str) -> Worker:
         found = None
     if found is not None:
         return found
-    fitting = list(islice(_called(view, key), SHOWN_MAX + 1)) or list(islice(_beginning(view, key), SHOWN_MAX + 1))
+    fitting = list(islice(_called(view, key), SHOWN_MAX + 1)) or list(islice(beginning(view, key), SHOWN_MAX + 1))
     if len(fitting) == 1:
         return fitting[0]
     subject = {"type": "worker", "oid": key}
@@ -36,7 +36,7 @@ def find_worker(view: View, key: str) -> Worker:
     )
 
 
-def _beginning(view: View, key: str) -> Iterator[Worker]:
+def beginning(view: View, key: str) -> Iterator[Worker]:
     """Yield the workers whose oid begins with these digits."""
     digits = key.lower().replace("-", "")
     if not DIGITS_MIN <= len(digits) <= 32 or digits.strip("0123456789abcdef"):

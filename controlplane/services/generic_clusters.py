@@ -217,7 +217,7 @@ def change_profile(call: WritingCall, cluster: Cluster, profile: Definition, wor
 
 def find_profile(call: Call, named: str) -> Definition:
     """Return a profile, by its name, oid, or the beginning of its oid."""
-    found: Definition = resolve(call.view, DEFINITIONS, named, profile_key, is_profile)
+    found: Definition = resolve(call.view, DEFINITIONS, named, profile_key, is_profile, "profile")
     return found
 
 

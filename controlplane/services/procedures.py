@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 import cbor2
 import msgspec
 
+from controlplane.core.wordings import located
 from controlplane.errors import ControlPlaneError, InvalidArgument, InvalidConfiguration, NoSuchObject, Problem
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.outcomes import IDEMPOTENCY_KEY
@@ -46,9 +47,6 @@ class Lookup(NamedTuple):
     admits: Callable[[Any], bool] | None = None
     """Of records of several kinds in one table those that are meant."""
 
-    otherwise: Callable[[View, Oid], Any] | None = None
-    """Finds what callers may take for such a record and is kept elsewhere; None when that is not there either."""
-
 
 class Find(NamedTuple):
     """Reads an oid, a name, or the beginning of an oid, and gives the function the record it belongs to."""
@@ -62,6 +60,9 @@ class Find(NamedTuple):
 
     find: Callable[[View, str], Any] | None = None
     """Finds what has no unique name."""
+
+    noun: str | None = None
+    """What an error calls it, unless as its table does."""
 
     cluster_of: Callable[[View, Any], Any] | None = None
     """Of what belongs to a cluster: which one, for the rights that somebody has on it."""
@@ -163,7 +164,7 @@ class Procedure:
                 else:
                     values[parameter.name] = msgspec.convert(bound[parameter.name], kind)
             except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
-                problems.append(located(problem, f"$.{parameter.name}"))
+                problems.append(located(problem, f"$.{parameter.name}", kind))
         if problems:
             raise self.refuse(problems)
         for parameter in self.parameters:
@@ -249,7 +250,7 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
         try:
             read[fields[key].name] = msgspec.convert(given, fields[key].type)
         except (msgspec.ValidationError, TypeError, ValueError, OverflowError, RecursionError) as problem:
-            problems.append(located(problem, f"$.{key}"))
+            problems.append(located(problem, f"$.{key}", fields[key].type))
     problems.extend(unknown_names("$", unknown, [*fields, *reader.echoed], "setting"))
     problems.extend(
         Problem(f"$.{field.encode_name}", "is missing")
@@ -269,12 +270,6 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
 @cache
 def _fields(kind: type[Any]) -> dict[str, msgspec.structs.FieldInfo]:
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
-
-
-def located(problem: Exception, path: str) -> Problem:
-    """Return a conversion error with its full path."""
-    message, _, inner = str(problem).partition(" - at `")
-    return Problem(path + inner.rstrip("`").removeprefix("$"), message[:1].lower() + message[1:])
 
 
 def shown(value: Any) -> str:
@@ -344,11 +339,8 @@ def _look_up(lookup: Lookup | Find, value: Any, view: View) -> Any:
     if isinstance(lookup, Find) and lookup.find is not None:
         return lookup.find(view, value)
     if isinstance(lookup, Find):
-        return resolve(view, lookup.table, value, lookup.named, lookup.admits)
+        return resolve(view, lookup.table, value, lookup.named, lookup.admits, lookup.noun)
     rows = view.rows(lookup.table)
-    elsewhere = None if lookup.otherwise is None or rows.has(value) else lookup.otherwise(view, value)
-    if elsewhere is not None:
-        return elsewhere
     found = rows.get(value) if lookup.by is None else rows.get_by(lookup.by, value)
     if lookup.admits is not None and not lookup.admits(found):
         noun = lookup.table.noun

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from controlplane.core.wordings import located
 from controlplane.errors import (
     AlreadyExists,
     Ambiguous,
@@ -286,7 +287,7 @@ def _require_params(call: Call, cluster: Cluster, action: ReceiverAction, params
             try:
                 msgspec.convert(value, known[name].kind)
             except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as problem:
-                problems.append(Problem(f"$.params.{name}", str(problem)))
+                problems.append(located(problem, f"$.params.{name}", known[name].kind))
     if problems:
         raise InvalidConfiguration(
             f"params of a receiver of cluster {cluster.name}: {problems[0].path} {problems[0].message}",

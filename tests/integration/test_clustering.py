@@ -11,6 +11,7 @@ from controlplane.client.clustering import (
     ResourceTimeout,
 )
 from controlplane.client.pace import TwistedPace
+from controlplane.client.senlin.resources import Service
 from controlplane.errors import CannotAdopt, InvalidArgument
 from tests.simulation.network import decode, encode
 from tests.simulation.world import World
@@ -63,6 +64,52 @@ def shop(proxy):
 def over(proxy, begun, status="SUCCEEDED"):
     """Wait until the action that a method began has ended."""
     return proxy.wait_for_status(proxy.get_action(begun["action"]), status, failures=["failed", "cancelled"])
+
+
+def test_what_is_missing_is_named_in_the_words_of_who_has_to_say_it(proxy):
+    for method, given, missing in (
+        (proxy.create_cluster, {"name": "shop"}, ["$.profile_id"]),
+        (proxy.create_cluster, {}, ["$.name", "$.profile_id"]),
+        (proxy.create_node, {"name": "one"}, ["$.profile_id"]),
+        (proxy.adopt_node, {"type": "process-1.0"}, ["$.identity", "$.machine_id"]),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            method(**given)
+        assert [each.path for each in refused.value.problems] == missing
+        assert all(each.path.removeprefix("$.") in refused.value.next_step for each in refused.value.problems)
+
+
+def test_everything_that_has_a_status_can_be_waited_for(proxy, shop):
+    service = next(proxy.services())
+    assert proxy.wait_for_status(service, "enabled") == service
+    with pytest.raises(ResourceTimeout):
+        proxy.wait_for_status(service, "disabled", wait=5)
+    gone = Service(id="00000000-0000-4000-8000-000000000000", status="enabled")
+    with pytest.raises(ResourceFailure, match="is no more"):
+        proxy.wait_for_status(gone, "disabled")
+    assert proxy.wait_for_delete(gone) == gone
+
+
+def test_a_binding_can_be_waited_for_until_it_is_no_more(proxy, shop):
+    spec = {"type": "scaling", "version": "1.0", "properties": {"event": "CLUSTER_SCALE_OUT"}}
+    proxy.create_policy(name="by_one", spec=spec)
+    proxy.attach_policy_to_cluster(shop, "by_one")
+    bound = proxy.get_cluster_policy("by_one", shop)
+    with pytest.raises(ResourceTimeout):
+        proxy.wait_for_delete(bound, wait=5)
+    proxy.detach_policy_from_cluster(shop, "by_one")
+    assert proxy.wait_for_delete(bound) == bound
+
+
+def test_what_is_no_resource_cannot_be_waited_for(proxy, shop):
+    for nothing in ("shop", proxy.get_build_info(), None):
+        with pytest.raises(InvalidArgument, match="cannot be asked for again"):
+            proxy.wait_for_delete(nothing)
+
+
+def test_an_action_is_found_by_its_name_and_by_the_beginning_of_its_id(proxy, shop):
+    action = proxy.get_action(proxy.check_cluster(shop)["action"])
+    assert proxy.get_action(action.name) == proxy.get_action(action.id[:8]) == action
 
 
 def test_a_cluster_is_created_and_becomes_active(proxy):

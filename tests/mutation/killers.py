@@ -15,7 +15,7 @@ _TESTS = {
         "tests/unit/core/test_spreading.py",
         "tests/unit/core/test_planning.py",
     ),
-    "pooling": ("tests/unit/core/test_standby.py",),
+    "pooling": ("tests/unit/core/test_pools_by_example.py", "tests/unit/core/test_standby.py"),
     "situation": ("tests/unit/core/test_plans_by_example.py", "tests/unit/core/test_planning.py"),
     "paired_names": ("tests/unit/core/test_edge_rights.py",),
     "router_clusters": ("tests/unit/test_router_clusters.py",),

@@ -450,7 +450,7 @@ class ClusterCalls(Noun):
     async def remove_cluster_workers(
         self,
         cluster: Key,
-        workers: Sequence[Key],
+        workers: Sequence[str],
         destroy: bool = True,
         *,
         idempotency_key: str | None = None,
@@ -473,7 +473,7 @@ class ClusterCalls(Noun):
     async def replace_cluster_workers(
         self,
         cluster: Key,
-        workers: Sequence[Key],
+        workers: Sequence[str],
         candidates: Sequence[str] | None = None,
         destroy: bool = True,
         *,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.client.senlin import resources, words
-from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, refused, without_none
+from controlplane.client.senlin.methods import Methods, key, not_offered, read_query, refused, require, without_none
 from controlplane.client.senlin.resources import Cluster, ClusterAttr, ClusterPolicy, Resource
 from controlplane.errors import NoSuchObject
 from controlplane.records.actions import ActionView
@@ -35,6 +35,7 @@ class Clusters(Methods):
         action that starts its nodes.
         """
         words.refuse_unknown(attrs, MADE_FROM, "create_cluster")
+        require(attrs, "name", "profile_id")
         return self._cluster(self._do(lambda: self._client.cluster.create_cluster(_settings(attrs))))
 
     def update_cluster(self, cluster: Any, **attrs: Any) -> Cluster:

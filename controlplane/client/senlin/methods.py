@@ -100,6 +100,17 @@ def refused(name: str, message: str, next_step: str) -> InvalidArgument:
     return InvalidArgument(f"{name} {message}", problems=[Problem(f"$.{name}", message)], next_step=next_step)
 
 
+def require(attrs: Mapping[str, Any], *names: str) -> None:
+    """Raise `InvalidArgument` when something is missing that has to be said, in the words of who has to say it."""
+    missing = [name for name in names if attrs.get(name) is None]
+    if missing:
+        raise InvalidArgument(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            problems=[Problem(f"$.{name}", "is missing") for name in missing],
+            next_step=f"give {' and '.join(missing)}",
+        )
+
+
 def not_offered(method: str, instead: str) -> NoReturn:
     """Say that something of Senlin's is not here, and what is."""
     raise NotOffered(f"{method} is not offered", subject={"type": "method", "name": method}, next_step=instead)

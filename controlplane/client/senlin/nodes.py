@@ -5,7 +5,7 @@ from typing import Any
 
 from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.clusters import begun, recovery, words_of
-from controlplane.client.senlin.methods import Methods, key, read_query, without_none
+from controlplane.client.senlin.methods import Methods, key, read_query, require, without_none
 from controlplane.client.senlin.resources import Node
 from controlplane.records.actions import ActionView
 from controlplane.records.types import to_wire
@@ -30,6 +30,7 @@ class Nodes(Methods):
         name of the one machine that it stands on. There is no `role`.
         """
         words.refuse_unknown(attrs, MADE_FROM, "create_node")
+        require(attrs, "profile_id")
         cluster = attrs.get("cluster_id")
         named = None if cluster in (None, "") else key(cluster)
         action = self._do(lambda: self._client.worker.create_worker(_settings(attrs), named))
@@ -119,6 +120,8 @@ class Nodes(Methods):
         profile would have is returned as a dict, and nothing is made. Raises `CannotAdopt`. There is no `role`.
         """
         words.refuse_unknown(attrs, ADOPTED, "adopt_node")
+        require(attrs, "type", "identity", "machine_id")
+        attrs["identity"] = str(attrs["identity"])
         wish = without_none(**{OURS.get(name, name): value for name, value in attrs.items()})
         if preview:
             shown = self._do(lambda: self._client.worker.preview_adoption(wish))

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.methods import Methods, key, page_size, read_query, refused
 from controlplane.client.senlin.resources import Action, BuildInfo, Event, Service
-from controlplane.errors import Ambiguous, NoSuchObject
+from controlplane.errors import NoSuchObject
 from controlplane.records.actions import ActionView
 from controlplane.records.events import EventPage
 
@@ -27,28 +26,12 @@ class Records(Methods):
     """Actions, events, services and build info."""
 
     def get_action(self, action: Any) -> Action:
-        """Return an action, by its id or name; raises `ResourceNotFound` also when it ended long ago.
+        """Return an action, by its id, name or the beginning of its id; raises `ResourceNotFound`.
 
-        A derived one has to be given by its id.
+        There is none any more of one that ended long ago.
         """
         named = key(action)
-        try:
-            return self._action(self._do(lambda: self._client.action.get_action(UUID(named))))
-        except ValueError:
-            found = self._do(lambda: self._client.action.list_actions({"name": named}, None, 2))
-        if not found:
-            raise NoSuchObject(
-                f"there is no action {named}",
-                subject={"type": "action", "name": named},
-                next_step="list the actions there are",
-            )
-        if len(found) > 1:
-            raise Ambiguous(
-                f"{named} is the name of more than one action",
-                subject={"type": "action", "name": named},
-                next_step="give the id",
-            )
-        return self._action(found[0])
+        return self._action(self._do(lambda: self._client.action.get_action(named)))
 
     def _action(self, view: ActionView) -> Action:
         def depends_on() -> list[str]:

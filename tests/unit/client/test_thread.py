@@ -48,6 +48,14 @@ def test_what_is_done_there_comes_back_here(thread):
         thread.do(fails)
 
 
+def test_what_fails_before_there_is_anything_to_wait_for_comes_back_as_well(thread):
+    def fails():
+        raise KeyError("never begun")
+
+    with pytest.raises(KeyError, match="never begun"):
+        thread.do(fails)
+
+
 def test_many_threads_use_it_at_once(thread):
     meeting: Deferred[None] = Deferred()
     waiting = []

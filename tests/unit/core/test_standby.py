@@ -132,30 +132,37 @@ def test_the_ones_that_have_proved_themselves_are_taken_first():
     cluster = begun().cluster
     pool = [standing_by(1, status=STARTING), standing_by(2, ran_s=0.5), standing_by(3), standing_by(4)]
     nodes = {ONE: node(1)}
-    chosen = pick(pool, 9, WEB, (), cluster, nodes, NOW)
+    chosen = pick(pool, 9, (), cluster, nodes, NOW)
     assert [one.index for one in chosen] == [3, 4, 2, 1]
-    assert [one.index for one in pick(pool, 1, WEB, (), cluster, nodes, NOW)] == [3]
-    assert pick(pool, 0, WEB, (), cluster, nodes, NOW) == []
+    assert [one.index for one in pick(pool, 1, (), cluster, nodes, NOW)] == [3]
+    assert pick(pool, 0, (), cluster, nodes, NOW) == []
 
 
 def test_among_equals_the_one_on_the_emptiest_node_is_taken():
     cluster, nodes = begun().cluster, {ONE: node(1), uid(2, 2): node(2)}
     pool = [standing_by(1), standing_by(2), standing_by(3, node_oid=uid(2, 2))]
-    chosen = pick(pool, 2, WEB, [place(7)], cluster, nodes, NOW)
+    chosen = pick(pool, 2, [place(7)], cluster, nodes, NOW)
     assert [one.index for one in chosen] == [3, 1]
 
 
 def test_one_has_proved_itself_exactly_when_it_has_run_for_as_long_as_is_called_steady():
     cluster, nodes = begun().cluster, {ONE: node(1)}
     pool = [standing_by(1, ran_s=0.999), standing_by(2, ran_s=1.0)]
-    assert [one.index for one in pick(pool, 2, WEB, (), cluster, nodes, NOW)] == [2, 1]
+    assert [one.index for one in pick(pool, 2, (), cluster, nodes, NOW)] == [2, 1]
 
 
 def test_who_was_taken_counts_as_one_more_on_its_node():
     cluster, nodes = begun().cluster, {ONE: node(1), uid(2, 2): node(2)}
     pool = [standing_by(1), standing_by(2), standing_by(3, node_oid=uid(2, 2))]
-    assert [one.index for one in pick(pool, 2, WEB, (), cluster, nodes, NOW)] == [1, 3]
-    assert [one.index for one in pick(pool, 2, WEB, [place(7, node_oid=uid(2, 2))], cluster, nodes, NOW)] == [1, 2]
+    assert [one.index for one in pick(pool, 2, (), cluster, nodes, NOW)] == [1, 3]
+    assert [one.index for one in pick(pool, 2, [place(7, node_oid=uid(2, 2))], cluster, nodes, NOW)] == [1, 2]
+
+
+def test_who_is_taken_is_counted_beside_those_that_are_there():
+    cluster, nodes = begun().cluster, {ONE: node(1), uid(2, 2): node(2)}
+    pool = [standing_by(1), standing_by(3, node_oid=uid(2, 2)), standing_by(4)]
+    members = [place(7), place(8), *(place(number, node_oid=uid(2, 2)) for number in (9, 10, 11))]
+    assert [one.index for one in pick(pool, 2, members, cluster, nodes, NOW)] == [1, 3]
 
 
 def test_where_a_group_stands_is_more_than_how_full_a_node_is():
@@ -164,8 +171,8 @@ def test_where_a_group_stands_is_more_than_how_full_a_node_is():
     nodes = {uid(2, number): node(number, zone=zone) for number, zone in ((1, "a"), (2, "a"), (3, "b"))}
     pool = [standing_by(number, node_oid=uid(2, home)) for number, home in ((1, 1), (2, 2), (3, 3), (4, 3))]
     here = [place(7), place(8), place(9, node_oid=None), place(10, node_oid=uid(2, 99))]
-    assert [one.index for one in pick(pool[1:], 2, WEB, here, cluster, nodes, NOW)] == [3, 4]
-    assert [one.index for one in pick(pool[:3], 2, WEB, (), cluster, nodes, NOW)] == [1, 3]
+    assert [one.index for one in pick(pool[1:], 2, here, cluster, nodes, NOW)] == [3, 4]
+    assert [one.index for one in pick(pool[:3], 2, (), cluster, nodes, NOW)] == [1, 3]
 
 
 def test_free_indexes_begin_at_the_first_or_where_it_is_said():
@@ -179,9 +186,9 @@ def test_who_stands_where_the_cluster_lacks_most_is_taken_and_nobody_where_it_ma
     cluster = msgspec.structs.replace(begun().cluster, placement=PlacementRules(zones=shares, zone_policy="zones"))
     nodes = {uid(2, number): node(number, zone=zone) for number, zone in enumerate("abc", 1)}
     pool = [standing_by(number, node_oid=uid(2, home)) for number, home in ((1, 1), (2, 1), (3, 2), (4, 3))]
-    chosen = pick(pool, 9, WEB, [place(7, node_oid=uid(2, 1))], cluster, nodes, NOW)
+    chosen = pick(pool, 9, [place(7, node_oid=uid(2, 1))], cluster, nodes, NOW)
     assert [one.index for one in chosen] == [3, 1, 2]
-    assert [one.index for one in pick(pool, 2, WEB, (), cluster, nodes, NOW)] == [1, 3]
+    assert [one.index for one in pick(pool, 2, (), cluster, nodes, NOW)] == [1, 3]
 
 
 def test_those_that_do_not_run_are_no_loss():

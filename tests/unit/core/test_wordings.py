@@ -1,0 +1,98 @@
+"""What is said of values that are not of their type."""
+
+from enum import Enum
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from controlplane.core.wordings import located
+from controlplane.records.types import Authid, Name, PublicKey
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+Many = Enum("Many", {f"N{number}": number for number in range(41)})
+Enough = Enum("Enough", {f"N{number}": number for number in range(40)})
+
+
+class Inner(msgspec.Struct):
+    colour: Colour | None = None
+    shade: Annotated[Colour | None, msgspec.Meta(description="of it")] = None
+
+
+class Outer(msgspec.Struct, rename={"by_name": "named"}):
+    inner: Inner | None = None
+    listed: list[Colour] = []
+    several: tuple[Colour, ...] = ()
+    chosen: set[Colour] = set()
+    frozen: frozenset[Colour] = frozenset()
+    by_name: dict[Name, Colour] = {}
+    number: int = 0
+    many: Many | None = None
+    enough: Enough | None = None
+
+
+def said(value, kind=Outer, told=True):
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.convert(value, kind)
+    return tuple(located(refused.value, "$.given", kind if told else None))
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"inner": {"colour": "pink"}}, ".inner.colour"),
+        ({"inner": {"shade": "pink"}}, ".inner.shade"),
+        ({"listed": ["red", "pink"]}, ".listed[1]"),
+        ({"several": ["pink"]}, ".several[0]"),
+        ({"chosen": ["pink"]}, ".chosen[0]"),
+        ({"frozen": ["pink"]}, ".frozen[0]"),
+        ({"named": {"one": "pink"}}, ".named[...]"),
+    ],
+)
+def test_of_a_value_that_there_is_not_it_is_said_which_ones_there_are(value, path):
+    assert said(value) == (f"$.given{path}", "'pink' is none of red, blue")
+    assert said(value, told=False) == (f"$.given{path}", "invalid enum value 'pink'")
+
+
+def test_at_the_top_there_is_no_path():
+    assert said("pink", Colour) == ("$.given", "'pink' is none of red, blue")
+    assert said(["pink"], list[Colour]) == ("$.given[0]", "'pink' is none of red, blue")
+
+
+def test_values_are_listed_when_they_are_not_too_many():
+    listed = ", ".join(map(str, range(40)))
+    assert said({"enough": 77}) == ("$.given.enough", f"77 is none of {listed}")
+    assert said({"many": 77}) == ("$.given.many", "invalid enum value 77")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Name, "has to be 3 to 64 small letters, digits and underlines, the first one a letter"),
+        (Authid, "has to be 1 to 128 letters, digits and any of _ . @ -, the first one a letter or digit"),
+        (PublicKey, "has to be 64 hexadecimal digits, with small letters"),
+    ],
+)
+def test_what_a_text_has_to_be_is_said_in_words(kind, words):
+    assert said("?", kind) == ("$.given", words)
+    assert said("?", kind, told=False) == ("$.given", words)
+
+
+def test_of_a_name_in_an_object_the_path_is_that_of_the_object():
+    words = "has to be 3 to 64 small letters, digits and underlines, the first one a letter"
+    assert said({"named": {"?": "red"}}) == ("$.given.named", words)
+
+
+def test_everything_else_is_said_as_it_is():
+    assert said({"number": "one"}) == ("$.given.number", "expected `int`, got `str`")
+
+
+def test_what_no_type_can_be_made_of_is_no_reason_to_fail():
+    problem = msgspec.ValidationError("Invalid enum value 'pink'")
+    assert tuple(located(problem, "$", "nonsense")) == ("$", "invalid enum value 'pink'")
+    assert tuple(located(problem, "$", int)) == ("$", "invalid enum value 'pink'")
