@@ -110,8 +110,9 @@ def check_silence(mirror: Mirror, changes: list[Changed]) -> Iterator[str]:
         row = change.after
         if change.noun != NODES.noun or row is None or row["online"] or not change.value("online")[0]:
             continue
-        if mirror.nodes[row["oid"]]["online"]:
-            continue  # Its return was written in the same commit.
+        node = mirror.nodes.get(row["oid"])
+        if node is None or node["online"]:
+            continue  # That it was unpaired, or is back, was written in the same commit.
         for worker in mirror.workers.values():
             if worker["node_oid"] == row["oid"] and worker["want"] == "RUN" and worker["status"] == "RUNNING":
                 yield f"{row['authid']} is offline, and its worker {worker['oid']} RUNNING"
