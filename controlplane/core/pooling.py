@@ -11,6 +11,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
+from controlplane.core.placement import over_limits
 from controlplane.core.planning import Pass
 from controlplane.core.standby import (
     Taken,
@@ -71,6 +72,8 @@ class PoolPass(Pass):
 
     def _take_for_missing(self) -> None:
         held = self._held_places()
+        # Some of a node that carries too many will leave it: nobody who is taken is moved in the same pass.
+        crowded = {candidate.node.oid for candidate in over_limits(self.s.candidates.values())}
         for group in self.s.groups:
             members = [
                 worker
@@ -80,7 +83,11 @@ class PoolPass(Pass):
             missing = group.scale - len(held.get(group.oid, ())) - len(members)
             if missing <= 0:
                 continue
-            pool = [worker for worker in self.become.values() if is_on_the_way(worker) and self._stands_well(worker)]
+            pool = [
+                worker
+                for worker in self.become.values()
+                if is_on_the_way(worker) and self._stands_well(worker) and worker.node_oid not in crowded
+            ]
             chosen = pick(pool, missing, members, self.s.cluster, self.s.nodes, self.s.now)
             ready = sum(is_ready(worker, self.s.cluster) for worker in chosen)
             self.plan.pool_said = describe(pool_size(self.s.cluster), missing, ready, len(chosen) - ready)

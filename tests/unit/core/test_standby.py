@@ -377,6 +377,14 @@ def test_one_on_a_silent_node_is_not_taken():
     assert [one.workergroup_oid for one in plan.added] == [WEB]
 
 
+def test_one_on_a_node_that_carries_too_many_is_not_taken_to_be_moved_at_once():
+    homes = [(node(1), None, 1), (node(2), None, None)]
+    plan = planned([place(0), standing_by(1)], scale=2, members=homes, standby=rules(1))
+    assert not plan.taken
+    assert [(one.workergroup_oid, one.node_oid) for one in plan.added] == [(WEB, uid(2, 2))]
+    assert become(plan)[1].standby
+
+
 def test_who_has_no_room_takes_the_place_of_one_that_stands_by_whether_it_runs_or_starts():
     waiting = place(1, node_oid=None, status=PENDING, fresh=True)
     for other in (standing_by(2), standing_by(2, status=STARTING)):
