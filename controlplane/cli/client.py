@@ -34,6 +34,26 @@ def one_shot(connection: str | None, work: Callable[[Session], Coroutine[Any, An
     return run_once(run)
 
 
+def when_there(connection: str | None, work: Callable[[Session], Coroutine[Any, Any, Any]], within: Seconds) -> Any:
+    """Do as `one_shot` does once router and master are there; raises `NoAnswer` after `within` so many seconds."""
+    login, key = read_connection(connection)
+
+    async def run(reactor: Any) -> Any:
+        end = reactor.seconds() + within
+        while True:
+            session = await _join_when_there(reactor, login, key, end)
+            try:
+                return await work(session)
+            except NoAnswer:
+                if reactor.seconds() >= end:
+                    raise
+                await sleep(reactor, JOIN_AGAIN_AFTER_S)  # The router is there before the master.
+            finally:
+                session.leave()
+
+    return run_once(run)
+
+
 def run_once(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     """Run a reactor for one piece of work, and return its result; raises `ControlPlaneError`."""
     outcome: list[Any] = []

@@ -172,13 +172,17 @@ def dev(
 
 
 @app.command()
-def status(connection: ConnectionFile = None, json_: AsJson = False) -> None:
+def status(
+    within: Annotated[float, typer.Option(help="Wait for so many seconds until router and master are there.")] = 0.0,
+    connection: ConnectionFile = None,
+    json_: AsJson = False,
+) -> None:
     """Show nodes, clusters and workers."""
-    from controlplane.cli.client import one_shot
+    from controlplane.cli.client import when_there
     from controlplane.cli.overview import read_overview
     from controlplane.cli.render import print_json, print_overview
 
-    overview = one_shot(connection, read_overview)
+    overview = when_there(connection, read_overview, within)
     (print_json if json_ else print_overview)(overview)
 
 

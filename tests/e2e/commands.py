@@ -31,12 +31,13 @@ def run_commands(commands: list[str], directory: Path, *programs: Path) -> str:
     path = [*programs, Path(sys.executable).parent]
     script = ["set -eu", f"export PATH={':'.join(map(str, path))}:$PATH"]
     asked = "controlplane call list_nodes --connection state/connection.json >/dev/null 2>&1"
-    for command in commands:
+    for command, following in zip(commands, [*commands[1:], ""], strict=True):
         script.append(f"echo '+ {command.replace(chr(39), '')}'")
         script.append(command)
         if command.endswith("&"):
             script.append("sleep 0.5")
-        if command.startswith(("controlplane agent", "export CONTROLPLANE_CONNECTION")):
+        waits_itself = following.startswith("controlplane status --within")
+        if command.startswith(("controlplane agent", "export CONTROLPLANE_CONNECTION")) and not waits_itself:
             script.append(f"until {asked}; do sleep 0.5; done")
         if "--join" in command:
             online = "controlplane call list_nodes true online --connection state/connection.json 2>/dev/null"
