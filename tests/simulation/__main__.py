@@ -3,6 +3,7 @@
 import argparse
 import gc
 import multiprocessing
+import os
 import sys
 import time
 from collections import Counter
@@ -38,7 +39,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--teeth", action="store_true", help="plant defects one by one, and count the seeds that find each"
     )
     parser.add_argument("--agents", type=int, metavar="N", help="as many agents in every run; otherwise the seed says")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the seeds (default 1)")
+    parser.add_argument(
+        "--jobs", type=int, default=cores(), metavar="N", help="processes that share the seeds (default: one a core)"
+    )
     options = parser.parse_args(arguments)
     if options.teeth and options.seeds is None:
         parser.error("--teeth needs --seeds")
@@ -66,7 +69,7 @@ def _replay(seed: int, agents: int | None) -> int:
 def _run(seeds: range, agents: int | None, jobs: int) -> int:
     begun = spoke = time.monotonic()
     total = _Total()
-    for outcome in _outcomes(seeds, agents, jobs):
+    for outcome in outcomes(seeds, agents, jobs):
         total.add(outcome)
         if outcome.problem is not None:
             more = f" --agents {agents}" if agents else ""
@@ -79,15 +82,20 @@ def _run(seeds: range, agents: int | None, jobs: int) -> int:
     return 1 if total.failed else 0
 
 
-def _outcomes(seeds: range, agents: int | None, jobs: int) -> Iterator[Outcome]:
+def cores() -> int:
+    """Return how many processes can work at the same time."""
+    return len(os.sched_getaffinity(0))
+
+
+def outcomes(seeds: range, agents: int | None, jobs: int) -> Iterator[Outcome]:
     """Yield what came of every seed, in order."""
     if jobs <= 1:
         yield from (_run_one(seed, agents) for seed in seeds)
     else:
-        yield from _shared(_Job(agents), seeds, jobs, chunksize=8)
+        yield from shared(_Job(agents), seeds, jobs, chunksize=min(8, -(-len(seeds) // (4 * jobs))))
 
 
-def _shared(work: Callable[[Any], Any], items: Iterable[Any], jobs: int, chunksize: int = 1) -> Iterator[Any]:
+def shared(work: Callable[[Any], Any], items: Iterable[Any], jobs: int, chunksize: int = 1) -> Iterator[Any]:
     """Yield what comes of every item, in order, worked out by so many processes, which end in order.
 
     A pool that is ended instead, as `with` does it, may wait for ever for a process that it had just begun.
@@ -102,7 +110,7 @@ def _count_teeth(seeds: range, agents: int | None, jobs: int) -> int:
     """Print in how many seeds each planted defect is found; returns 1 when one is found in none that should be."""
     blind = []
     bite, names = _Bite(seeds, agents), [defect.name for defect in ALL]
-    for name, found in map(bite, names) if jobs <= 1 else _shared(bite, names, jobs):
+    for name, found in map(bite, names) if jobs <= 1 else shared(bite, names, jobs):
         print(f"{found:>5} of {len(seeds)}  {name}{f' ({STOOD[name]})' if name in STOOD else ''}", flush=True)
         if not found and name not in STOOD:
             blind.append(name)
