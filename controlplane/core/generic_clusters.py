@@ -158,6 +158,8 @@ class _GenericPass(PoolPass):
         Who has just come up has not, whatever runs there, and so may be changed itself. When an update is taken back,
         that keeps those that were not changed yet, or long ago, until the last ones run again.
         """
+        if serving and self._waits_for_word():
+            return
         fresh = {oid for oid in serving if self.s.now < steady_at(self.s.cluster, self.become[oid])}
         # Who stands by has it first, and serves nobody: that says nothing of how those fare that serve.
         newest = {oid for oid, target in targets.items() if self._is_given(self.become[oid], target)}

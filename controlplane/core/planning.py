@@ -32,7 +32,7 @@ from controlplane.core.placement import (
 )
 from controlplane.core.removal import by_index, missing_indexes, surplus_of_group, surplus_routers
 from controlplane.core.router_clusters import RENEWALS, TUNNEL
-from controlplane.core.situation import OWN_SOCKET, Plan, Situation
+from controlplane.core.situation import HEAR_AGAIN_S, OWN_SOCKET, Plan, Situation
 from controlplane.core.spreading import Spread
 from controlplane.records.nodes import Node
 from controlplane.records.types import NANOSECONDS, Instant, Oid
@@ -54,7 +54,7 @@ class Pass:
 
     def __init__(self, situation: Situation) -> None:
         self.s = situation
-        self.plan = Plan()
+        self.plan = Plan(unheard=situation.unheard)
         rules = situation.cluster.placement
         self._spread = None if rules is None else Spread(rules)
         self.placement = Placement(situation.candidates, situation.driver, self._spread)
@@ -371,7 +371,7 @@ class Pass:
                 continue
             if worker.status is WorkerStatus.RUNNING and worker.links == wanted[oid]:
                 # It serves: at most one of those at a time, and only while the one before proved itself.
-                if unproven:
+                if unproven or self._waits_for_word():
                     continue
                 unproven.append(oid)
             self._set(oid, digest=target, revision=self.s.cluster.revision, links=wanted[oid])
@@ -419,6 +419,12 @@ class Pass:
         if worker.digest != target or worker.status in (WorkerStatus.PENDING, WorkerStatus.UNREACHABLE):
             return False
         return worker.status is not WorkerStatus.RUNNING or worker.seen_digest != target
+
+    def _waits_for_word(self) -> bool:
+        """Say whether nobody who serves is changed over yet, because agents have yet to say who else does."""
+        if self.s.unheard:
+            self._look_again_at(self.s.now + int(HEAR_AGAIN_S * NANOSECONDS))
+        return self.s.unheard
 
     def _look_again_at(self, instant: Instant | None) -> None:
         if instant is None:

@@ -16,6 +16,9 @@ for a router, where it listens itself, under `OWN_SOCKET`."""
 
 OWN_SOCKET = "self"
 
+HEAR_AGAIN_S = 0.5
+"""How soon it is looked whether agents have said what runs, for which a decision waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -59,6 +62,10 @@ class Situation:
     canary: int = 0
     """So many have to prove themselves with the newest configuration before others that serve are given it."""
 
+    unheard: bool = False
+    """Whether agents have yet to tell this run of the master what runs on nodes of the workers: what is known may be of
+    long ago, and proves nothing."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -80,6 +87,9 @@ class Plan:
 
     without_room: int = 0
     """How many workers have no place, not counting those that stand by."""
+
+    unheard: bool = False
+    """As the situation says."""
 
     look_again_after: Seconds | None = None
 

@@ -176,7 +176,7 @@ class Plane:
         self.checkups = Checkups(
             clock,
             self.store,
-            lambda node: self.uplinks.session_of(node) is not None,
+            self.is_heard,
             lambda ask: self.uplinks.ask(ask),
             lambda work: self.pipeline.change(work),
         )
@@ -184,7 +184,7 @@ class Plane:
             clock,
             self.store,
             chance,
-            lambda node: self.uplinks.session_of(node) is not None,
+            self.is_heard,
             lambda ask: self.uplinks.ask(ask),
             lambda work: self.pipeline.change(work),
         )
@@ -333,6 +333,10 @@ class Plane:
     def tell_node(self, node_oid: Oid, order_oid: Oid, command: Command) -> None:
         """Tell the agent of a node to do something, if it is the run of it that is meant."""
         self.uplinks.tell(node_oid, order_oid, command)
+
+    def is_heard(self, node_oid: Oid) -> bool:
+        """Say whether a node's agent is attached."""
+        return self.uplinks.session_of(node_oid) is not None
 
     def tell_balancer(self, cluster_oid: Oid) -> None:
         """Tell the load balancer of a cluster who serves."""

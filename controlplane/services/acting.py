@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
 from controlplane.core.farewells import waiting_of
-from controlplane.core.situation import Plan
+from controlplane.core.situation import HEAR_AGAIN_S, Plan
 from controlplane.errors import ActionConflict, NoSuchObject
 from controlplane.records import events
 from controlplane.records.actions import (
@@ -188,6 +188,9 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         return None
     if action.phase is Phase.CHECK:
         return _await_check(ledger, cluster, _counted_from_now(ledger, action))
+    if plan.unheard and action.kind not in OPERATIONS:
+        # What is known of workers is of before the master was away: neither success nor lateness follows from it.
+        return HEAR_AGAIN_S
     action = go_on(ledger, cluster, action)
     workers = list(ledger.rows(WORKERS).all(cluster.oid))
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0

@@ -82,7 +82,7 @@ def _is_large(ledger: Ledger, cluster: Cluster) -> bool:
 
 
 def _plan(ledger: Ledger, cluster: Cluster) -> Plan:
-    situation = _situation(ledger.change, cluster, ledger.compositions, ledger.now, ledger.new_oid)
+    situation = _situation(ledger.change, cluster, ledger.compositions, ledger.now, ledger.new_oid, ledger.is_heard)
     plan = _planned(situation)
     make_room(ledger, situation, plan)
     return plan
@@ -115,7 +115,15 @@ def _is_left_over(view: Any, cluster: Cluster) -> bool:
     return free and not count_workers(view, cluster.oid)
 
 
-def _situation(view: View, cluster: Cluster, compositions: Compositions, now: Instant, new_oid: NewOid) -> Situation:
+def _situation(
+    view: View,
+    cluster: Cluster,
+    compositions: Compositions,
+    now: Instant,
+    new_oid: NewOid,
+    is_heard: Callable[[Oid], bool] | None = None,
+) -> Situation:
+    """Read what a pass looks at; where nobody says of whom this run of the master has heard, it has of all."""
     workers = tuple(view.rows(WORKERS).all(cluster.oid))
     nodes = {oid: node for oid in {w.node_oid for w in workers if w.node_oid} if (node := node_of(view, oid))}
     revision = compositions.of(view, cluster, cluster.revision)
@@ -138,6 +146,7 @@ def _situation(view: View, cluster: Cluster, compositions: Compositions, now: In
         may_relieve=action is None or action.kind in SIZING,
         waited_for=partial(waited_for, view, cluster, tuple(candidates.values()), compositions),
         canary=canary_of(action),
+        unheard=is_heard is not None and any(node.online and not is_heard(oid) for oid, node in nodes.items()),
     )
 
 

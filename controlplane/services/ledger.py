@@ -93,6 +93,10 @@ class Ledger:
         """Tell the agent of a node to do something, after the commit."""
         self.change.after_commit(partial(self._outlets.tell_node, node_oid, order_oid, command))
 
+    def is_heard(self, node_oid: Oid) -> bool:
+        """Say whether a node's agent has told this run of the master what runs there."""
+        return self._outlets.is_heard(node_oid)
+
     def call_hook(self, worker_oid: Oid) -> None:
         """Have the webhook of a worker called, after the commit."""
         self.change.after_commit(partial(self._outlets.call_hook, worker_oid))

@@ -30,6 +30,10 @@ class Outlets(Protocol):
         """Tell the agent of a node to do something, if it is the run of it that is meant."""
         ...
 
+    def is_heard(self, node_oid: Oid) -> bool:
+        """Say whether a node's agent has told this run of the master what runs there."""
+        ...
+
     def call_hook(self, worker_oid: Oid) -> None:
         """Call the webhook of a worker that is to go."""
         ...

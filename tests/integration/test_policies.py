@@ -1,5 +1,7 @@
 """What policies do to actions: the real master and real agents, on a clock that only the test turns."""
 
+from uuid import UUID
+
 import pytest
 
 from controlplane.core.policies import POLICY_TYPES
@@ -12,7 +14,7 @@ from controlplane.errors import (
     InvalidConfiguration,
     NoSuchObject,
 )
-from tests.integration.generic import SPEC, attach, create, ended, running, workers
+from tests.integration.generic import SPEC, attach, configs, create, ended, machine_of, running, workers
 
 
 def test_a_scaling_policy_says_how_much_unless_the_call_does(world):
@@ -148,6 +150,31 @@ def test_canaries_are_waited_for_by_a_master_that_was_killed_meanwhile(world):
     assert sum(worker["started"] > since for worker in workers(world, oid)) == 2
     assert ended(world, action)["status"] == "SUCCEEDED"
     assert sum(worker["started"] > since for worker in workers(world, oid)) == 6
+
+
+def test_what_became_of_canaries_while_the_master_was_away_is_asked_before_others_follow(world):
+    oid, action = begin_with_canaries(world, "sleep")
+    since = world.call("get_action", action)["created"]
+    world.run(2)
+    canaries = [worker for worker in workers(world, oid) if worker["started"] > since]
+    others = {worker["oid"] for worker in workers(world, oid) if worker not in canaries}
+    world.kill_master()
+    for machine in world.machines:
+        machine.start_takes_s = 20
+    for worker in canaries:
+        machine_of(world, worker).kill_worker(UUID(worker["oid"]))
+    world.run(30)
+    assert len(canaries) == 2
+    for machine in world.machines:
+        machine.disconnect()
+    world.start_master()
+    world.run(1)
+    for machine in world.machines:
+        machine.connect()
+    world.run(3)  # They have run for less than the five seconds of a pause, as the store said before.
+    assert [configs(world)[each]["properties"]["command"] for each in others] == [["sleep", "100"]] * 4
+    world.run(30)
+    assert ended(world, action)["status"] == "SUCCEEDED"
 
 
 def test_no_more_workers_stand_on_a_node_than_the_policy_admits(world):
