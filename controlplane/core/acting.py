@@ -45,8 +45,13 @@ class Progress(NamedTuple):
         return not self.waiting and not self.leaving
 
 
-def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted: int, now: Instant) -> Progress:
-    """Return how far an action has come, of a cluster of which so many workers are wanted in groups."""
+def progress(
+    action: Action, cluster: Cluster, workers: Iterable[Worker], wanted: int, now: Instant, *, unheard: bool = False
+) -> Progress:
+    """Return how far an action has come, of a cluster of which so many workers are wanted in groups.
+
+    While agents are `unheard` by a master that was away, nobody counts as done: who ran may have ended since.
+    """
     done: list[Oid] = []
     failed: list[Failed] = []
     leaving: list[Oid] = []
@@ -73,7 +78,9 @@ def progress(action: Action, cluster: Cluster, workers: Iterable[Worker], wanted
             waiting += 1
         elif _serves(worker, cluster):
             until = steady_at(cluster, worker)
-            if now >= until:
+            if unheard:
+                waiting += 1
+            elif now >= until:
                 done.append(worker.oid)
             else:
                 waiting += 1

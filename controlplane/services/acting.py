@@ -188,15 +188,13 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         return None
     if action.phase is Phase.CHECK:
         return _await_check(ledger, cluster, _counted_from_now(ledger, action))
-    if plan.unheard and action.kind not in OPERATIONS:
-        # What is known of workers is of before the master was away: neither success nor lateness follows from it.
-        return HEAR_AGAIN_S
-    action = go_on(ledger, cluster, action)
+    if not plan.unheard:
+        action = go_on(ledger, cluster, action)
     workers = list(ledger.rows(WORKERS).all(cluster.oid))
     wanted = sum(group.scale for group in groups_of(ledger, cluster.oid)) if cluster.run else 0
     if action.kind in OPERATIONS:
         return _advance_operation(ledger, cluster, action)
-    seen = progress(action, paced(cluster, action), workers, wanted, ledger.now)
+    seen = progress(action, paced(cluster, action), workers, wanted, ledger.now, unheard=plan.unheard)
     counted = _counted_from_now(ledger, action)
     removed = [worker.oid for worker in plan.removed]
     children = note_progress(ledger, cluster, counted, workers, seen, removed)
@@ -204,6 +202,8 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
+    if plan.unheard:
+        return HEAR_AGAIN_S  # An action that is late may be done by now, or have failed for a better reason.
     late = _time_left(ledger, action, action.timeout * (1 if action.ending is None else 2))
     if action.ending is not None:
         if seen.over or late <= 0:

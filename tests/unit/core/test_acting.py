@@ -58,6 +58,12 @@ def test_a_worker_that_runs_as_it_shall_is_done():
     assert of(running()) == Progress((uid(4, 1),), (), 0, (), None)
 
 
+def test_nobody_is_done_before_agents_have_told_a_master_that_was_away():
+    workers = [running(), running(2, changed=NOW), running(3, seen_digest="old")]
+    found = progress(action(), SHOP, workers, 0, NOW, unheard=True)
+    assert found == Progress((), (), 3, (), None)
+
+
 def test_an_action_without_workers_is_over():
     assert of() == Progress((), (), 0, (), None)
     assert of().over

@@ -44,7 +44,7 @@ def planned(workers=(), **fields):
 def serving(number, digest="old", revision=1, ran_s=60.0, **fields):
     """A worker that has run with its configuration for so long."""
     given = {"digest": digest, "seen_digest": digest, "revision": revision, "fresh": False, **fields}
-    made = worker(number, WEB, number, ONE, WorkerStatus.RUNNING, **given)
+    made = worker(number, WEB, number, ONE, given.pop("status", WorkerStatus.RUNNING), **given)
     return msgspec.structs.replace(made, changed=NOW - int(ran_s * SECOND))
 
 
@@ -321,3 +321,15 @@ def test_while_one_that_was_changed_over_proves_itself_nobody_who_came_back_mean
     newest = serving(1, "new", 2, ran_s=0.2)
     plan = planned([back, newest], scale=2, digest="old", revision=3, batch=1)
     assert (told(plan), plan.look_again_after) == ([], 4.6)
+
+
+def test_nobody_who_serves_is_changed_over_before_agents_have_told_a_master_that_was_away():
+    cluster, made = begin([serving(0), serving(1), serving(2, status=WorkerStatus.ERROR)])
+    given = {name: getattr(made, name) for name in type(made).__slots__}
+    plan = plan_generic_cluster(type(made)(**{**given, "cluster": cluster, "unheard": True}))
+    assert told(plan) == [2]
+    assert (plan.unheard, plan.look_again_after) == (True, 0.5)
+    settled = plan_generic_cluster(
+        type(made)(**{**given, "cluster": cluster, "unheard": True, "workers": (serving(0, "new", 2),), "groups": ()})
+    )
+    assert settled.look_again_after is None

@@ -231,6 +231,13 @@ def test_a_new_configuration_goes_to_one_worker_at_a_time_and_routers_come_first
     assert {w.revision for w in now.workers} == {2}
 
 
+def test_no_router_is_changed_over_before_agents_have_told_a_master_that_was_away():
+    now = newer(fleet(3))
+    plan = plan_cluster(refreshed(now, now.workers, unheard=True))
+    assert (reconfigured(plan), plan.rolled, plan.look_again_after) == ([], False, 0.5)
+    assert plan_cluster(refreshed(now, now.workers)).look_again_after is None
+
+
 def test_a_configuration_that_does_not_start_stops_the_roll():
     now = newer(fleet(3))
     now = obeyed(after(now, plan_cluster(now)))
