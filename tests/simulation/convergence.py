@@ -92,6 +92,9 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
             if here > limit:
                 yield f"{name} has {here} workers on node {oid}; at most {limit} may stand there"
     homeless = False
+    stalled = (
+        is_generic(cluster) and sum(_is_out_of_sight(worker, cluster, mirror) for worker in workers) >= cluster["batch"]
+    )
     for worker in workers:
         shown = f"worker {worker['oid']} of {name} is {worker['status']}"
         node = mirror.nodes.get(worker["node_oid"])
@@ -100,7 +103,7 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
         elif worker["status"] == "RUNNING":
             if worker["seen_digest"] != worker["digest"]:
                 yield f"{shown} with an older configuration"
-            elif is_generic(cluster) and worker["revision"] != cluster["revision"]:
+            elif is_generic(cluster) and worker["revision"] != cluster["revision"] and not stalled:
                 yield f"{shown} with revision {worker['revision']}; the newest is {cluster['revision']}"
         elif worker["status"] == "PENDING" or (worker["status"] == "UNREACHABLE" and node and not node["online"]):
             homeless |= not worker["standby"]
@@ -118,6 +121,13 @@ def _of_cluster(cluster: Row, mirror: Mirror) -> Iterator[str]:
 def _is_held(worker: Row, cluster: Row) -> bool:
     """Say whether nobody knows that a worker is gone: with fencing, its agent never said that it would kill it."""
     return bool(cluster["fence_after"] is not None and worker["fence_after"] is None and worker["node_oid"])
+
+
+def _is_out_of_sight(worker: Row, cluster: Row, mirror: Mirror) -> bool:
+    """Say whether a worker on a silent node was given the newest configuration: others wait for it."""
+    node = mirror.nodes.get(worker["node_oid"])
+    silent = worker["status"] == "UNREACHABLE" and node is not None and not node["online"]
+    return silent and worker["revision"] == cluster["revision"] and worker["seen_digest"] != worker["digest"]
 
 
 def _waits_unseen(worker: Row, cluster: Row, mirror: Mirror) -> bool:

@@ -37,7 +37,7 @@ from tests.simulation.network import NOTICED_AFTER_MAX_S
 from tests.simulation.operators import Operators
 from tests.simulation.process_stories import ProcessStories
 from tests.simulation.users import Users
-from tests.simulation.wardens import Wardens
+from tests.simulation.wardens import WATCHED_FOR_S, Wardens
 from tests.simulation.wards import fences
 from tests.simulation.witness import Witness
 from tests.simulation.world import Broken, World
@@ -252,7 +252,7 @@ class _Run:
 
     def _stay_calm(self) -> None:
         world, witness = self.world, self.witness
-        world.run(SETTLED_S)
+        world.run(WATCHED_FOR_S if has_wards(self.seed) else SETTLED_S)
         self._require_converged("some seconds after it was so")
         before = witness.changes, witness.starts_seen, len(world.events)
         world.run(CALM_S)
