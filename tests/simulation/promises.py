@@ -325,7 +325,7 @@ class Promises:
         for row in running:
             begun = self._begun.get(row["oid"])
             ends.append(max(since if begun is None else begun.at, self.wall_jumped) + 2 * row["timeout"])
-        return max(ends, default=since)
+        return max(since, *ends) if ends else since
 
 
 def _is_exchange(action: Row) -> bool:
