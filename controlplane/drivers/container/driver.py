@@ -96,6 +96,8 @@ class ContainerDriver:
         for container in found:
             await self._engine.remove(container)
         remove_homes(directory / "workers", {oid.hex for oid in (*self._serving.running, *ended)})
+        if self._by_container:
+            self._look_at_all()  # What ended just after it was found to run was told of while nobody knew it.
         return {**ended, **self._serving.units()}
 
     async def start(self, spec: WorkerSpec) -> Unit:
