@@ -39,6 +39,14 @@ async def until(reached, within=20.0, what="it"):
     return found
 
 
+def is_alive(pid):
+    """Whether a process runs; one may end while it is looked at."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Losses:
     """What a driver said was lost."""
 
@@ -175,7 +183,7 @@ class ProcessBench(Bench):
         return found
 
     def alive(self, unit):
-        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+        return is_alive(unit.pid)
 
 
 class ContainerBench(Bench):
@@ -241,7 +249,7 @@ class ContainerBench(Bench):
         return self.containers(oid) + [str(file) for file in self.surroundings.directory.rglob(f"{oid.hex}*")]
 
     def alive(self, unit):
-        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+        return is_alive(unit.pid)
 
 
 class RouterBench(Bench):
@@ -307,7 +315,7 @@ class RouterBench(Bench):
         return [oid for _ in range(str(oid) in notes)] + list(self.surroundings.sockets.glob(f"{oid.hex[:12]}*"))
 
     def alive(self, unit):
-        return psutil.pid_exists(unit.pid) and psutil.Process(unit.pid).status() != psutil.STATUS_ZOMBIE
+        return is_alive(unit.pid)
 
 
 def _mark(process):

@@ -53,6 +53,8 @@ def _of_machine(
     if found != assigned:
         wrong = sorted(oid for oid in {*found, *assigned} if found.get(oid) != assigned.get(oid))
         yield f"{machine.name} does not run what it shall: {', '.join(wrong)}"
+    elif any(machine.busy.values()):
+        yield f"{machine.name} has not come to the end of what it was told before"
 
 
 def _of_units(machine: Machine, mirror: Mirror, units: Mapping[str, Unit]) -> Iterator[str]:

@@ -284,7 +284,9 @@ class Epilogue:
         world = self._world
         for oid, cluster in list(self._mirror.clusters.items()):
             if cluster["alone"]:
-                for worker in list(self._mirror.workers_of[oid]):
+                for worker, row in list(self._mirror.workers_of[oid].items()):
+                    if row["protected"]:
+                        world.call("unprotect_worker", worker)
                     world.call("delete_worker", worker)
                 continue
             world.call("delete_cluster" if is_generic(cluster) else "delete_routercluster", oid)

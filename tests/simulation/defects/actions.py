@@ -162,8 +162,8 @@ def _serves_when_it_starts(serves: Any) -> Any:
 
 
 def _leave_the_leaving(progress: Any) -> Any:
-    def other(*args: Any) -> Any:
-        return progress(*args)._replace(leaving=())
+    def other(*args: Any, **more: Any) -> Any:
+        return progress(*args, **more)._replace(leaving=())
 
     return other
 
