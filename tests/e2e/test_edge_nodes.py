@@ -167,7 +167,12 @@ async def test_a_master_that_comes_back_adopts_what_runs(plane, edge):
     await status(plane, edge.oid, "online")
     after = {w["oid"]: w["pid"] for w in await serving(plane, edge, 3)}
     assert after == before
-    assert sorted(process.pid for process in edge.workers()) == sorted(before.values())
+
+    async def alone():
+        return sorted(process.pid for process in edge.workers()) == sorted(before.values())
+
+    # The helper that made the directory for sockets was told to stop and may take a moment.
+    await plane.until(alone, what="nobody else on the node")
 
 
 @ensureDeferred
