@@ -19,6 +19,7 @@ from controlplane.drivers.driver import Surroundings, Unit
 from controlplane.drivers.process.driver import ProcessDriver
 from controlplane.drivers.router.driver import RouterDriver
 from controlplane.records.workers import WorkerSpec
+from tests.alive import is_alive
 from tests.drivers.engines import IMAGE
 
 PAGE = str(Path(__file__).parent / "page.py")
@@ -37,14 +38,6 @@ async def until(reached, within=20.0, what="it"):
         assert reactor.seconds() < end, f"{what} did not happen within {within} s"
         await sleep(0.02)
     return found
-
-
-def is_alive(pid):
-    """Whether a process runs; one may end while it is looked at."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 class Losses:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from controlplane.keys import read_key
 from controlplane.master.layout import StateDirectory
 from controlplane.transports import Login
 from controlplane.wamp import Session, join_once
+from tests.alive import is_alive
 
 PREFIX = "crossbarfabriccenter.mrealm.routercluster."
 WITHIN_S = 60.0
@@ -153,7 +154,8 @@ def end_what_is_left(directory: Path) -> None:
     """Fail when processes are left that have to do with a directory, and end them; those that are just ending may."""
     _, left = psutil.wait_procs(processes_of(directory), timeout=END_WITHIN_S)
     for process in left:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     assert not left, f"left running: {left}"
 
 
@@ -204,6 +206,15 @@ class Client:
 
 def url_of(worker: dict[str, Any]) -> str:
     return next(a["url"] for a in worker["addresses"] if a["type"] == "websocket")
+
+
+def kill_what_is_left(directory: Path) -> list[psutil.Process]:
+    """Kill every process that still runs in a directory, and return them."""
+    left = [process for process in processes_of(directory) if is_alive(process.pid)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return left
 
 
 def processes_of(directory: Path) -> list[psutil.Process]:

@@ -24,6 +24,7 @@ from controlplane.services.tunnels import name_of
 from controlplane.store.catalog import AUTHORITIES
 from controlplane.store.database import Store
 from controlplane.store.lmdb import LmdbEngine
+from tests.alive import is_alive
 from tests.e2e.installation import Client, end_what_is_left, url_of
 from tests.e2e.machines import address_of, installation_of_machines, missing
 
@@ -371,7 +372,7 @@ async def test_a_node_that_is_taken_out_is_cut_off(plane):
     await plane.i.call("remove_routercluster_node", plane.cluster, plane.far["node_oid"])
 
     async def cut_off():
-        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return not is_alive(pid)
 
     await plane.i.until(cut_off, what="the end of the tunnel")
     with pytest.raises(OSError):  # noqa: PT011

@@ -16,12 +16,11 @@ from controlplane.quiet import leave_out_bjdata
 
 leave_out_bjdata()
 
-import psutil  # noqa: E402
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
 
 from tests.bench.harness import machine  # noqa: E402
-from tests.e2e.installation import processes_of  # noqa: E402
+from tests.e2e.installation import kill_what_is_left  # noqa: E402
 from tests.netns.machines import why_not  # noqa: E402
 from tests.netns.running import HEAD, run_scenario  # noqa: E402
 from tests.netns.scenarios import SCENARIOS  # noqa: E402
@@ -128,9 +127,7 @@ def run() -> int:
         if ended.code:
             return int(ended.code)
     finally:
-        left = [process for process in processes_of(root) if process.status() != psutil.STATUS_ZOMBIE]
-        for process in left:
-            process.kill()
+        left = kill_what_is_left(root)
         shutil.rmtree(root, ignore_errors=True)
     if left:
         print(f"these were left running and have been killed: {left}", flush=True)

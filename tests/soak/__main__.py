@@ -15,14 +15,13 @@ from controlplane.quiet import leave_out_bjdata
 
 leave_out_bjdata()
 
-import psutil  # noqa: E402
 from twisted.internet.defer import Deferred, ensureDeferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
 from twisted.internet.threads import deferToThread  # noqa: E402
 
 from controlplane.clock import sleep  # noqa: E402
 from tests.bench.harness import machine, timed  # noqa: E402
-from tests.e2e.installation import processes_of  # noqa: E402
+from tests.e2e.installation import kill_what_is_left  # noqa: E402
 from tests.soak import figures  # noqa: E402
 from tests.soak.changes import Changes  # noqa: E402
 from tests.soak.figures import HOUR_S, MIB, Line, Series  # noqa: E402
@@ -227,9 +226,7 @@ def run() -> int:
             return int(ended.code)
     finally:
         soak.world.stop()
-        left = [process for process in processes_of(root) if process.status() != psutil.STATUS_ZOMBIE]
-        for process in left:
-            process.kill()
+        left = kill_what_is_left(root)
         shutil.rmtree(root, ignore_errors=True)
     if left:
         print(f"problem: these were left running and have been killed: {left}", flush=True)
