@@ -91,10 +91,6 @@ class Handling:
         if (machine.pubkey, str(spec.oid), spec.digest) not in self._ever:
             return f"{shown} is started with {spec.digest}, which was never assigned to it there"
         failed = self.failed.get((machine.name, spec.oid))
-        if failed is not None and failed.digest != spec.digest:
-            # What it fails with from now on is not in a row with what it failed with before.
-            del self.failed[machine.name, spec.oid]
-            failed = None
         if failed is not None and failed.record is not _record(machine, spec.oid):
             failed = None
         if failed is not None and failed.digest == spec.digest and now < failed.not_before - 0.001:

@@ -209,8 +209,12 @@ class Machine:
             return
         self.world.note(f"{self.name} worker {oid} dies: {reason}")
         if self.agent is not None and self.driver is not None:
-            self.world.observer.failed(self, oid, unit.digest, (self.clock.now() - unit.started) / NANOSECONDS)
-            self.clock.hand(self.driver.lost, oid, reason)
+            self.clock.hand(self._tell_lost, self.driver, unit, reason)
+
+    def _tell_lost(self, driver: "PlayedDriver", unit: Unit, reason: str) -> None:
+        """Tell the agent of a worker that died, which may be later when the agent hangs: it counts what it hears."""
+        self.world.observer.failed(self, unit.oid, unit.digest, (self.clock.now() - unit.started) / NANOSECONDS)
+        driver.lost(unit.oid, reason)
 
 
 class MemoryNotebook(Notebook):
