@@ -1,9 +1,9 @@
 """How callers name an object: by its oid, its name, or the first digits of its oid."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from controlplane.errors import Ambiguous, NoSuchObject
@@ -15,6 +15,18 @@ DIGITS_MIN = 4
 
 SHOWN_MAX = 5
 _BEGINNING = re.compile(rf"[0-9a-f]{{{DIGITS_MIN},32}}")
+
+
+class HasOid(Protocol):
+    """What is told apart by its oid."""
+
+    @property
+    def oid(self) -> UUID:
+        """Return whose it is."""
+        ...
+
+
+Found = TypeVar("Found", bound=HasOid)
 
 
 def resolve(
@@ -35,28 +47,48 @@ def resolve(
         found = rows.find_by("name", named(key))
     if found is not None and (admits is None or admits(found)):
         return found
+    fitting = (each for each in beginning(view, table, key) if admits is None or admits(each))
+    return the_only(called or table.noun, key, fitting)
+
+
+def the_only(noun: str, key: str, fitting: Iterable[Found], next_step: str = "give more digits, or the name") -> Found:
+    """Return the one that fits; raises `NoSuchObject` for none, `Ambiguous` with the first few of several."""
+    found = list(islice(fitting, SHOWN_MAX + 1))
+    if len(found) == 1:
+        return found[0]
+    subject = {"type": noun, "oid": key}
+    if not found:
+        raise NoSuchObject(f"there is no {noun} {key}", subject=subject, next_step=f"list the {plural(noun)} there are")
+    shown = ", ".join(str(each.oid) for each in found[:SHOWN_MAX])
+    more = ", and more" if len(found) > SHOWN_MAX else ""
+    raise Ambiguous(f"{key} fits more than one {noun}: {shown}{more}", subject=subject, next_step=next_step)
+
+
+def beginning(view: View, table: Table[Any], key: str) -> Iterator[Any]:
+    """Yield the objects of a table, whose keys begin with oids, that have an oid which begins with these digits."""
+    bounds = _bounds(key)
+    if bounds is not None:
+        rows = view.rows(table)
+        yield from map(rows.get, rows.scan_keys(bounds[0], bounds[1] + b"\0"))
+
+
+def oids_beginning(view: View, table: Table[Any], key: str) -> Iterator[UUID]:
+    """Yield what begins with these digits of the oids that an index `oid` holds."""
+    bounds = _bounds(key)
+    if bounds is None:
+        return
+    for found, _ in view.rows(table).keys_by("oid", start=bounds[0]):
+        if found > bounds[1]:
+            return
+        yield UUID(bytes=found)
+
+
+def _bounds(key: str) -> tuple[bytes, bytes] | None:
+    """Return the first and the last oid that begin with these digits, or nothing if these are none."""
     digits = key.lower().replace("-", "")
-    fitting: list[bytes] = []
-    if _BEGINNING.fullmatch(digits):
-        low = bytes.fromhex(digits.ljust(32, "0"))
-        high = bytes.fromhex(digits.ljust(32, "f")) + b"\0"
-        keys = rows.scan_keys(low, high)
-        fitting = list(islice((each for each in keys if admits is None or admits(rows.get(each))), SHOWN_MAX + 1))
-    if len(fitting) == 1:
-        return rows.get(fitting[0])
-    noun = called or table.noun
-    if not fitting:
-        raise NoSuchObject(
-            f"there is no {noun} {key}",
-            subject={"type": noun, "oid": key},
-            next_step=f"list the {plural(noun)} there are",
-        )
-    shown = ", ".join(str(UUID(bytes=each[:16])) for each in fitting[:SHOWN_MAX])
-    raise Ambiguous(
-        f"{key} fits more than one {noun}: {shown}" + (", and more" if len(fitting) > SHOWN_MAX else ""),
-        subject={"type": noun, "oid": key},
-        next_step="give more digits, or the name",
-    )
+    if not _BEGINNING.fullmatch(digits):
+        return None
+    return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
 
 
 def plural(noun: str) -> str:

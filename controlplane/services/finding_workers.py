@@ -5,10 +5,9 @@ from itertools import islice
 from uuid import UUID
 
 from controlplane.core.generic_clusters import name_pattern, worker_name
-from controlplane.errors import Ambiguous, NoSuchObject
 from controlplane.records.clusters import Cluster
 from controlplane.records.workers import Worker
-from controlplane.services.finding import DIGITS_MIN, SHOWN_MAX
+from controlplane.services.finding import SHOWN_MAX, oids_beginning, the_only
 from controlplane.store.catalog import CLUSTERS, GROUPS, WORKERS
 from controlplane.store.database import View
 
@@ -22,30 +21,14 @@ def find_worker(view: View, key: str) -> Worker:
         found = None
     if found is not None:
         return found
-    fitting = list(islice(_called(view, key), SHOWN_MAX + 1)) or list(islice(beginning(view, key), SHOWN_MAX + 1))
-    if len(fitting) == 1:
-        return fitting[0]
-    subject = {"type": "worker", "oid": key}
-    if not fitting:
-        raise NoSuchObject(f"there is no worker {key}", subject=subject, next_step="list the workers there are")
-    shown = ", ".join(str(worker.oid) for worker in fitting[:SHOWN_MAX])
-    raise Ambiguous(
-        f"{key} fits more than one worker: {shown}" + (", and more" if len(fitting) > SHOWN_MAX else ""),
-        subject=subject,
-        next_step="give the oid",
-    )
+    called = list(islice(_called(view, key), SHOWN_MAX + 1))
+    return the_only("worker", key, called or beginning(view, key), "give the oid")
 
 
 def beginning(view: View, key: str) -> Iterator[Worker]:
     """Yield the workers whose oid begins with these digits."""
-    digits = key.lower().replace("-", "")
-    if not DIGITS_MIN <= len(digits) <= 32 or digits.strip("0123456789abcdef"):
-        return
-    start, stop = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
-    for index_key, _ in view.rows(WORKERS).keys_by("oid", start=start):
-        if index_key > stop:
-            return
-        yield view.rows(WORKERS).get(UUID(bytes=index_key))
+    for oid in oids_beginning(view, WORKERS, key):
+        yield view.rows(WORKERS).get(oid)
 
 
 def _called(view: View, name: str) -> Iterator[Worker]:
