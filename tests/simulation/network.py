@@ -96,7 +96,11 @@ class Network:
             self.master = None
             self._break_off_calls()
             self.world.observer.unheard()
-            clock.hand(plane.uplinks.left)
+            clock.hand(self._cut_off, plane)
+
+    def _cut_off(self, plane: "Plane") -> None:
+        self.world.observer.cut_off()
+        plane.uplinks.left()
 
     def _break_off_calls(self) -> None:
         calls, self._calls = self._calls, {}
@@ -123,6 +127,8 @@ class Network:
                 value.value.__traceback__ = None
             waiting = self._calls.pop(number, None)
             if waiting is not None:
+                if not isinstance(value, Failure):
+                    self.world.observer.answered(caller.authid, uri)
                 clock_lag = clock.lag()
                 self.world.clock.callLater(clock_lag, waiting, value) if clock_lag else waiting(value)
 

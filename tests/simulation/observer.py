@@ -29,6 +29,12 @@ class Observer:
     def unheard(self) -> None:
         """What the master publishes from now on may be missed: it was killed, or has no router."""
 
+    def cut_off(self) -> None:
+        """The master is away, or takes note that its router was."""
+
+    def answered(self, authid: str, uri: str) -> None:
+        """The master answered a call, and with no error."""
+
     def agent_says(self, machine: "Machine", arguments: Mapping[str, Any]) -> None:
         """An agent sends a report or attaches."""
 

@@ -38,6 +38,7 @@ from tests.simulation.mirror import Changed, Mirror, occupies
 from tests.simulation.observer import Observer
 from tests.simulation.promises import Promises
 from tests.simulation.wards import Wards, is_fenced
+from tests.simulation.word import Word
 from tests.simulation.world import World
 
 LOOKED_AT = frozenset({ACTIONS.noun, CHILDREN.noun, GROUPS.noun, NODES.noun, WORKERS.noun})
@@ -69,6 +70,7 @@ class Witness(Observer):
         self.history = History()
         self.promises = Promises()
         self.wards = Wards()
+        self.word = Word()
         self.commits = 0
         self.changes = 0
         """Commits that did more than to write down a refusal, as of an agent that was taken out and keeps trying."""
@@ -103,6 +105,7 @@ class Witness(Observer):
                 continue
             self._say(self.promises.changed(change, self.mirror, self._now()))
             self._say(check_child(change, self.mirror))
+            self._say(self.word.changed(change, self.mirror))
             if self.world is not None:
                 self._say(self.wards.changed(change, self.mirror, self.world, self._offline_since))
             if change.noun == WORKERS.noun:
@@ -133,6 +136,12 @@ class Witness(Observer):
 
     def unheard(self) -> None:
         self._gap = True
+
+    def cut_off(self) -> None:
+        self.word.cut_off()
+
+    def answered(self, authid: str, uri: str) -> None:
+        self.word.answered(authid, uri)
 
     def agent_says(self, machine: Machine, arguments: Mapping[str, Any]) -> None:
         problem = self.handling.says(machine, arguments)

@@ -109,6 +109,7 @@ class World:
         if isinstance(self.disk, Disk):
             self.disk.settle()
         self.observer.unheard()
+        self.observer.cut_off()
         self.network.master_died()
 
     def end_master(self) -> None:

@@ -13,6 +13,7 @@ from tests.simulation.defects.planning import DEFECTS as OF_PLANNING
 from tests.simulation.defects.planting import Defect
 from tests.simulation.defects.store import DEFECTS as OF_STORE
 from tests.simulation.defects.wards import DEFECTS as OF_WARDS
+from tests.simulation.defects.word import DEFECTS as OF_WORD
 
 STOOD: Mapping[str, str] = {
     "any-difference-taken": "the master makes differences only to what this run of the agent said it holds",
@@ -21,7 +22,7 @@ STOOD: Mapping[str, str] = {
 }
 """Why a planted defect does no harm, by its name."""
 
-ALL: tuple[Defect, ...] = (*OF_STORE, *OF_MASTER, *OF_PLANNING, *OF_AGENTS, *OF_ACTIONS, *OF_WARDS)
+ALL: tuple[Defect, ...] = (*OF_STORE, *OF_MASTER, *OF_PLANNING, *OF_AGENTS, *OF_ACTIONS, *OF_WARDS, *OF_WORD)
 DEFECTS = tuple(defect for defect in ALL if defect.name not in STOOD)
 
 __all__ = ["ALL", "DEFECTS", "STOOD", "Defect"]
