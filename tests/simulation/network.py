@@ -125,10 +125,10 @@ class Network:
                     return
                 # No traceback goes over a wire, and one would keep all the frames of the call until the seed is over.
                 value.value.__traceback__ = None
+            else:
+                self.world.observer.answered(caller.authid, uri)
             waiting = self._calls.pop(number, None)
             if waiting is not None:
-                if not isinstance(value, Failure):
-                    self.world.observer.answered(caller.authid, uri)
                 clock_lag = clock.lag()
                 self.world.clock.callLater(clock_lag, waiting, value) if clock_lag else waiting(value)
 

@@ -1,7 +1,7 @@
 """Of whom a master has heard, and what it may not conclude before that: who ran when it went away may have ended since.
 
-It has heard of a node when it has answered the call with which the node's agent attaches, over the session that it has
-with its router now. That is seen at the router, and owes nothing to what the master itself keeps of it.
+It has heard of a node when it answers the call with which the node's agent attaches, and has had a router ever since;
+whether the answer still finds its way does not matter. So this owes nothing to what the master itself keeps of it.
 """
 
 from collections.abc import Iterator
