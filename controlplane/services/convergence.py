@@ -97,7 +97,11 @@ def _carry_out(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     _store(ledger, plan)
     note_taken(ledger, cluster, plan)
     if cluster.action_oid is not None:
-        return sooner(plan.look_again_after, advance(ledger, cluster, plan))
+        look_again_after = sooner(plan.look_again_after, advance(ledger, cluster, plan))
+        after = ledger.rows(CLUSTERS).find(cluster.oid)
+        if after is not None and after.action_oid is None and after.revision == cluster.revision and plan.rolled:
+            _forget_old_revisions(ledger, cluster)  # Nobody may look at a cluster again that is at rest.
+        return look_again_after
     if _is_left_over(ledger, cluster):
         forget_cluster(ledger.rows, ledger, cluster)
         return None

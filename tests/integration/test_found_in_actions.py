@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.errors import ActionConflict, ActionCooldown
 from controlplane.records.types import NANOSECONDS
+from controlplane.store.catalog import REVISIONS
 from tests.integration.generic import BROKEN, SPEC, create, ended, workers
 from tests.simulation.world import World
 
@@ -205,3 +206,24 @@ def test_workers_that_cannot_be_reached_are_changed_over_one_after_the_other_whe
     world.run(3)
     assert sum(unit.digest != before[oid] for oid, unit in away.units.items()) <= 1
     assert ended(world, action)["status"] == "SUCCEEDED"
+
+
+def test_former_configurations_are_forgotten_in_the_commit_that_ends_what_brought_another_one(world):
+    cluster = create(world, 2)
+
+    def kept() -> list[int]:
+        with world.plane.store.read() as view:
+            return [revision.revision for revision in view.rows(REVISIONS).all(UUID(cluster))]
+
+    changed = world.call("update_cluster", cluster, {"profile": "broken"})
+    assert kept() == [1, 2]
+    world.run_until(lambda: world.call("get_action", changed["action_oid"])["status"] == "SUCCEEDED", 60)
+    assert kept() == [2]
+    run_no_more(world)
+    changed = world.call("update_cluster", cluster, {"profile": "sleeper"})
+    assert kept() == [2, 3]
+    # Nobody runs with the new one yet: what has to be taken back is so as soon as it is called off.
+    world.run(0.01)
+    world.call("cancel_action", cluster, changed["action_oid"])
+    world.run_until(lambda: world.call("get_action", changed["action_oid"])["status"] == "CANCELLED", 60)
+    assert kept() == [4]

@@ -100,18 +100,18 @@ class Handling:
 
     def failed_again(self, machine: "Machine", oid: Oid, digest: str, ran: float, now: float) -> None:
         """Take note of a failure, which counts for the configuration that is wanted by now."""
-        entry = machine.agent._entries.get(oid) if machine.agent is not None else None
-        if entry is None:
+        record = _record(machine, oid)
+        wanted = None if record is None else record.spec
+        if wanted is None:
             self.failed.pop((machine.name, oid), None)
             return
-        record = _record(machine, oid)
         before = self.failed.get((machine.name, oid))
-        if before is None or before.record is not record or before.digest != entry.digest or ran >= HEALTHY_AFTER_S:
-            self.failed[machine.name, oid] = Failed(entry.digest, record, 1, now, now)
+        if before is None or before.record is not record or before.digest != wanted.digest or ran >= HEALTHY_AFTER_S:
+            self.failed[machine.name, oid] = Failed(wanted.digest, record, 1, now, now)
         else:
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (before.times - 1))
             self.failed[machine.name, oid] = Failed(
-                entry.digest, record, before.times + 1, now + pause, now + pause * (1 + JITTER)
+                wanted.digest, record, before.times + 1, now + pause, now + pause * (1 + JITTER)
             )
 
     def stops(self, machine: "Machine", oid: Oid, mirror: Mirror) -> str | None:
