@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from controlplane.core.counting import figure, so_many
 from controlplane.core.resizing import Size
 from controlplane.records.metrics import Aggregate
 from controlplane.records.scaling import MetricPolicy, StepIn, StepScalingPolicy, TargetTrackingPolicy
@@ -62,9 +63,7 @@ def decide(rule: MetricPolicy, row: Sequence[Measured], size: Size, since: Insta
     if many is None:
         return Verdict(None, f"{_shown(rule, few[-1])}: nothing to add, and too few measurements to take anything out")
     if any(each.found is None or each.found.count < size.desired for each in many):
-        return Verdict(
-            None, f"{_shown(rule, few[-1])}: nothing is taken out until all {size.desired} workers are measured"
-        )
+        return Verdict(None, f"{_shown(rule, few[-1])}: nothing is taken out until {_all(size.desired)} measured")
     return _shrunk(rule, many, size) or Verdict(None, f"{_shown(rule, few[-1])}: as it is to be")
 
 
@@ -77,6 +76,18 @@ def combine(verdicts: Iterable[Verdict], size: Size) -> int:
     bounded = max(size.min_size, wanted if size.max_size is None else min(size.max_size, wanted))
     # A cluster that stands outside of its bounds was put there by somebody: no policy moves it the other way.
     return max(size.desired, bounded) if wanted > size.desired else min(size.desired, bounded)
+
+
+def within_bounds(verdict: Verdict, size: Size) -> Verdict:
+    """Return a verdict that says so when the bounds of the cluster do not admit all that it wants."""
+    wanted = verdict.desired
+    if wanted is None:
+        return verdict
+    if size.max_size is not None and wanted > max(size.max_size, size.desired):
+        return Verdict(wanted, f"{verdict.said}, and at most {size.max_size} are admitted")
+    if wanted < min(size.min_size, size.desired):
+        return Verdict(wanted, f"{verdict.said}, and at least {size.min_size} have to stay")
+    return verdict
 
 
 def _newest(row: Sequence[Measured], count: int, period: float, now: Instant) -> list[Measured] | None:
@@ -99,7 +110,8 @@ def _grown(rule: MetricPolicy, row: Sequence[Measured], size: Size) -> Verdict |
         if wanted <= size.desired:
             return None
         steps.append(wanted)
-    return Verdict(min(steps), f"{_shown(rule, row[-1])}: {min(steps)} workers instead of {size.desired}")
+    said = f"{_shown(rule, row[-1])}{_above(rule, row[-1], size)}"
+    return Verdict(min(steps), f"{said}: {so_many(min(steps), 'worker')} instead of {size.desired}")
 
 
 def _needed(rule: MetricPolicy, each: Measured, found: Aggregate, size: Size) -> int:
@@ -123,7 +135,8 @@ def _shrunk(rule: MetricPolicy, row: Sequence[Measured], size: Size) -> Verdict 
     most = max(wanted)
     if most >= size.desired:
         return None
-    return Verdict(most, f"{_shown(rule, row[-1])}: {most} workers instead of {size.desired}")
+    said = f"{_shown(rule, row[-1])}{_below(rule, row[-1])}"
+    return Verdict(most, f"{said}: {so_many(most, 'worker')} instead of {size.desired}")
 
 
 def _enough(rule: MetricPolicy, found: Aggregate, size: Size) -> int:
@@ -181,4 +194,32 @@ def _shown(rule: MetricPolicy, each: Measured) -> str:
         return f"no worker has a value {rule.metric}"
     value = statistic(rule, each.found) if isinstance(rule, StepScalingPolicy) else each.found.average
     word = rule.statistic if isinstance(rule, StepScalingPolicy) else "average"
-    return f"{word} of {rule.metric} is {value:.6g}"
+    return f"{word} of {rule.metric} is {figure(value)}"
+
+
+def _above(rule: MetricPolicy, each: Measured, size: Size) -> str:
+    """Return what a value was compared with that asks for more workers."""
+    if isinstance(rule, TargetTrackingPolicy):
+        return f", and {figure(rule.target)} is the target"
+    if isinstance(rule, StepScalingPolicy) and each.found is not None:
+        value = _spread(rule, each, each.found, size)
+        reached = max((step.above for step in rule.scale_out if value >= step.above), default=None)
+        if reached is not None:
+            return f", not below {figure(reached)}"
+    return ""
+
+
+def _below(rule: MetricPolicy, each: Measured) -> str:
+    """Return what a value was compared with that asks for fewer workers."""
+    if isinstance(rule, TargetTrackingPolicy):
+        return f", and {figure(rule.target)} is the target"
+    if isinstance(rule, StepScalingPolicy) and each.found is not None:
+        value = statistic(rule, each.found)
+        reached = min((step.below for step in rule.scale_in if value <= step.below), default=None)
+        if reached is not None:
+            return f", not above {figure(reached)}"
+    return ""
+
+
+def _all(number: int) -> str:
+    return "its only worker is" if number == 1 else f"all {number} workers are"

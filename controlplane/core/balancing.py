@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from controlplane.core.counting import so_many
 from controlplane.core.placeholders import fill
 from controlplane.records.balancing import BalanceMember, Drain, FileTarget
 from controlplane.records.clusters import Cluster
@@ -32,9 +33,26 @@ class Place(NamedTuple):
 
 def served(worker: Worker) -> tuple[Address, ...]:
     """Return where clients of a worker may be sent; nowhere unless it serves."""
+    return worker.addresses if serves(worker) else ()
+
+
+def serves(worker: Worker) -> bool:
+    """Say whether a worker runs with the configuration that it is to have, and does not leave."""
     if worker.standby or worker.drain is not None or worker.want is not Want.RUN or worker.status not in SERVING:
-        return ()
-    return worker.addresses if worker.digest is not None and worker.seen_digest == worker.digest else ()
+        return False
+    return worker.digest is not None and worker.seen_digest == worker.digest
+
+
+def nowhere(workers: Iterable[Worker], port: str | None) -> str | None:
+    """Return that nobody can be sent to workers that serve, and why; None when there is an address of each."""
+    serving = [worker for worker in workers if serves(worker)]
+    missed = [worker for worker in serving if place_of(worker.addresses, port) is None]
+    if not missed:
+        return None
+    names = sorted({address.type for worker in missed for address in worker.addresses})
+    wanted = "an address" if port is None else f"a port {port}"
+    instead = f"they have {', '.join(names)}" if names else "their profile names no ports"
+    return f"{len(missed)} of {so_many(len(serving), 'worker')} that run do not have {wanted}; {instead}"
 
 
 def place_of(addresses: Iterable[Address], port: str | None) -> Place | None:

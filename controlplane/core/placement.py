@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from controlplane.core.addresses import is_default, is_loopback
+from controlplane.core.counting import so_many
 from controlplane.core.spreading import Able, Area, Spread, area_of
 from controlplane.records.balancing import Drain
 from controlplane.records.nodes import Node
@@ -51,6 +52,9 @@ class Candidate:
     exposed: bool = False
     """Whether the cluster's workers must not listen beyond loopback, for lack of TLS or because anybody gets in."""
 
+    limited_by: str | None = None
+    """Name of the policy that the hardlimit comes from; None when it is the membership's own."""
+
     def rank(self) -> Rank:
         """Return what candidates are ordered by; the smallest is taken."""
         above_soft = self.softlimit is not None and self.of_cluster >= self.softlimit
@@ -70,6 +74,8 @@ class Candidate:
             if obstacle is not None:
                 return f"is another machine than the cluster's other workers, and {obstacle}"
         if self.hardlimit is not None and self.of_cluster >= self.hardlimit:
+            if self.limited_by is not None:
+                return f"policy {self.limited_by} admits {so_many(self.hardlimit, 'worker')} on one node"
             return f"hardlimit of {self.hardlimit} reached"
         if facts.capacity is not None and self.in_all >= facts.capacity:
             return f"capacity of {facts.capacity} reached"

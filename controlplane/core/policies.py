@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from controlplane.core.counting import so_many
 from controlplane.core.removal import SICK, surplus
 from controlplane.core.resizing import Size, adjusted
 from controlplane.core.spreading import apportion, area_of, rules_of
@@ -124,7 +125,7 @@ def decide_scaling(bound: Iterable[Bound], event: str, size: Size, count: int | 
         best_effort |= step.best_effort
         if chosen is None:
             chosen = _count(step.type, step.number, step.min_step, size.desired, growing)
-            decisions.append(_decision(each, f"{'adds' if growing else 'removes'} {chosen} workers"))
+            decisions.append(_decision(each, f"{'adds' if growing else 'removes'} {so_many(chosen, 'worker')}"))
     chosen = 1 if chosen is None else chosen
     if best_effort:
         room = size.desired - size.min_size
@@ -177,8 +178,11 @@ def plan_growth(bound: Sequence[Bound], total: int) -> tuple[Decision, ...]:
     for each in bound:
         shares = _shares(rules, each.rule)
         if shares:
-            wanted = ", ".join(f"{number} in {name}" for name, number in apportion(shares, total).items())
-            decisions.append(_decision(each, f"wants of {total} workers {wanted}"))
+            given = apportion(shares, total)
+            wanted = ", ".join(f"{number} in {name}" for name, number in given.items())
+            left = total - sum(given.values())
+            more = f", and has no room for {left} more" if left else ""
+            decisions.append(_decision(each, f"wants of {so_many(total, 'worker')} {wanted}{more}"))
     return tuple(decisions)
 
 

@@ -13,6 +13,18 @@ from controlplane.records.types import NANOSECONDS, Instant
 FIELDS = 5
 """Of a cron expression: seconds are no part of it."""
 
+ADMITTED = {
+    "minute": "there are 0 to 59",
+    "hour": "there are 0 to 23",
+    "day-of-month": "there are 1 to 31, as many as one of its months has, and L for the last one",
+    "month": "there are 1 to 12 and JAN to DEC",
+    "day-of-week": "there are 0 to 7 and SUN to SAT; 0 and 7 are Sunday",
+}
+"""What may stand in each field, in order, by the name that it has in errors."""
+
+INSTANT_MAX = 2**63 - 1
+"""The last one that every serializer can carry, and every index hold; in the year 2262."""
+
 
 def problems_of_schedule(rule: SchedulePolicy) -> Iterator[Problem]:
     """Yield what is wrong with a schedule although all its fields are of the right types."""
@@ -25,7 +37,9 @@ def problems_of_schedule(rule: SchedulePolicy) -> Iterator[Problem]:
         yield from _problems_of_cron(rule.cron)
     if rule.at is not None and zone is not None and _moment(rule.at, zone) is None:
         yield Problem(
-            "$.at", "is no time; write it like 2030-01-31T08:00:00, or with an offset, 2030-01-31T08:00:00+01:00"
+            "$.at",
+            "is no time before the year 2262; write it like 2030-01-31T08:00:00, or with an offset, "
+            "2030-01-31T08:00:00+01:00",
         )
     if rule.desired is not None and rule.change is not None:
         yield Problem("$.change", "and desired exclude each other")
@@ -74,10 +88,18 @@ def _problems_of_cron(expression: str) -> Iterator[Problem]:
     try:
         found = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)), None)
     except (CronSimError, ValueError, AssertionError) as problem:
-        yield Problem("$.cron", f"is no cron expression: {problem}")
+        yield Problem("$.cron", f"is no cron expression: {_in_words(expression, str(problem))}")
         return
     if found is None:
         yield Problem("$.cron", "names no day that there ever is")
+
+
+def _in_words(expression: str, problem: str) -> str:
+    """Return which field is wrong and what it may be; a day that none of the months has counts as a wrong one."""
+    for text, (name, admitted) in zip(expression.split(), ADMITTED.items(), strict=True):
+        if problem == f"Bad {name}":
+            return f"{text!r} is no {name.replace('-', ' ')}; {admitted}"
+    return problem
 
 
 def _zone(name: str) -> ZoneInfo | None:
@@ -90,9 +112,10 @@ def _zone(name: str) -> ZoneInfo | None:
 def _moment(text: str, zone: tzinfo) -> Instant | None:
     try:
         moment = datetime.fromisoformat(text)
-        return _instant(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))
+        instant = _instant(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))
     except (ValueError, OverflowError):
         return None
+    return instant if instant <= INSTANT_MAX else None
 
 
 def _local(instant: Instant, zone: tzinfo) -> datetime:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from controlplane.core.counting import so_many
 from controlplane.records.nodes import Node
 from controlplane.records.placement import PlacementRules, Share
 from controlplane.records.policies import KeepingPolicy, RegionPlacementPolicy, ZonePlacementPolicy
@@ -135,10 +136,10 @@ class Spread:
         """Return why no node of an area can take another worker now, or None when some may."""
         region = None if area.region is None else self._regions.get(area.region)
         if region is not None and region.cap is not None and self._standing["region", area.region] >= region.cap:
-            return f"policy {self._rules.region_policy} admits {region.cap} workers in region {area.region}"
+            return f"policy {self._rules.region_policy} admits {so_many(region.cap, 'worker')} in region {area.region}"
         limit = self._rules.per_zone_max
         if limit is not None and self._standing["zone", area.zone] >= limit:
-            return f"policy {self._rules.affinity_policy} admits {limit} workers in zone {area.zone}"
+            return f"policy {self._rules.affinity_policy} admits {so_many(limit, 'worker')} in zone {area.zone}"
         return None
 
     def lack(self, group: Oid | None, area: Area) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from controlplane.core.counting import so_many
 from controlplane.core.spreading import Spread, area_of
 from controlplane.records.clusters import Cluster
 from controlplane.records.nodes import Node
@@ -165,4 +166,4 @@ def describe(size: int, missing: int, ready: int, on_the_way: int) -> str:
     started = missing - ready - on_the_way
     if started:
         taken.append(f"{started} new")
-    return f"of {missing} missing workers it takes {', '.join(taken)}; {size} stand by"
+    return f"of {so_many(missing, 'missing worker')} it takes {', '.join(taken)}; {size} stand by"

@@ -92,7 +92,10 @@ class BalancerFiles:
             if target.reload is not None:
                 self._reload(target.reload)
         except (OSError, subprocess.SubprocessError) as problem:
-            raise RemoteError(f"{path.name} cannot be taken over: {problem}", next_step="see balancer_dir") from None
+            why = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+            raise RemoteError(
+                f"{path} cannot be taken over: {why}", next_step="see the master's setting balancer_dir"
+            ) from None
 
     def _reload(self, name: str) -> None:
         done = subprocess.run(
@@ -106,7 +109,8 @@ class BalancerFiles:
         )
         if done.returncode:
             said = done.stdout[-SAID_LENGTH_MAX:].decode(errors="replace").strip()
-            raise RemoteError(f"command {name} ended with {done.returncode}: {said}", next_step="run it by hand")
+            why = f"command {name} ended with {done.returncode}" + (f": {said}" if said else " and said nothing")
+            raise RemoteError(why, next_step="run it by hand")
 
 
 def read_commands(text: str) -> dict[str, tuple[str, ...]]:

@@ -73,6 +73,8 @@ class Outgoing:
         except CancelledError:
             raise  # It took too long.
         except Exception as problem:
+            if any(each.check(CancelledError) for each in getattr(problem, "reasons", ())):
+                raise CancelledError from None  # So did this, after the line was there.
             why = f"{url} cannot be called: {_in_words(problem)}"
             raise RemoteError(why, next_step="see that it is there") from None
         answer.deliverBody(_Ignoring())

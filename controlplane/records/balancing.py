@@ -18,8 +18,10 @@ MEMBER_PLACES = ("name", "oid", "index", "host", "port", "address", "zone")
 DrainTime = Annotated[Seconds, msgspec.Meta(ge=0, le=3_600)]
 TellTime = Annotated[Seconds, msgspec.Meta(ge=0, le=86_400)]
 Template = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=TEMPLATE_LENGTH_MAX)]
-FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9]{1,8})?$(?!\n)")]
-CommandName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$(?!\n)")]
+FILE_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9]{1,8})?$(?!\n)"
+COMMAND_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$(?!\n)"
+FileName = Annotated[str, msgspec.Meta(pattern=FILE_NAME_PATTERN)]
+CommandName = Annotated[str, msgspec.Meta(pattern=COMMAND_NAME_PATTERN)]
 
 
 class FileTarget(Part, frozen=True, kw_only=True, tag="file", tag_field="kind"):

@@ -107,6 +107,9 @@ class Cluster(Record, frozen=True, kw_only=True):
     per_node_max: int | None = None
     """How many of its workers may stand on one node, as its policies say; None for any number."""
 
+    per_node_policy: Line | None = None
+    """Name of the policy that says so."""
+
     placement: PlacementRules | None = None
     """What else its policies say of where its workers stand; None for nothing."""
 

@@ -23,7 +23,8 @@ Command = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=4_09
 """A program and its arguments; no shell takes part."""
 
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
-PortName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
+PORT_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
+PortName = Annotated[str, msgspec.Meta(pattern=PORT_NAME_PATTERN)]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)", max_length=1_024)]
 Scheme = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]{0,15}$(?!\n)")]

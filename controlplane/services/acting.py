@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
+from controlplane.core.counting import so_many
 from controlplane.core.farewells import waiting_of
 from controlplane.core.situation import HEAR_AGAIN_S, Plan
 from controlplane.errors import ActionConflict, NoSuchObject
@@ -376,7 +377,7 @@ def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str
 
 def _why(seen: Progress) -> str:
     first = seen.failed[0]
-    return f"{len(seen.failed)} workers failed; first, worker {first.worker_oid}: {first.reason}"
+    return f"{so_many(len(seen.failed), 'worker')} failed; first, worker {first.worker_oid}: {first.reason}"
 
 
 def _conflict(cluster: Cluster, running: Action) -> ActionConflict:

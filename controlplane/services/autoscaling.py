@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from controlplane.core.autoscaling import Verdict, combine, decide
+from controlplane.core.autoscaling import Verdict, combine, decide, within_bounds
 from controlplane.core.policies import Bound
 from controlplane.core.resizing import Size
 from controlplane.records.actions import ActionKind, ActionView
@@ -47,7 +47,7 @@ def judge(view: View, cluster_oid: Oid, window: Window, now: Instant) -> list[Wa
         for each in policies:
             if each.rule.group == group.name or (each.rule.group is None and len(groups) == 1):
                 row = window.row(group.name, each.rule.metric)
-                verdict = decide(each.rule, row, size, each.binding.used, now)
+                verdict = within_bounds(decide(each.rule, row, size, each.binding.used, now), size)
                 said.append((each, verdict))
                 _take_down(window, each, verdict, now)
         desired = combine((verdict for _, verdict in said), size)

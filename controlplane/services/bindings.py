@@ -85,11 +85,19 @@ def attach_policy(call: WritingCall, cluster: AnyCluster, policy: ExistingPolicy
     require_callable(call, rule, subject)
     require_standby(call.view, call.limits, cluster, rule)
     for other in rows.all(cluster.oid):
-        if other.policy_oid == policy.oid or (kind.singleton and other.type.rpartition("-")[0] == kind.name):
+        if other.policy_oid == policy.oid:
             raise AlreadyExists(
-                f"cluster {cluster.name} obeys a policy of the type {kind.name} already",
+                f"cluster {cluster.name} obeys policy {policy.name} already"
+                + ("" if other.enabled else ", but it is disabled"),
                 subject=subject,
-                next_step="detach that one first",
+                next_step="enable it by update_cluster_policy" if enabled and not other.enabled else "leave it at that",
+            )
+        if kind.singleton and other.type.rpartition("-")[0] == kind.name:
+            there = call.rows(DEFINITIONS).get(other.policy_oid).name
+            raise AlreadyExists(
+                f"cluster {cluster.name} obeys policy {there} already, and one of the type {kind.name} is admitted",
+                subject=subject,
+                next_step=f"detach {there} first",
             )
     require_room(call.limits, "bindings_max", rows.count(cluster.oid) + 1, "policies", subject)
     made = Binding(

@@ -42,16 +42,16 @@ def candidates_of(view: View, cluster: Cluster, known: Mapping[Oid, Node]) -> It
     loads = view.rows(LOADS)
     if anywhere:
         for node in view.rows(NODES).all():
-            yield _Candidate(node, None, cluster.per_node_max, loads=loads)
+            yield _Candidate(node, None, cluster.per_node_max, loads=loads, limited_by=cluster.per_node_policy)
         return
     nodes, per_node_max = view.rows(NODES), cluster.per_node_max
     for member in rows.all(cluster.oid):
         found = known.get(member.node_oid) or nodes.find(member.node_oid)
         if found is not None:
-            limit = member.hardlimit
+            limit, limited_by = member.hardlimit, None
             if limit is None or (per_node_max is not None and per_node_max < limit):
-                limit = per_node_max
-            yield _Candidate(found, member.softlimit, limit, loads=loads)
+                limit, limited_by = per_node_max, cluster.per_node_policy
+            yield _Candidate(found, member.softlimit, limit, loads=loads, limited_by=limited_by)
 
 
 class _Candidate(Candidate):
@@ -68,12 +68,14 @@ class _Candidate(Candidate):
         in_all: int | None = None,
         exposed: bool = False,
         loads: Rows[Load] | None = None,
+        limited_by: str | None = None,
     ) -> None:
         self.node = node
         self.softlimit = softlimit
         self.hardlimit = hardlimit
         self.of_cluster = of_cluster
         self.exposed = exposed
+        self.limited_by = limited_by
         self._in_all = in_all
         self._loads = loads
 

@@ -383,4 +383,5 @@ def _group(call: Call, cluster: Cluster, named: str | None) -> Group:
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(group.name for group in groups) or "none"
-    raise unfit("$.group", f"does not say which group is meant; the cluster has {names}", "name one of its groups")
+    what = "does not say which group is meant" if named is None else f"names {named!r}, which there is not"
+    raise unfit("$.group", f"{what}; the cluster has {names}", "name one of its groups")

@@ -120,7 +120,9 @@ def delete_definition(call: WritingCall, definition: Definition, user: Cluster |
         raise InUse(
             f"{definition.kind.value} {definition.name} is used by {what} {user.name}",
             subject={"type": what, "oid": str(user.oid), "name": user.name},
-            next_step=f"delete the {what}, or have it use another one",
+            next_step="call detach_policy first"
+            if definition.kind is DefinitionKind.POLICY
+            else f"delete the {what}, or have it use another one",
         )
     call.rows(DEFINITIONS).remove(definition)
     return _announced(call, "deleted", definition)

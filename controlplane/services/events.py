@@ -10,7 +10,7 @@ from controlplane.core.event_log import event_view
 from controlplane.errors import InvalidArgument, NoSuchObject, Problem
 from controlplane.records.events import BY_TOPIC, EventPage, EventView
 from controlplane.services.ledger import last_event
-from controlplane.services.lists import plain, select
+from controlplane.services.lists import plain, select, unfit
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import procedure
 from controlplane.store.catalog import EVENTS
@@ -63,6 +63,8 @@ def list_events(
     """
     _require_fields(filters, sort)
     last = last_event(call.view)
+    if marker is not None and marker > last:
+        raise unfit("$.marker", f"is no event yet; the last one is {last}", "pass the seq of an event that was seen")
     oldest = next((int.from_bytes(key, "big") for key in call.rows(EVENTS).scan_keys()), last + 1)
     wanted = _wanted(call, topic_prefix, filters)
     backwards = _is_backwards(sort)

@@ -78,11 +78,14 @@ def select(
     before. Raises `InvalidArgument` for a field that there is not, and for a marker that is not in the list.
     """
     wanted = {name: value if isinstance(value, list | tuple) else [value] for name, value in (filters or {}).items()}
-    unknown = [f"$.filters.{name}" for name in wanted if name not in fields]
+    known, ours = ", ".join(sorted(fields)), "name a field that objects have"
+    for name in wanted:
+        if name not in fields:
+            raise unfit(f"$.filters.{name}", f"is none of {known}", ours)
     keys = [_sort_key(part) for part in sort.split(",")] if sort else []
-    unknown += [f"$.sort: {name}" for name, _ in keys if name not in fields]
-    if unknown:
-        raise unfit(unknown[0], f"is none of {', '.join(sorted(fields))}", "name a field that objects have")
+    for name, _ in keys:
+        if name not in fields:
+            raise unfit("$.sort", f"names {name!r}, which is none of {known}", ours)
     found = records
     if wanted:
         found = (

@@ -18,8 +18,12 @@ def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
     """Have the workers of a cluster placed and balanced as its policies say now."""
     bound = bound_policies(call.view, cluster.oid)
     rules = [(each.name, each.rule) for each in bound]
-    limits = [rule.per_node_max for _, rule in rules if isinstance(rule, AffinityPolicy | KeepingPolicy)]
-    per_node = min((limit for limit in limits if limit is not None), default=None)
+    limits = [
+        (rule.per_node_max, name)
+        for name, rule in rules
+        if isinstance(rule, AffinityPolicy | KeepingPolicy) and rule.per_node_max is not None
+    ]
+    per_node, limited_by = min(limits, default=(None, None))
     placement = rules_of(rules)
     fences = [
         rule.recovery.fence_after for _, rule in rules if isinstance(rule, HealthPolicy) and rule.recovery.fencing
@@ -38,10 +42,14 @@ def place_as_bound(call: WritingCall, cluster: Cluster) -> None:
         call.ledger.tell_balancer(cluster.oid)
     standby = rules_of_standby(bound)
     balance = None if balanced is None else rules_of_balance(balanced[0], balanced[2])
-    before = cluster.per_node_max, cluster.placement, cluster.balance, cluster.standby
-    if (per_node, placement, balance, standby) != before:
-        changed = msgspec.structs.replace(
-            cluster, per_node_max=per_node, placement=placement, balance=balance, standby=standby, changed=call.now
-        )
+    found = {
+        "per_node_max": per_node,
+        "per_node_policy": limited_by,
+        "placement": placement,
+        "balance": balance,
+        "standby": standby,
+    }
+    if any(getattr(cluster, name) != value for name, value in found.items()):
+        changed = msgspec.structs.replace(cluster, **found, changed=call.now)
         call.rows(CLUSTERS).put(changed, cluster)
         call.ledger.wake(cluster.oid)

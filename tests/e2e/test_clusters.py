@@ -122,7 +122,7 @@ async def test_workers_stand_apart_when_a_policy_says_so(shop):
     await call(shop, "cluster.attach_policy", "apart", "one_each")
     action = await ended(shop, (await call(shop, "cluster.scale_out_cluster", "apart"))["oid"])
     assert action["status"] == "FAILED"
-    assert "hardlimit of 1 reached" in action["reason"]
+    assert "policy one_each admits 1 worker on one node" in action["reason"]
     found = await workers(shop, "apart")
     assert len({worker["node_oid"] for worker in found}) == len(found) == 2
     await delete(shop, "apart")

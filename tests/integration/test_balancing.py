@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 import pytest
 from twisted.internet.defer import fail, succeed
 
@@ -268,3 +269,26 @@ def test_a_file_has_a_plain_name(world, file):
 def test_commands_have_a_name_and_words(text):
     with pytest.raises(ValueError, match=r"NAME=COMMAND|quotation"):
         read_commands(text)
+
+
+def test_a_port_that_no_worker_has_is_told(world, balancer):
+    create(world, desired=2)
+    attach(world, "lost", "load_balance", {**CALLBACK, "port": "nothing"})
+    shown = world.call("get_cluster_balance", "shop")
+    assert not shown["members"]
+    assert shown["problem"].startswith("2 of 2 workers that run do not have a port nothing; they have ")
+    world.call("detach_policy", "shop", "lost")
+    attach(world, "front", "load_balance", CALLBACK)
+    assert world.call("get_cluster_balance", "shop")["problem"] is None
+
+
+def test_a_command_that_fails_and_says_nothing_and_a_directory_that_is_none_are_told_in_words(world, tmp_path):
+    files = BalancerFiles(tmp_path, read_commands("bad=false"))
+    with pytest.raises(RemoteError, match="command bad ended with 1 and said nothing"):
+        files._reload("bad")
+    (tmp_path / "file").write_text("")
+    lost = BalancerFiles(tmp_path / "file", {})
+    target = POLICY_TYPES["load_balance-1.0"].properties
+    rule = msgspec.convert(FILE, target)
+    with pytest.raises(RemoteError, match=r"web\.cfg cannot be taken over: Not a directory \(see"):
+        lost._put(rule.target, "text")

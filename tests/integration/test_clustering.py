@@ -138,6 +138,14 @@ def test_it_is_busy_while_its_size_changes(proxy, shop):
     assert len(proxy.get_cluster("shop").node_ids) == 2
     with pytest.raises(InvalidArgument, match="between 1 and 4"):
         proxy.resize_cluster("shop", adjustment_type="CHANGE_IN_CAPACITY", number=9)
+    by_name = list(proxy.events(cluster_id="shop"))
+    assert by_name
+    assert [each.id for each in by_name] == [each.id for each in proxy.events(cluster_id=shop.id)]
+    assert [each.id for each in proxy.actions(cluster_id="shop")] == [
+        each.id for each in proxy.actions(cluster_id=shop.id)
+    ]
+    with pytest.raises(ResourceNotFound):
+        list(proxy.events(cluster_id="nowhere"))
     assert [each.action for each in proxy.actions(cluster_id=shop.id, sort="created_at:desc", limit=1)] == [
         "CLUSTER_RESIZE",
         "CLUSTER_SCALE_IN",

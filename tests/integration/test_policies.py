@@ -262,3 +262,35 @@ def test_no_policy_comes_or_goes_while_a_cluster_is_being_deleted(world):
         world.call("update_cluster_policy", "shop", "one_each", enabled=False)
     assert world.call("list_cluster_policies", "shop") == before
     assert ended(world, deleting["oid"])["status"] == "SUCCEEDED"
+
+
+def test_who_attaches_a_second_one_or_deletes_one_in_use_is_told_which_and_what_to_do(world):
+    create(world)
+    for name in ("first", "second"):
+        rule = {"type": "deletion", "properties": {"criteria": "OLDEST_FIRST"}}
+        world.call("create_policy", {"name": name, "spec": rule})
+    world.call("attach_policy", "shop", "first", enabled=False)
+    with pytest.raises(AlreadyExists, match="obeys policy first already, but it is disabled") as again:
+        world.call("attach_policy", "shop", "first")
+    assert again.value.next_step == "enable it by update_cluster_policy"
+    world.call("update_cluster_policy", "shop", "first", True)
+    with pytest.raises(AlreadyExists, match=r"obeys policy first already \(leave"):
+        world.call("attach_policy", "shop", "first")
+    with pytest.raises(AlreadyExists, match="obeys policy first already, and one of the type deletion") as other:
+        world.call("attach_policy", "shop", "second")
+    assert other.value.next_step == "detach first first"
+    with pytest.raises(InUse) as used:
+        world.call("delete_policy", "first")
+    assert used.value.next_step == "call detach_policy first"
+
+
+def test_who_has_no_place_for_a_policy_is_told_its_name(world):
+    create(world, desired=1, max_size=99)
+    attach(world, "apart", "affinity", {"per_node_max": 1})
+    action = ended(world, world.call("resize_cluster", "shop", "EXACT_CAPACITY", 20)["oid"])
+    assert "policy apart admits 1 worker on one node" in action["reason"]
+    world.call("update_policy", "apart", {"name": "alone"})
+    action = ended(world, world.call("resize_cluster", "shop", "EXACT_CAPACITY", 20)["oid"])
+    assert "policy alone admits 1 worker on one node" in action["reason"]
+    world.call("detach_policy", "shop", "alone")
+    assert ended(world, world.call("resize_cluster", "shop", "EXACT_CAPACITY", 5)["oid"])["status"] == "SUCCEEDED"

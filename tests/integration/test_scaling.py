@@ -62,7 +62,7 @@ def test_steps_make_a_cluster_grow_promptly_and_shrink_later(world, load):
     action = actions(world)[0]
     assert (action["action"], action["cause"], action["who"]) == ("CLUSTER_SCALE_OUT", "policy", "steps")
     assert action["inputs"] == {"count": 3}
-    assert action["decisions"][0]["said"] == "average of queue is 250: 4 workers instead of 1"
+    assert action["decisions"][0]["said"] == "average of queue is 250, not below 200: 4 workers instead of 1"
     world.run(300)
     assert running(world) == 4  # 62.5 each: neither too few nor too many.
     load.queue = 30.0

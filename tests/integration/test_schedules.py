@@ -134,7 +134,7 @@ def test_a_schedule_that_cannot_act_says_why_and_is_asked_next_time(world):
     create(world, desired=1)
     attach(world, "wrong", "schedule", {"cron": "* * * * *", "change": 1, "group": "nobody"})
     world.run(until(world, due(world, "wrong")) + 2)
-    assert "does not say which group is meant" in skipped(world)[0]["reason"]
+    assert "group names 'nobody', which there is not; the cluster has default" in skipped(world)[0]["reason"]
     world.run(60)
     assert len(skipped(world)) == 2
 

@@ -69,7 +69,7 @@ def test_a_region_carries_no_more_than_its_cap_and_who_waits_is_told_which_polic
     world.call("update_policy", "by_region", {"name": "sites"})
     world.run(5)
     waiting = next(worker for worker in workers(world, oid) if worker["status"] == "PENDING")
-    assert "policy sites admits 1 workers in region south" in waiting["reason"]
+    assert "policy sites admits 1 worker in region south" in waiting["reason"]
 
 
 def test_what_runs_stays_where_it_is_and_who_waits_gets_a_place_when_a_node_gets_a_zone(world):

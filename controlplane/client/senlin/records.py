@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from controlplane.client.senlin import resources, words
 from controlplane.client.senlin.methods import Methods, key, page_size, read_query, refused
@@ -40,13 +41,13 @@ class Records(Methods):
         return resources.action(view, depends_on)
 
     def actions(self, **query: Any) -> Iterator[Action]:
-        """Go through the actions, oldest first: `name`, `target`, `action`, `status`, `cluster_id`, and paging.
+        """Go through the actions, oldest first: `name`, `target`, `action`, `status`, `cluster_id` or its name, paging.
 
         Derived actions, what the action of a cluster does about single nodes, are found by the `parent_id` of that one,
         which Senlin has not, and not without it: with ten thousand nodes nobody would find the others.
         """
         sort = read_query(query, ACTIONS_ASKED, "actions")
-        filters = {FIELDS.get(name, name): _strings(query[name]) for name in ACTIONS_ASKED & query.keys()}
+        filters = self._filters(query, ACTIONS_ASKED)
         if "action" in filters:
             filters["action"] = [words.our_action(each) for each in filters["action"]]
         return self._pages(
@@ -67,14 +68,15 @@ class Records(Methods):
         return resources.event(self._do(lambda: self._client.event.get_event(int(named))))
 
     def events(self, **query: Any) -> Iterator[Event]:
-        """Go through the events, oldest first: `obj_name`, `obj_type`, `obj_id`, `cluster_id`, `action`, `level`.
+        """Go through the events, oldest first: `obj_name`, `obj_type`, `obj_id`, `action`, `level`, and
+        `cluster_id`, or the name of a cluster that there is.
 
         `sort="timestamp:desc"` begins with the newest. `obj_type` is `NODE` for workers and `CLUSTER`, where events of
         actions belong, and ours in any case for everything else; `MACHINE` for what we call a node. `level` is a
         name or Senlin's number. `limit` is the length of a page.
         """
         sort = read_query(query, EVENTS_ASKED, "events", of_events=True)
-        filters = {FIELDS.get(name, name): _strings(query[name]) for name in EVENTS_ASKED & query.keys()}
+        filters = self._filters(query, EVENTS_ASKED)
         if "object_type" in filters:
             filters["object_type"] = [words.our_object_type(each) for each in filters["object_type"]]
         if "action" in filters:
@@ -96,6 +98,19 @@ class Records(Methods):
                 yield from map(resources.event, found.events)
 
         return go()
+
+    def _filters(self, query: dict[str, Any], asked: frozenset[str]) -> dict[str, list[str]]:
+        filters = {FIELDS.get(name, name): _strings(query[name]) for name in asked & query.keys()}
+        if "cluster_oid" in filters:
+            filters["cluster_oid"] = [self._cluster_oid(each) for each in filters["cluster_oid"]]
+        return filters
+
+    def _cluster_oid(self, named: str) -> str:
+        """Return the oid of a cluster; a whole one is taken at its word, since the cluster may be no more."""
+        try:
+            return str(UUID(named))
+        except ValueError:
+            return str(self._do(lambda: self._client.cluster.get_cluster(named)).oid)
 
     def services(self, **query: Any) -> Iterator[Service]:
         """Go through the master and the agents, whose `host` is the name of the machine: `sort` and paging."""

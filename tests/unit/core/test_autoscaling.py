@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.core.autoscaling import Measured, Verdict, combine, decide, statistic
+from controlplane.core.autoscaling import Measured, Verdict, combine, decide, statistic, within_bounds
 from controlplane.core.resizing import Size
 from controlplane.records.metrics import Aggregate
 from controlplane.records.scaling import MetricPolicy, StepIn, StepOut, StepScalingPolicy, TargetTrackingPolicy
@@ -222,7 +222,7 @@ def test_a_policy_says_what_it_saw_and_what_it_wants():
         return decide(rule, found, size, None, 0)
 
     assert said(row(200, 4, 2)) == (None, "waits for 3 measurements in a row")
-    assert said(row(400, 4, 3)) == (8, "average of queue is 100: 8 workers instead of 4")
+    assert said(row(400, 4, 3)) == (8, "average of queue is 100, and 50 is the target: 8 workers instead of 4")
     assert said(row(200, 4, 3)) == (
         None,
         "average of queue is 50: nothing to add, and too few measurements to take anything out",
@@ -232,18 +232,29 @@ def test_a_policy_says_what_it_saw_and_what_it_wants():
         "average of queue is 10: nothing is taken out until all 4 workers are measured",
     )
     assert said(row(200, 4, 8)) == (None, "average of queue is 50: as it is to be")
-    assert said(row(1, 4, 8)) == (1, "average of queue is 0.25: 1 workers instead of 4")
+    assert said(row(1, 4, 8)) == (1, "average of queue is 0.25, and 50 is the target: 1 worker instead of 4")
     steps = StepScalingPolicy(
         period=PERIOD, statistic="sum", scale_out=(StepOut(above=70),), scale_in=(StepIn(below=30),)
     )
-    assert said(row(1_234_567.25, 4, 2), steps) == (5, "sum of cpu is 1.23457e+06: 5 workers instead of 4")
-    assert said(row(20, 4, 8), steps) == (3, "sum of cpu is 20: 3 workers instead of 4")
+    assert said(row(1_234_567.25, 4, 2), steps) == (5, "sum of cpu is 1,234,567, not below 70: 5 workers instead of 4")
+    assert said(row(20, 4, 8), steps) == (3, "sum of cpu is 20, not above 30: 3 workers instead of 4")
     empty = [each._replace(found=None) for each in row(0, 4, 3)]
     assert said(empty).said == (
         "no worker has a value queue: nothing to add, and too few measurements to take anything out"
     )
     assert said(row(400, 4, 9)[:-1] + row(400, 4, 1, end=0)).desired == 8
     assert decide(rule, row(400, 4, 3), size, seconds(-5), seconds(1)).said == "waits for 3 measurements in a row"
+
+
+def test_what_the_bounds_of_a_cluster_do_not_admit_is_said():
+    size = Size(4, 2, 6)
+    assert within_bounds(Verdict(7, "much"), size) == (7, "much, and at most 6 are admitted")
+    assert within_bounds(Verdict(1, "little"), size) == (1, "little, and at least 2 have to stay")
+    for wanted in (2, 4, 6, None):
+        assert within_bounds(Verdict(wanted, "this"), size) == (wanted, "this")
+    assert within_bounds(Verdict(70, "much"), Size(4, 2, None)).said == "much"
+    assert within_bounds(Verdict(8, "less"), Size(9, 2, 6)).said == "less"
+    assert within_bounds(Verdict(1, "more"), Size(0, 2, 6)).said == "more"
 
 
 def test_measurements_that_disagree_add_what_the_least_of_them_asks_for_and_take_out_what_all_can_spare():
@@ -304,7 +315,7 @@ def test_what_is_said_is_what_was_measured_last():
 
     def said(*loads, warm=None):
         rows = [row(load, 4, 1, end=PERIOD * place, warm=warm)[0] for place, load in enumerate(loads)]
-        return decide(rule, rows, size, None, 0).said.partition(":")[0]
+        return decide(rule, rows, size, None, 0).said.partition(":")[0].partition(",")[0]
 
     assert said(400, 420, 480) == "average of cpu is 120"
     assert said(190, 190, 200) == "average of cpu is 50"

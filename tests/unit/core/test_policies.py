@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.core.counting import so_many
 from controlplane.core.policies import (
     POLICY_TYPES,
     Bound,
@@ -417,7 +418,13 @@ def test_the_batch_policy_says_how_many_at_a_time_and_how_long_each_has_to_run()
 def test_where_growth_is_wanted_all_workers_have_a_place(weights, total):
     zones = tuple(ZoneShare(name="abc"[place], weight=weight) for place, weight in enumerate(weights))
     (decision,) = plan_growth([bind("by_zone", ZonePlacementPolicy(zones=zones))], total)
-    wanted = decision.said.removeprefix(f"wants of {total} workers ").split(", ")
+    wanted = decision.said.removeprefix(f"wants of {so_many(total, 'worker')} ").split(", ")
     counts = Counter({name: int(number) for number, _, name in (each.partition(" in ") for each in wanted)})
     assert sum(counts.values()) == total
     assert all(not counts["abc"[place]] for place, weight in enumerate(weights) if not weight)
+
+
+def test_what_caps_leave_no_room_for_is_said():
+    shares = (RegionShare(name="n", cap=2), RegionShare(name="s", cap=1))
+    (decision,) = plan_growth([bind("by_region", RegionPlacementPolicy(regions=shares))], 6)
+    assert decision.said == "wants of 6 workers 2 in n, 1 in s, and has no room for 3 more"

@@ -116,7 +116,9 @@ def test_nothing_is_wrong_with_a_time_and_something_to_do(fields):
     assert problems(**fields) == []
 
 
-NO_TIME = "is no time; write it like 2030-01-31T08:00:00, or with an offset, 2030-01-31T08:00:00+01:00"
+NO_TIME = (
+    "is no time before the year 2262; write it like 2030-01-31T08:00:00, or with an offset, 2030-01-31T08:00:00+01:00"
+)
 FIVE = "has five fields: minute, hour, day of the month, month, day of the week"
 
 
@@ -128,9 +130,35 @@ FIVE = "has five fields: minute, hour, day of the month, month, day of the week"
         ({"cron": "0 8 * *"}, [("$.cron", FIVE)]),
         ({"cron": "0 0 8 * * *"}, [("$.cron", FIVE)]),
         ({"cron": ""}, [("$.cron", FIVE)]),
-        ({"cron": "61 8 * * *"}, [("$.cron", "is no cron expression: Bad minute")]),
+        ({"cron": "61 8 * * *"}, [("$.cron", "is no cron expression: '61' is no minute; there are 0 to 59")]),
         ({"cron": "0 8 */20 * MON#2"}, [("$.cron", "names no day that there ever is")]),
+        ({"cron": "0 25 * * *"}, [("$.cron", "is no cron expression: '25' is no hour; there are 0 to 23")]),
+        (
+            {"cron": "0 0 30 2 *"},
+            [
+                (
+                    "$.cron",
+                    "is no cron expression: '30' is no day of month; there are 1 to 31, as many as one of its months "
+                    "has, and L for the last one",
+                )
+            ],
+        ),
+        (
+            {"cron": "0 0 1 13 *"},
+            [("$.cron", "is no cron expression: '13' is no month; there are 1 to 12 and JAN to DEC")],
+        ),
+        (
+            {"cron": "0 0 * * 8"},
+            [
+                (
+                    "$.cron",
+                    "is no cron expression: '8' is no day of week; there are 0 to 7 and SUN to SAT; 0 and 7 are Sunday",
+                )
+            ],
+        ),
         ({"at": "soon"}, [("$.at", NO_TIME)]),
+        ({"at": "2262-04-12"}, [("$.at", NO_TIME)]),
+        ({"at": "9999-12-31T23:59:59-12:00"}, [("$.at", NO_TIME)]),
         ({"at": "2030-02-30"}, [("$.at", NO_TIME)]),
         (
             {"at": "soon", "timezone": "Mars/Base"},
@@ -174,3 +202,10 @@ def test_a_day_that_never_is_has_no_next_time_and_none_that_was_missed():
     never, now = cron("0 8 */20 * MON#2"), at("2026-01-01T08:00:00+00:00")
     assert next_due(never, now) is None
     assert last_due(never, now - NANOSECONDS, now) == now - NANOSECONDS
+
+
+def test_a_time_beyond_what_an_index_can_hold_never_comes():
+    for far in ("2262-04-12", "9999-12-31T23:59:59-12:00"):
+        assert next_due(SchedulePolicy(at=far, desired=1), at("2026-07-01T06:00:00+00:00")) is None
+    near = SchedulePolicy(at="2262-04-11T00:00:00", desired=1)
+    assert next_due(near, at("2026-07-01T06:00:00+00:00")) == at("2262-04-11T00:00:00+00:00")

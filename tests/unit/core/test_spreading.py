@@ -129,7 +129,7 @@ def test_a_region_is_looked_at_before_its_zones_and_no_more_than_its_cap():
     )
     made = placement([("a", None), ("b", None)], rules)
     assert zones_of(made, 4) == ["a", "b", "a", "a"]
-    assert made.take(uid(2, 2), GROUP) == "policy by_region admits 1 workers in region B"
+    assert made.take(uid(2, 2), GROUP) == "policy by_region admits 1 worker in region B"
 
 
 def test_workers_that_stay_count_and_each_group_is_spread_for_itself():
@@ -144,8 +144,8 @@ def test_a_zone_has_no_more_than_the_policy_admits_until_one_leaves():
     made = placement([("a", None), ("a", None), ("b", None), (None, None)], rules)
     assert zones_of(made, 3) == ["a", "b", None]
     assert made.why_not() == (
-        "no place: node1: policy apart admits 1 workers in zone a; node2: policy apart admits 1 workers in zone a; "
-        "node3: policy apart admits 1 workers in zone b; node4: is in no zone, and policy apart goes by zones"
+        "no place: node1: policy apart admits 1 worker in zone a; node2: policy apart admits 1 worker in zone a; "
+        "node3: policy apart admits 1 worker in zone b; node4: is in no zone, and policy apart goes by zones"
     )
     made.release(uid(2, 3))
     assert zones_of(made, 2) == ["b", None]

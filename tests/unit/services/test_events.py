@@ -135,3 +135,11 @@ def test_what_is_for_administrators_is_nobody_elses_by_number_either(busy):
 
 def test_there_are_events_of_every_level():
     assert {kind.level for kind in EVENT_TYPES} == set(EventLevel)
+
+
+def test_a_marker_that_no_event_has_yet_is_an_error(busy):
+    last = busy.call(LIST)["last"]
+    assert seqs(busy.call(LIST, marker=last)) == []
+    for sort in (None, "seq:desc", "level"):
+        with pytest.raises(InvalidArgument, match=f"marker is no event yet; the last one is {last}"):
+            busy.call(LIST, marker=last + 1, sort=sort)

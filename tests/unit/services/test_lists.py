@@ -145,3 +145,10 @@ def test_a_page_of_a_long_list_holds_few_of_it_at_a_time():
         oid=lambda each: str(each.number),
     )
     assert [each.number for each in found] == list(range(20_010, 20_000, -1))
+
+
+@pytest.mark.parametrize(("sort", "named"), [("nothing", "'nothing'"), ("name,,oid", "''"), ("name,x:desc", "'x'")])
+def test_a_field_to_sort_by_that_there_is_not_is_named_at_its_argument(many, sort, named):
+    with pytest.raises(InvalidArgument, match=f"sort names {named}, which is none of") as caught:
+        many.call(CLUSTERS_OF, sort=sort)
+    assert [problem.path for problem in caught.value.problems] == ["$.sort"]
