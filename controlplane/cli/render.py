@@ -106,9 +106,9 @@ def event_line(event: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(event["time"] / NANOSECONDS).strftime("%H:%M:%S.%f")[:-3]
     what = event["topic"].rpartition(".on_")[2]
     about = [
-        f"{key}={payload[key]}"
-        for key in ("name", "authid", "index", "status", "scale", "reason", "pid")
+        f"{key.removesuffix('_name')}={payload[key]}"
+        for key in ("name", "authid", "cluster_name", "policy_name", "index", "status", "scale", "reason", "pid")
         if payload.get(key) is not None
     ]
-    oid = payload.get("oid") or payload.get("node_oid") or ""
+    oid = payload.get("oid") or payload.get("node_oid") or payload.get("cluster_oid") or ""
     return f"{payload['seq']:>7}  {when}  {what:<34} {str(oid)[:8]}  {' '.join(about)}"

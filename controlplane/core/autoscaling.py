@@ -190,6 +190,8 @@ def _carriers(average: float, count: int, target: float) -> int:
 
 
 def _shown(rule: MetricPolicy, each: Measured) -> str:
+    if each.found is None and not each.warm:
+        return "no worker has run for long enough to be measured"
     if each.found is None:
         return f"no worker has a value {rule.metric}"
     value = statistic(rule, each.found) if isinstance(rule, StepScalingPolicy) else each.found.average

@@ -242,6 +242,10 @@ def test_a_policy_says_what_it_saw_and_what_it_wants():
     assert said(empty).said == (
         "no worker has a value queue: nothing to add, and too few measurements to take anything out"
     )
+    cold = [each._replace(found=None, warm=0) for each in row(0, 4, 8)]
+    assert said(cold).said == (
+        "no worker has run for long enough to be measured: nothing is taken out until all 4 workers are measured"
+    )
     assert said(row(400, 4, 9)[:-1] + row(400, 4, 1, end=0)).desired == 8
     assert decide(rule, row(400, 4, 3), size, seconds(-5), seconds(1)).said == "waits for 3 measurements in a row"
 

@@ -7,6 +7,10 @@ import msgspec
 import pytest
 
 from controlplane.core.wordings import located
+from controlplane.records.balancing import CommandName, FileName
+from controlplane.records.lifecycle import HookUrl
+from controlplane.records.profiles import PortName
+from controlplane.records.scaling import MetricName
 from controlplane.records.types import Authid, Name, PublicKey
 
 
@@ -76,6 +80,11 @@ def test_values_are_listed_when_they_are_not_too_many():
         (Name, "has to be 3 to 64 small letters, digits and underlines, the first one a letter"),
         (Authid, "has to be 1 to 128 letters, digits and any of _ . @ -, the first one a letter or digit"),
         (PublicKey, "has to be 64 hexadecimal digits, with small letters"),
+        (FileName, "has to be a plain file name: small letters, digits, _ and -, and an ending as in pages.cfg"),
+        (CommandName, "has to be 1 to 32 small letters, digits, _ and -, the first one a letter"),
+        (HookUrl, "has to be an address that begins with http:// or https://"),
+        (MetricName, "has to be 1 to 64 letters, digits and any of _ . -, the first one a letter"),
+        (PortName, "has to be 1 to 32 small letters, digits and underlines, the first one a letter"),
     ],
 )
 def test_what_a_text_has_to_be_is_said_in_words(kind, words):
