@@ -200,6 +200,8 @@ def _is_still(ledger: Ledger, worker: Worker) -> bool:
         and current.want is Want.RUN
         and (current.node_oid, current.digest, current.started) == (worker.node_oid, worker.digest, worker.started)
         and current.status in (WorkerStatus.RUNNING, WorkerStatus.ERROR, WorkerStatus.UNREACHABLE)
+        # One that was not well by what was known of it, and is well by now, was not looked at: it came back by itself.
+        and (current.status is not WorkerStatus.RUNNING or worker.status is WorkerStatus.RUNNING)
     )
 
 

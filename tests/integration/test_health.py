@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from controlplane.errors import AlreadyExists, InvalidConfiguration
 from tests.integration.generic import configs, create, ended, machine_of, running, sicken, statuses, workers
@@ -121,6 +122,29 @@ def test_workers_of_a_silent_node_are_recreated_at_once_when_the_policy_says_so(
     (action,) = recoveries(world)
     assert "is offline" in str(action["decisions"])
     assert list(statuses(world, oid).values()).count("RUNNING") == 3
+
+
+def test_who_is_back_before_the_policy_has_its_turn_to_write_is_left_alone(world, monkeypatch):
+    create(world, desired=3, grace_period=1000)
+    attach(world, EVENTS)
+    health = world.plane.health
+    change, held = health._change, []
+
+    def slow(work):
+        held.append((work, Deferred()))
+        return held[-1][1]
+
+    monkeypatch.setattr(health, "_change", slow)
+    world.machines[0].disconnect()
+    world.run(2)
+    assert held
+    world.machines[0].connect()
+    world.run(2)
+    for work, done in held:
+        change(work).addCallback(done.callback)
+    monkeypatch.undo()
+    world.run(20)
+    assert recoveries(world) == []
 
 
 def test_who_is_brought_back_too_often_is_given_up_with_an_event_and_never_in_a_loop(world):

@@ -24,6 +24,9 @@ EXCHANGED = ("CLUSTER_REMOVE_WORKERS", "CLUSTER_REPLACE_WORKERS", "CLUSTER_RECOV
 AWAY_S = 40.0
 """How long nobody may be there to look at an action, at most: masters that are killed one after the other."""
 
+HEARS_WITHIN_S = 10.0
+"""How long a master waits at most for agents to say what runs, before which it concludes nothing: some do not return."""
+
 
 class Begun(NamedTuple):
     """What was so when an action began."""
@@ -65,6 +68,9 @@ class Promises:
         """Actions that ended in this commit without success."""
 
         self._shrunk: dict[str, tuple[str, str]] = {}
+        self._were: dict[str, str] = {}
+        """The statuses of workers before a commit that changes them."""
+
         """Cluster and group of actions that began in this commit and left the choice of who goes to a pass."""
 
     def begin_anew(self, mirror: Mirror, now: float) -> None:
@@ -137,7 +143,7 @@ class Promises:
                 self._shrunk[home] = (row["name"], row["group_oid"])
         if row["kind"] == "CLUSTER_RECOVER" and row["cause"] != "policy" and not row["inputs"].get("check"):
             named = row["inputs"]["workers"]
-            sick = [e for e in _counted(mirror, home) if e["status"] in SICK]
+            sick = [e for e in _counted(mirror, home) if self._is_sick(e)]
             if _is_exchange(row):
                 sick = [each for each in sick if not each["protected"]]
             kept = [e["oid"] for e in sick if e["oid"] not in named]
@@ -165,7 +171,7 @@ class Promises:
         criteria = rules[0][1]["criteria"] if rules else "HIGHEST_INDEX"
         here = [each for each in gone if each["workergroup_oid"] == row["group_oid"]]
         stay = [each for each in _counted(mirror, row["cluster_oid"]) if each["workergroup_oid"] == row["group_oid"]]
-        yield from _wrong_choice(row["name"], criteria, here, stay)
+        yield from self._wrong_choice(row["name"], criteria, here, stay)
 
     def _ends(self, row: Row, mirror: Mirror, now: float) -> Iterator[str]:
         shown = f"action {row['name']}"
@@ -255,6 +261,32 @@ class Promises:
             if group["scale"] > before + runs:
                 yield f"action {row['name']} keeps {group['scale']} workers: {before} were, and {runs} of its own run"
 
+    def _wrong_choice(self, name: str, criteria: str, gone: list[Row], stay: list[Row]) -> Iterator[str]:
+        healthy = [each for each in gone if each["status"] not in SICK]
+        stay = [each for each in stay if not each["protected"]]
+        spared = [each["oid"] for each in stay if self._is_sick(each)]
+        if healthy and spared:
+            yield f"action {name} takes out workers that are healthy, and keeps {spared}, which are sick"
+        rest = [each for each in stay if each["status"] not in SICK]
+        if not healthy or not rest:
+            return
+        worst = None
+        match criteria:
+            case "OLDEST_FIRST":
+                worst = max(e["created"] for e in healthy) > min(e["created"] for e in rest)
+            case "YOUNGEST_FIRST":
+                worst = min(e["created"] for e in healthy) < max(e["created"] for e in rest)
+            case "OLDEST_PROFILE_FIRST":
+                worst = max(e["revision"] for e in healthy) > min(e["revision"] for e in rest)
+            case "HIGHEST_INDEX":
+                worst = min(e["index"] for e in healthy) < max(e["index"] for e in rest)
+        if worst:
+            yield f"action {name} takes out others than {criteria} says: {[e['oid'] for e in healthy]}"
+
+    def _is_sick(self, worker: Row) -> bool:
+        """Say whether a worker is not well, and was not before the commit: it may have failed after what is judged."""
+        return worker["status"] in SICK and self._were.get(worker["oid"], worker["status"]) in SICK
+
     # Workers
 
     def _of_worker(self, change: Changed, mirror: Mirror, now: float) -> None:
@@ -262,6 +294,7 @@ class Promises:
         if before is None:
             return
         home = before["cluster_oid"]
+        self._were[before["oid"]] = before["status"]
         goes = before["want"] != "REMOVE" and (after is None or after["want"] == "REMOVE")
         if goes and not before["standby"]:
             self._leaving.setdefault(home, []).append(before)
@@ -289,7 +322,7 @@ class Promises:
             if home in self._shrunk:
                 name, group = self._shrunk[home]
                 stay = [each for each in _counted(mirror, home) if each["workergroup_oid"] == group]
-                yield from _wrong_choice(name, "HIGHEST_INDEX", gone, stay)
+                yield from self._wrong_choice(name, "HIGHEST_INDEX", gone, stay)
             elif cluster["action_oid"] is None and not any(_is_end(change, home) for change in changes):
                 yield f"workers of {cluster['name']} are told to go, and no action says so: {[e['oid'] for e in gone]}"
         yield from self._batches.committed(mirror, now, self.wall_jumped)
@@ -303,10 +336,14 @@ class Promises:
                 yield from (f"action {row['name']} has {row['status']}, and {each}" for each in wrong)
         self._leaving.clear()
         self._shrunk.clear()
+        self._were.clear()
         self._undone.clear()
 
-    def check(self, mirror: Mirror, now: float) -> Iterator[str]:
-        """Look at the whole: every action that runs holds its cluster, and none runs for longer than it may."""
+    def check(self, mirror: Mirror, now: float, there_since: float) -> Iterator[str]:
+        """Look at the whole: every action that runs holds its cluster, and none runs for longer than it may.
+
+        The master has been there, and reached by agents, since `there_since`.
+        """
         yield from _locks(mirror, mirror.clusters)
         for row in mirror.actions.values():
             if row["status"] in ENDS:
@@ -315,7 +352,7 @@ class Promises:
                 yield f"action {row['name']} runs, and its cluster is gone"
             begun = self._begun.get(row["oid"])
             since = self.wall_jumped if begun is None else max(begun.at, self.wall_jumped)
-            if now > since + 2 * row["timeout"] + AWAY_S:
+            if now > max(since + 2 * row["timeout"] + AWAY_S, there_since + HEARS_WITHIN_S):
                 yield f"action {row['name']} runs for {now - since:.1f} s; its timeout is {row['timeout']} s"
 
     def until(self, mirror: Mirror, since: float) -> float:
@@ -367,29 +404,6 @@ def _locks(mirror: Mirror, clusters: Iterable[str]) -> Iterator[str]:
         held = [] if cluster["action_oid"] is None else [cluster["action_oid"]]
         if running.get(oid, []) != held:
             yield f"cluster {cluster['name']} is locked by {held}, and {running.get(oid, [])} run"
-
-
-def _wrong_choice(name: str, criteria: str, gone: list[Row], stay: list[Row]) -> Iterator[str]:
-    healthy = [each for each in gone if each["status"] not in SICK]
-    stay = [each for each in stay if not each["protected"]]
-    spared = [each["oid"] for each in stay if each["status"] in SICK]
-    if healthy and spared:
-        yield f"action {name} takes out workers that are healthy, and keeps {spared}, which are sick"
-    rest = [each for each in stay if each["status"] not in SICK]
-    if not healthy or not rest:
-        return
-    worst = None
-    match criteria:
-        case "OLDEST_FIRST":
-            worst = max(e["created"] for e in healthy) > min(e["created"] for e in rest)
-        case "YOUNGEST_FIRST":
-            worst = min(e["created"] for e in healthy) < max(e["created"] for e in rest)
-        case "OLDEST_PROFILE_FIRST":
-            worst = max(e["revision"] for e in healthy) > min(e["revision"] for e in rest)
-        case "HIGHEST_INDEX":
-            worst = min(e["index"] for e in healthy) < max(e["index"] for e in rest)
-    if worst:
-        yield f"action {name} takes out others than {criteria} says: {[e['oid'] for e in healthy]}"
 
 
 def _not_resized(row: Row, before: int, group: Row) -> Iterator[str]:

@@ -79,6 +79,11 @@ class Witness(Observer):
         self._offline_since: dict[str, float] = {}
         self._published = 0
         self._gap = True
+        self._there: object = None
+        """The session of the master that was seen last, and since when it is there."""
+
+        self._came = float("inf")
+
         self.wall_jumped = float("-inf")
         """When a master last started with a wall clock that had jumped."""
 
@@ -239,9 +244,17 @@ class Witness(Observer):
         """Check what is derived against what it is derived from, and what agents hold against what they shall."""
         self._say(self._check_counts())
         self._say(self._check_assignments())
-        self._say(self.promises.check(self.mirror, self._now()))
+        self._say(self.promises.check(self.mirror, self._now(), self._there_since()))
         self._say(check_all_children(self.mirror))
         self._say(self.history.check(self.mirror))
+
+    def _there_since(self) -> float:
+        """Return since when the master has been there, and has had a router, as far as audits have seen."""
+        assert self.world is not None
+        master = self.world.network.master
+        if master is None or master is not self._there:
+            self._there, self._came = master, self._now()
+        return self._came
 
     def check_configurations(self) -> None:
         """Check that what workers were given follows from what is stored, composed by one who remembers nothing."""
