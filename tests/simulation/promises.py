@@ -25,7 +25,7 @@ AWAY_S = 40.0
 """How long nobody may be there to look at an action, at most: masters that are killed one after the other."""
 
 HEARS_WITHIN_S = 10.0
-"""How long a master waits at most for agents to say what runs, before which it concludes nothing: some do not return."""
+"""How long a master concludes nothing at most, because agents have not said yet what runs: some do not return."""
 
 
 class Begun(NamedTuple):
