@@ -156,6 +156,8 @@ class Ledger:
     def replace_worker(self, old: Worker, new: Worker) -> Worker:
         """Store a worker that was changed."""
         new = msgspec.structs.replace(new, changed=self.now)
+        if new.digest != old.digest:
+            new = _unblamed(new)
         reassigned = assigned_to(old) != assigned_to(new)
         if reassigned and new.node_oid is not None:
             new = msgspec.structs.replace(new, version=self._next_version(new.node_oid))
@@ -328,6 +330,12 @@ def assigned_to(worker: Worker) -> tuple[Oid, str] | None:
     if worker.want is not Want.RUN and not drains:
         return None
     return worker.node_oid, worker.digest
+
+
+def _unblamed(worker: Worker) -> Worker:
+    """Return a worker that is given another configuration: what failed with the former one is not held against it."""
+    reason = None if worker.status is WorkerStatus.RUNNING else worker.reason
+    return msgspec.structs.replace(worker, failures=0, reason=reason)
 
 
 def _counted_as(worker: Worker) -> tuple[Oid | None, str, int, Oid | None]:
