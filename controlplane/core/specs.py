@@ -16,6 +16,14 @@ def type_name(spec: Spec) -> str:
     return f"{spec.type}-{spec.version}"
 
 
+def spec_problems(given: Mapping[str, Any], types: Mapping[str, Any]) -> list[Problem]:
+    """Return everything that is wrong with the field `spec` of a definition, whose type is one of `types`."""
+    spec = complete_spec(given, types)
+    if isinstance(spec, Spec):
+        return []
+    return [problem._replace(path=problem.path.replace("$", "$.spec", 1)) for problem in spec]
+
+
 def complete_spec(given: Mapping[str, Any], types: Mapping[str, Any]) -> Spec | list[Problem]:
     """Return a spec with the defaults of its type, which is one of `types`, or everything that is wrong with it."""
     problems = [Problem(f"$.{name}", "is no field of a spec") for name in given if name not in Spec.__struct_fields__]

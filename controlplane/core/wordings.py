@@ -55,8 +55,18 @@ def _admitted(kind: Any, inner: str) -> list[str]:
         return []
     for step in _STEP.finditer(inner):
         found = [part for each in found for part in _parts(each, step[1])]
-    values = [str(value.value) for each in _members(found) if isinstance(each, inspect.EnumType) for value in each.cls]
+    values = [str(value) for each in _members(found) for value in _values(each)]
     return values if len(values) <= LISTED_MAX else []
+
+
+def _values(kind: inspect.Type) -> list[Any]:
+    """Return the values of a type that has but some."""
+    match kind:
+        case inspect.EnumType():
+            return [each.value for each in kind.cls]
+        case inspect.LiteralType():
+            return list(kind.values)
+    return []
 
 
 def _members(types: list[inspect.Type]) -> list[inspect.Type]:

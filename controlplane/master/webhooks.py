@@ -24,13 +24,15 @@ from controlplane.errors import (
     NoSuchObject,
     NotAuthorized,
     Overloaded,
+    PayloadTooLarge,
+    Problem,
     StoreFull,
     TooManyCalls,
     WorkerProtected,
 )
 from controlplane.master.plane import Plane
 from controlplane.records.receivers import WEBHOOK_PATH
-from controlplane.services.receivers import signal_of
+from controlplane.services.receivers import Signal, about_params, signal_of
 
 BODY_BYTES_MAX = 64 * 1024
 IDLE_S = 30
@@ -53,6 +55,19 @@ STATUS: tuple[tuple[type[ControlPlaneError], int], ...] = (
 """What an error is in HTTP; any other one is 400."""
 
 log = Logger()
+
+
+def _answer_too_long() -> bytes:
+    problem = PayloadTooLarge(
+        f"the body is longer than {BODY_BYTES_MAX} bytes", next_step="send a JSON object with nothing but params"
+    )
+    said = json.dumps({"error": problem.uri, "message": problem.message, **problem.details()}).encode() + b"\n"
+    head = f"HTTP/1.1 413 Payload Too Large\r\nContent-Type: application/json\r\nContent-Length: {len(said)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + said
+
+
+TOO_LONG = _answer_too_long()
+"""What is written at once to whoever sends too long a body."""
 
 
 class Webhooks(Resource):
@@ -81,7 +96,7 @@ class Webhooks(Resource):
             params = _params(request.content.read(BODY_BYTES_MAX) if request.content is not None else b"")
             with self._plane.store.read() as view:
                 signal = signal_of(view, token, params)
-            action = await self._plane.invoke(signal.caller, signal.uri, (), signal.arguments)
+            action = await self._start(signal)
         except ControlPlaneError as problem:
             status = next((status for kind, status in STATUS if isinstance(problem, kind)), 400)
             _finish(request, status, {"error": problem.uri, "message": problem.message, **problem.details()})
@@ -89,6 +104,12 @@ class Webhooks(Resource):
             pass  # Whoever asked has gone; what was begun goes on.
         else:
             _finish(request, 202, {"action": action["oid"], "name": action["name"], "status": action["status"]})
+
+    async def _start(self, signal: Signal) -> Any:
+        try:
+            return await self._plane.invoke(signal.caller, signal.uri, (), signal.arguments)
+        except InvalidArgument as problem:
+            raise about_params(problem) from None
 
 
 class ShortRequest(TwistedRequest):
@@ -114,7 +135,7 @@ class ShortRequest(TwistedRequest):
 
     def _refuse(self) -> None:
         line: Any = self.channel.transport
-        line.write(b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\n\r\n")
+        line.write(TOO_LONG)
         line.loseConnection()
 
 
@@ -144,7 +165,11 @@ def _params(body: bytes) -> Mapping[str, Any]:
         return {}
     params = said.get("params", {}) if isinstance(said, dict) else {}
     if not isinstance(params, dict):
-        raise InvalidArgument("params is no object", next_step="send a JSON object with an object under params")
+        raise InvalidArgument(
+            "params is no object",
+            problems=[Problem("$.params", "is no object")],
+            next_step="send a JSON object with an object under params",
+        )
     return params
 
 

@@ -31,6 +31,7 @@ from controlplane.services.bound import note_scaling
 from controlplane.services.children import close, note_asked, note_progress, note_told
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
+from controlplane.services.naming import called
 from controlplane.services.old_actions import forget_old_actions
 from controlplane.services.ordering import end_orders, is_over, pass_orders_on, why_not
 from controlplane.services.recoveries import go_on
@@ -214,7 +215,7 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
         reason = f"it took longer than {action.timeout:g} s; {seen.waiting} workers had not got there"
         _fail(ledger, cluster, action, ActionStatus.FAILED, reason)
     elif seen.failed and (seen.over or action.kind in UPDATING):
-        _fail(ledger, cluster, action, ActionStatus.FAILED, _why(seen))
+        _fail(ledger, cluster, action, ActionStatus.FAILED, _why(ledger, cluster, seen))
     elif seen.over and not cluster.deleting:
         _end(ledger, cluster, action, ActionStatus.SUCCEEDED, None)
         return None
@@ -226,7 +227,7 @@ def _advance_operation(ledger: Ledger, cluster: Cluster, action: Action) -> Seco
     action, look_again_after = pass_orders_on(ledger, cluster, _counted_from_now(ledger, action))
     late = _time_left(ledger, action, action.timeout)
     if is_over(ledger, action):
-        reason = why_not(action)
+        reason = why_not(action, lambda oid: called(ledger, cluster, oid))
         _end(ledger, cluster, action, ActionStatus.FAILED if reason else ActionStatus.SUCCEEDED, reason)
         return None
     if late <= 0:
@@ -375,9 +376,10 @@ def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str
     return ended
 
 
-def _why(seen: Progress) -> str:
+def _why(ledger: Ledger, cluster: Cluster, seen: Progress) -> str:
     first = seen.failed[0]
-    return f"{so_many(len(seen.failed), 'worker')} failed; first, worker {first.worker_oid}: {first.reason}"
+    name = called(ledger, cluster, first.worker_oid)
+    return f"{so_many(len(seen.failed), 'worker')} failed; first, worker {name}: {first.reason}"
 
 
 def _conflict(cluster: Cluster, running: Action) -> ActionConflict:

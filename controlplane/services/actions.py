@@ -5,12 +5,12 @@ from itertools import chain
 from typing import Any
 
 from controlplane.errors import ActionEnded, ActionHasParent, Ambiguous, NoSuchObject
-from controlplane.records.actions import Action, ActionStatus, ActionView
+from controlplane.records.actions import Action, ActionKind, ActionStatus, ActionView
 from controlplane.records.types import Oid
 from controlplane.services.acting import cancel, require_action_of
 from controlplane.services.arguments import ClusterOrPlace, ExistingAction
 from controlplane.services.children import as_it_stands, children_of
-from controlplane.services.lists import Limit, select, walk
+from controlplane.services.lists import Limit, Values, select, walk
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
 from controlplane.services.views import action_view
@@ -32,6 +32,7 @@ FIELDS = {
     "created": lambda a: a.created,
     "ended": lambda a: a.ended,
 }
+VALUES: Values = {"action": ActionKind, "status": ActionStatus}
 
 
 @procedure(ACTION + "list_actions", needs="read")
@@ -55,6 +56,7 @@ def list_actions(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
     return [action_view(as_it_stands(call.view, each)) for each in found]

@@ -15,7 +15,7 @@ from controlplane.records.workers import AnyWorkerView, CollectedAttribute, Work
 from controlplane.services.arguments import AnyCluster, AnyWorker
 from controlplane.services.farewells import is_leaving
 from controlplane.services.ledger import groups_of
-from controlplane.services.lists import Limit, select
+from controlplane.services.lists import WHETHER, Limit, Values, select
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import Ask, procedure
 from controlplane.services.workers import STATISTICS_WITHIN_S, figures_of
@@ -39,6 +39,7 @@ FIELDS: Mapping[str, Callable[[AnyWorkerView], Any]] = {
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
+VALUES: Values = {"status": WorkerStatus, "alone": WHETHER, "standby": WHETHER}
 COLLECTED_MAX = 10_000
 """Workers of one cluster whose attributes one call collects."""
 
@@ -64,6 +65,7 @@ def list_workers(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
 

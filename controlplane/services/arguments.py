@@ -1,7 +1,15 @@
 """What procedures are about: how each kind of argument is read into the object that is meant, or the settings given."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
 
+import msgspec
+
+from controlplane.core.policies import POLICY_TYPES
+from controlplane.core.specs import spec_problems
+from controlplane.core.worker_types import WORKER_TYPES
+from controlplane.errors import Problem
 from controlplane.records import definitions
 from controlplane.records.actions import Action
 from controlplane.records.clusters import (
@@ -107,12 +115,21 @@ ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
 ExistingAction = Annotated[Action, Find(ACTIONS, find=find_action)]
 """Of its own, or a child of another one; by oid, name, or beginning of its oid."""
 
-DefinitionSettings = Annotated[
-    definitions.DefinitionInput, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
-]
-DefinitionChanges = Annotated[
-    definitions.DefinitionUpdate, Definition(("oid", "kind", "type", "owner_oid", "created", "changed"))
-]
+_ECHOED = ("oid", "kind", "type", "owner_oid", "created", "changed")
+
+
+def _wrong_with_spec(types: Mapping[str, Any], given: Mapping[Any, Any]) -> list[Problem]:
+    """Return what is wrong with the spec of a definition, as far as it is one."""
+    try:
+        spec = msgspec.convert(given.get("spec"), dict[str, Any])
+    except msgspec.ValidationError:
+        return []  # That is said already.
+    return spec_problems(spec, types)
+
+
+ProfileSettings = Annotated[definitions.DefinitionInput, Definition(_ECHOED, partial(_wrong_with_spec, WORKER_TYPES))]
+PolicySettings = Annotated[definitions.DefinitionInput, Definition(_ECHOED, partial(_wrong_with_spec, POLICY_TYPES))]
+DefinitionChanges = Annotated[definitions.DefinitionUpdate, Definition(_ECHOED)]
 GenericClusterDefinition = Annotated[GenericClusterInput, Definition()]
 GenericClusterChanges = Annotated[GenericClusterUpdate, Definition()]
 ExistingGroup = Annotated[Group, Lookup(GROUPS)]

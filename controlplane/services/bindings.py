@@ -15,7 +15,7 @@ from controlplane.records.policies import Binding, BindingView
 from controlplane.services.acting import note_done
 from controlplane.services.arguments import AnyCluster, ExistingPolicy
 from controlplane.services.cluster_actions import CLUSTER
-from controlplane.services.lists import Limit, select
+from controlplane.services.lists import WHETHER, Limit, Values, select
 from controlplane.services.outgoing import require_callable
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.placing import place_as_bound
@@ -41,6 +41,7 @@ FIELDS = {
     "created": lambda b: b.created,
     "changed": lambda b: b.changed,
 }
+VALUES: Values = {"policy_type": POLICY_TYPES, "enabled": WHETHER}
 
 
 @procedure(CLUSTER + "list_cluster_policies", needs="read", raises=(NoSuchObject, Ambiguous))
@@ -60,6 +61,7 @@ def list_cluster_policies(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
 

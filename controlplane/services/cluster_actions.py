@@ -18,12 +18,12 @@ from controlplane.errors import (
     WorkerProtected,
 )
 from controlplane.records.actions import ActionKind, ActionView
-from controlplane.records.clusters import AnyClusterView, Cluster, ClusterType, Group, SizeMax
+from controlplane.records.clusters import AnyClusterView, Cluster, ClusterStatus, ClusterType, Group, SizeMax
 from controlplane.records.clusters import Size as SizeInput
 from controlplane.records.lifecycle import HookedDeletionPolicy
 from controlplane.records.policies import Adjustment, Decision, DeletionPolicy
 from controlplane.records.types import Oid
-from controlplane.records.workers import Want, Worker, WorkerView
+from controlplane.records.workers import Want, Worker, WorkerStatus, WorkerView
 from controlplane.services.acting import begin, require_free
 from controlplane.services.arguments import AnyCluster
 from controlplane.services.bound import bound_policies
@@ -31,7 +31,7 @@ from controlplane.services.farewells import see_off
 from controlplane.services.finding_members import find_members
 from controlplane.services.joining import WorkerKeys, find_candidates
 from controlplane.services.ledger import counts_of, groups_of
-from controlplane.services.lists import Limit, select, unfit, walk
+from controlplane.services.lists import WHETHER, Limit, Values, select, unfit, walk
 from controlplane.services.members import join, leave
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import procedure
@@ -55,6 +55,7 @@ FIELDS = {
     "created": lambda c: c.created,
     "changed": lambda c: c.changed,
 }
+VALUES: Values = {"type": ClusterType, "status": ClusterStatus}
 WORKER_FIELDS = {
     "oid": lambda w: w.oid,
     "status": lambda w: w.status,
@@ -64,6 +65,7 @@ WORKER_FIELDS = {
     "created": lambda w: w.created,
     "changed": lambda w: w.changed,
 }
+WORKER_VALUES: Values = {"status": WorkerStatus, "standby": WHETHER}
 
 
 @procedure(CLUSTER + "list_clusters", needs="read")
@@ -83,6 +85,7 @@ def list_clusters(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
     return [view_any_cluster(call, each) for each in found]
@@ -111,6 +114,7 @@ def list_cluster_workers(
         limit=limit,
         marker=marker,
         fields=WORKER_FIELDS,
+        values=WORKER_VALUES,
         oid=lambda each: str(each.oid),
     )
     return [worker_view(each) for each in found]

@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.core.masking import masked
 from controlplane.core.policies import POLICY_TYPES
-from controlplane.core.specs import complete_spec, type_name
+from controlplane.core.specs import complete_spec, spec_problems, type_name
 from controlplane.core.worker_types import WORKER_TYPES
 from controlplane.errors import InUse, InvalidConfiguration
 from controlplane.records import events
@@ -66,6 +66,7 @@ def list_definitions(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values={"type": TYPES[kind]},
         oid=lambda each: str(each.oid),
     )
     return [definition_view(each) for each in found]
@@ -133,7 +134,7 @@ def read_spec(kind: DefinitionKind, given: Mapping[str, Any]) -> Spec:
     spec = complete_spec(given, TYPES[kind])
     if isinstance(spec, Spec):
         return spec
-    problems = [problem._replace(path=problem.path.replace("$", "$.spec", 1)) for problem in spec]
+    problems = spec_problems(given, TYPES[kind])
     raise InvalidConfiguration(
         f"spec has {len(problems)} problem{'s' if len(problems) > 1 else ''}; "
         f"first, {problems[0].path}: {problems[0].message}",

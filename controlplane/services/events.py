@@ -8,9 +8,9 @@ import msgspec
 from controlplane.core.access import allowed
 from controlplane.core.event_log import event_view
 from controlplane.errors import InvalidArgument, NoSuchObject, Problem
-from controlplane.records.events import BY_TOPIC, EventPage, EventView
+from controlplane.records.events import BY_TOPIC, EventLevel, EventPage, EventView
 from controlplane.services.ledger import last_event
-from controlplane.services.lists import plain, select, unfit
+from controlplane.services.lists import Values, plain, select, unfit
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import procedure
 from controlplane.store.catalog import EVENTS
@@ -35,6 +35,7 @@ FIELDS: Mapping[str, Callable[[EventView], Any]] = {
     "action": lambda e: e.action,
     "status": lambda e: e.status,
 }
+VALUES: Values = {"level": EventLevel}
 IN_ORDER = ("seq", "time")
 """Fields that order events as they are stored."""
 
@@ -177,6 +178,6 @@ def _is_backwards(sort: str | None) -> bool | None:
 
 
 def _require_fields(filters: Mapping[str, Any] | None, sort: str | None) -> None:
-    select((), filters=filters, sort=sort, limit=None, marker=None, fields=FIELDS, oid=str)
+    select((), filters=filters, sort=sort, limit=None, marker=None, fields=FIELDS, oid=str, values=VALUES)
     if sort is not None and not sort.strip():
         raise InvalidArgument("sort is empty", problems=[Problem("$.sort", "is empty")], next_step="leave it out")

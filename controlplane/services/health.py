@@ -132,13 +132,13 @@ def obey(ledger: Ledger, seen: Watch, cases: Sequence[Case], well: Iterable[str]
     decided = decide(rule, current[:CASES_MAX], well, history, bound.binding.given_up, ledger.now)
     _note_given_up(ledger, cluster, bound, decided)
     if decided.recover:
-        _begin(ledger, cluster, bound, seen.rule, decided.recover)
+        _begin(ledger, cluster, seen, decided.recover)
     return bool(decided.recover)
 
 
-def _begin(ledger: Ledger, cluster: Cluster, bound: Bound, rule: HealthPolicy, cases: Sequence[Case]) -> Action:
-    chain = chain_of(rule.recovery)
-    said = [f"worker {case.worker.oid} is not well: {case.reason}" for case in cases]
+def _begin(ledger: Ledger, cluster: Cluster, seen: Watch, cases: Sequence[Case]) -> Action:
+    chain, bound = chain_of(seen.rule.recovery), seen.bound
+    said = [f"worker {seen.names[case.worker.oid]} is not well: {case.reason}" for case in cases]
     operations = ", then ".join(each.value for each in chain.operations)
     action = begin(
         ledger,

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from controlplane.errors import InvalidArgument, Problem
+from controlplane.services.procedures import shown
 from controlplane.store.tables import Rows
 
 HELD_PER_ASKED, HELD_MIN = 3, 500
@@ -18,6 +19,11 @@ T = TypeVar("T")
 
 Order = Sequence[tuple[Callable[[T], tuple[bool, Any]], bool]]
 """Keys, the most important one first, each with whether it is descending."""
+
+Values = Mapping[str, Iterable[Any]]
+"""Fields that have one of some values only, with these."""
+
+WHETHER = (True, False)
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
@@ -70,22 +76,25 @@ def select(
     marker: str | None,
     fields: Mapping[str, Callable[[T], Any]],
     oid: Callable[[T], str],
+    values: Values | None = None,
 ) -> list[T]:
     """Return the records that a caller asked for, the same way for every noun.
 
     `filters` names fields and the value that each is to have, or a list of values of which it is to have one. `sort`
     is "field", "field:desc" or several of those with commas between. `marker` is the oid of the last one of the page
-    before. Raises `InvalidArgument` for a field that there is not, and for a marker that is not in the list.
+    before. Raises `InvalidArgument` for a field that there is not, for a value that none of `values` of its field is,
+    and for a marker that is not in the list.
     """
     wanted = {name: value if isinstance(value, list | tuple) else [value] for name, value in (filters or {}).items()}
-    known, ours = ", ".join(sorted(fields)), "name a field that objects have"
-    for name in wanted:
-        if name not in fields:
-            raise unfit(f"$.filters.{name}", f"is none of {known}", ours)
+    known = ", ".join(sorted(fields))
     keys = [_sort_key(part) for part in sort.split(",")] if sort else []
-    for name, _ in keys:
-        if name not in fields:
-            raise unfit("$.sort", f"names {name!r}, which is none of {known}", ours)
+    problems = [Problem(f"$.filters.{name}", f"is none of {known}") for name in wanted if name not in fields]
+    problems += [Problem("$.sort", f"names {name!r}, which is none of {known}") for name, _ in keys if name not in fields]
+    next_step = "name a field that objects have" if problems else "name a value that the field can have"
+    problems += _never(wanted, values or {})
+    if problems:
+        path, message = problems[0]
+        raise InvalidArgument(f"{path.removeprefix('$.')} {message}", problems=problems, next_step=next_step)
     found = records
     if wanted:
         found = (
@@ -104,6 +113,18 @@ def plain(value: Any) -> Any:
     if type(value) in (int, str):
         return value
     return value.value if isinstance(value, Enum) else str(value) if isinstance(value, UUID) else value
+
+
+def _never(wanted: Mapping[str, Iterable[Any]], values: Values) -> Iterator[Problem]:
+    """Yield what is asked for and can never be: an empty list would look as if there were nothing of the kind now."""
+    for name, asked in wanted.items():
+        admitted = [plain(value) for value in values.get(name, ())]
+        odd = [value for value in asked if value not in admitted] if name in values else []
+        if odd:
+            said = f"'{shown(odd[0])}'" if isinstance(odd[0], str) else shown(odd[0])
+            known = ", ".join(map(str, admitted))
+            what = "is neither true nor false" if admitted == list(WHETHER) else f"is none of {known}"
+            yield Problem(f"$.filters.{name}", f"{said} {what}")
 
 
 def _order_by(of: Callable[[T], Any]) -> Callable[[T], tuple[bool, Any]]:

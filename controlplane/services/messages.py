@@ -9,6 +9,7 @@ from controlplane.errors import (
     ActionConflict,
     ActionCooldown,
     Ambiguous,
+    InvalidArgument,
     LimitReached,
     NoSuchObject,
     NotAuthorized,
@@ -23,7 +24,7 @@ from controlplane.services.finding import resolve
 from controlplane.services.identity import granted_on, identify, require_right
 from controlplane.services.pipeline import WritingCall
 from controlplane.services.procedures import procedure
-from controlplane.services.receivers import Signal, digest_of_token, owner_of, signal_to
+from controlplane.services.receivers import Signal, about_params, digest_of_token, owner_of, signal_to
 from controlplane.services.surroundings import Surroundings
 from controlplane.services.views import action_view
 from controlplane.store.catalog import ACTIONS, CLUSTERS, MESSAGES, RECEIVERS
@@ -54,7 +55,11 @@ def send_message(
     if before is not None:
         action: Action = call.rows(ACTIONS).get(before.action_oid)
         return action_view(action)
-    started = _start(call, signal_to(call.view, found, params or {}))
+    signal = signal_to(call.view, found, params or {})
+    try:
+        started = _start(call, signal)
+    except InvalidArgument as problem:
+        raise about_params(problem) from None
     call.rows(MESSAGES).add(Message(receiver_oid=found.oid, digest=digest, action_oid=started.oid, time=call.now))
     _forget_old(call, found.oid)
     return started

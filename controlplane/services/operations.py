@@ -25,14 +25,14 @@ from controlplane.records.actions import Action, ActionKind, ActionView
 from controlplane.records.clusters import Cluster, ClusterType
 from controlplane.records.definitions import Spec
 from controlplane.records.operations import OPERATIONS, Execute
-from controlplane.records.orders import OperationResult, Order
+from controlplane.records.orders import OperationResult, Order, OrderStatus
 from controlplane.records.types import Line, Oid
 from controlplane.records.workers import WorkerLogs
 from controlplane.services.acting import begin, require_action_of
 from controlplane.services.all_workers import list_workers
 from controlplane.services.arguments import AnyCluster, AnyWorker, ClusterOrPlace, ExistingAction
 from controlplane.services.identity import granted_on
-from controlplane.services.lists import Limit, select, unfit
+from controlplane.services.lists import Limit, Values, select, unfit
 from controlplane.services.ordering import give_orders
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Ask, procedure
@@ -65,6 +65,7 @@ FIELDS: Mapping[str, Callable[[OperationResult], Any]] = {
     "status": lambda r: r.status,
     "ended": lambda r: r.ended,
 }
+VALUES: Values = {"status": OrderStatus}
 
 
 @procedure(
@@ -136,6 +137,7 @@ def list_operation_results(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.worker_oid),
     )
 

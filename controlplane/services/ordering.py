@@ -1,6 +1,6 @@
 """Orders from their beginning to their end: who is told, what agents say, and what that means for their action."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -99,13 +99,13 @@ def end_order(
     ledger.wake(order.cluster_oid)
 
 
-def why_not(action: Action) -> str | None:
+def why_not(action: Action, name_of: Callable[[Oid], str]) -> str | None:
     """Return why an operation that is over has not succeeded, or None when it has."""
     missing = action.total - action.done
     if not missing:
         return None
     first = next(iter((*action.outputs.failed, *action.outputs.unknown)), None)
-    told = f"; first, worker {first.worker_oid}: {first.reason}" if first is not None else ""
+    told = f"; first, worker {name_of(first.worker_oid)}: {first.reason}" if first is not None else ""
     unsure = len(action.outputs.unknown)
     doubt = f", {unsure} of which may have done it" if unsure else ""
     return f"{missing} of {action.total} workers did not do it{doubt}{told}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from controlplane.errors import AlreadyExists, Ambiguous, InUse, InvalidConfiguration, LimitReached, NoSuchObject
 from controlplane.records.definitions import DefinitionKind, DefinitionView
-from controlplane.services.arguments import DefinitionChanges, DefinitionSettings, ExistingPolicy
+from controlplane.services.arguments import DefinitionChanges, ExistingPolicy, PolicySettings
 from controlplane.services.definitions import (
     create_definition,
     delete_definition,
@@ -46,13 +46,13 @@ def get_policy(_call: Call, policy: ExistingPolicy) -> DefinitionView:
     writes=True,
     raises=(InvalidConfiguration, AlreadyExists, LimitReached),
 )
-def create_policy(call: WritingCall, definition: DefinitionSettings) -> DefinitionView:
+def create_policy(call: WritingCall, definition: PolicySettings) -> DefinitionView:
     """Create a policy; its spec is checked at once, and never changes."""
     return create_definition(call, DefinitionKind.POLICY, definition)
 
 
 @procedure(POLICY + "validate_policy", needs="manage", raises=(InvalidConfiguration,))
-def validate_policy(_call: Call, definition: DefinitionSettings) -> DefinitionView:
+def validate_policy(_call: Call, definition: PolicySettings) -> DefinitionView:
     """Check a policy and return it as it would be, with all defaults; nothing is kept."""
     return validate_definition(DefinitionKind.POLICY, definition)
 

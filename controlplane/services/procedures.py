@@ -74,6 +74,9 @@ class Definition(NamedTuple):
     echoed: tuple[str, ...] = ()
     """Fields that replies carry and that are accepted and ignored, so that a reply can be sent back changed."""
 
+    further: Callable[[Mapping[Any, Any]], Iterable[Problem]] | None = None
+    """Of settings that cannot be read, what else the function would have found: it is not called then."""
+
 
 class Ask(NamedTuple):
     """The answer of a look-through procedure: what to ask agents, and what to make of their answers."""
@@ -257,6 +260,8 @@ def read_definition(value: Any, kind: type[Any], reader: Definition, name: str) 
         for field in fields.values()
         if field.required and field.encode_name not in value
     )
+    if problems and reader.further is not None:
+        problems.extend(reader.further(value))
     if problems:
         raise InvalidConfiguration(
             f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}; "

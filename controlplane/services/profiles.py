@@ -4,7 +4,7 @@ from typing import Any
 
 from controlplane.errors import AlreadyExists, Ambiguous, InUse, InvalidConfiguration, LimitReached, NoSuchObject
 from controlplane.records.definitions import DefinitionKind, DefinitionView
-from controlplane.services.arguments import DefinitionChanges, DefinitionSettings, ExistingProfile
+from controlplane.services.arguments import DefinitionChanges, ExistingProfile, ProfileSettings
 from controlplane.services.definitions import (
     create_definition,
     delete_definition,
@@ -45,13 +45,13 @@ def get_profile(_call: Call, profile: ExistingProfile) -> DefinitionView:
     writes=True,
     raises=(InvalidConfiguration, AlreadyExists, LimitReached),
 )
-def create_profile(call: WritingCall, definition: DefinitionSettings) -> DefinitionView:
+def create_profile(call: WritingCall, definition: ProfileSettings) -> DefinitionView:
     """Create a profile; its spec is checked at once, and never changes."""
     return create_definition(call, DefinitionKind.PROFILE, definition)
 
 
 @procedure(PROFILE + "validate_profile", needs="manage", raises=(InvalidConfiguration,))
-def validate_profile(_call: Call, definition: DefinitionSettings) -> DefinitionView:
+def validate_profile(_call: Call, definition: ProfileSettings) -> DefinitionView:
     """Check a profile and return it as it would be, with all defaults; nothing is kept."""
     return validate_definition(DefinitionKind.PROFILE, definition)
 

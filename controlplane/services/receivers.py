@@ -37,7 +37,7 @@ from controlplane.services.cluster_actions import (
     scale_in_cluster,
     scale_out_cluster,
 )
-from controlplane.services.lists import Limit, select
+from controlplane.services.lists import WHETHER, Limit, Values, select
 from controlplane.services.operations import perform_cluster_operation, require_operation
 from controlplane.services.pipeline import Call, WritingCall
 from controlplane.services.procedures import Procedure, procedure
@@ -67,6 +67,7 @@ FIELDS = {
     "created": lambda r: r.created,
     "changed": lambda r: r.changed,
 }
+VALUES: Values = {"type": ReceiverType, "action": ReceiverAction, "enabled": WHETHER}
 
 
 class Signal(NamedTuple):
@@ -99,6 +100,7 @@ def list_receivers(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
     return [_view(each, cluster) for each in found]
@@ -120,6 +122,7 @@ def list_all_receivers(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
     return [_view(each, call.rows(CLUSTERS).get(each.cluster_oid)) for each in found]
@@ -233,7 +236,7 @@ def signal_to(view: View, receiver: Receiver, params: Mapping[str, Any]) -> Sign
     owner = owner_of(view, receiver)
     if owner is None:
         raise _nobody()
-    fixed = [name for name in FIXED_PARAMS.get(receiver.action, ()) if name in params]
+    fixed = [name for name in ("cluster", *FIXED_PARAMS.get(receiver.action, ())) if name in params]
     if fixed:
         problems = [Problem(f"$.params.{name}", "is said by the receiver alone") for name in fixed]
         raise InvalidArgument(
@@ -242,6 +245,19 @@ def signal_to(view: View, receiver: Receiver, params: Mapping[str, Any]) -> Sign
     caller = Caller(session=0, authid=owner.authid, authrole=owner.role, through=receiver.name, cause="receiver")
     arguments = {**receiver.params, **params, "cluster": str(receiver.cluster_oid)}
     return Signal(caller, _procedure(receiver.action), arguments)
+
+
+def about_params(problem: InvalidArgument) -> InvalidArgument:
+    """Return what is wrong with the arguments of a signal's call to whoever sent it, who knows only of its params."""
+    problems = [Problem(f"$.params{each.path.removeprefix('$')}", each.message) for each in problem.problems]
+    if not problems:
+        return problem
+    return InvalidArgument(
+        f"{problems[0].path.removeprefix('$.')}: {problems[0].message}",
+        subject=problem.subject,
+        problems=problems,
+        next_step="mend what is listed under params, or leave it out",
+    )
 
 
 def owner_of(view: View, receiver: Receiver) -> Principal | None:

@@ -5,7 +5,7 @@ from typing import Any
 from controlplane import __version__
 from controlplane.records.nodes import Node
 from controlplane.records.services import CONTRACT_VERSION, BuildInfo, ServiceView
-from controlplane.services.lists import Limit, select
+from controlplane.services.lists import Limit, Values, select
 from controlplane.services.pipeline import Call
 from controlplane.services.procedures import procedure
 from controlplane.store.catalog import NODES
@@ -20,6 +20,7 @@ FIELDS = {
     "state": lambda s: s.state,
     "since": lambda s: s.since,
 }
+VALUES: Values = {"kind": ("master", "agent"), "state": ("up", "down")}
 
 
 @procedure(SERVICE + "list_services", needs="administer")
@@ -46,6 +47,7 @@ def list_services(
         limit=limit,
         marker=marker,
         fields=FIELDS,
+        values=VALUES,
         oid=lambda each: str(each.oid),
     )
 

@@ -112,6 +112,13 @@ def test_an_action_is_found_by_its_name_and_by_the_beginning_of_its_id(proxy, sh
     assert proxy.get_action(action.name) == proxy.get_action(action.id[:8]) == action
 
 
+def test_statuses_that_actions_have_in_senlin_alone_find_nothing_and_others_are_refused(proxy, shop):
+    assert [each.status for each in proxy.actions(status=["READY", "SUCCEEDED"])] == ["SUCCEEDED"]
+    assert list(proxy.actions(status="SUSPENDED")) == []
+    with pytest.raises(InvalidArgument, match="'DONE' is none of WAITING, RUNNING"):
+        list(proxy.actions(status="DONE"))
+
+
 def test_a_cluster_is_created_and_becomes_active(proxy):
     made = proxy.create_cluster(name="shop", profile_id="sleeper", desired_capacity=3)
     assert made.status == "CREATING"

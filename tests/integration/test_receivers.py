@@ -315,3 +315,36 @@ def test_an_operation_that_could_never_be_performed_is_refused_when_its_receiver
     with pytest.raises(InvalidConfiguration) as refused:
         made(world, **{**RING, "params": params})
     assert [problem.path for problem in refused.value.problems] == [path]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b'{"params": {"count": "many"}}', "$.params.count"),
+        (b'{"params": {"count": 90}}', "$.params.count"),
+        (b'{"params": {"speed": 1}}', "$.params.speed"),
+        (b'{"params": {"cluster": "another"}}', "$.params.cluster"),
+        (b'{"params": 7}', "$.params"),
+    ],
+)
+def test_whoever_sends_a_signal_is_told_where_in_it_something_is_wrong(world, body, path):
+    status, said = post(world, made(world), body)
+    assert (status, said["path"], said["problems"][0]["path"]) == (400, path, path)
+    assert "scale_out_cluster" not in said["next_step"], "it cannot call that"
+
+
+@pytest.mark.parametrize(("params", "path"), [({"count": "many"}, "$.params.count"), ({"speed": 1}, "$.params.speed")])
+def test_whoever_sends_a_message_is_told_where_in_it_something_is_wrong(world, params, path):
+    world.call("create_receiver", "shop", {"name": "post", "type": "message", "action": "CLUSTER_SCALE_OUT"})
+    with pytest.raises(InvalidArgument) as refused:
+        world.call("send_message", "post", "first", params)
+    assert [problem.path for problem in refused.value.problems] == [path]
+    assert "params" in refused.value.next_step
+
+
+@pytest.mark.parametrize("sent", [{"body": b"x" * 70_000}, {"length": 10**9}])
+def test_whoever_sends_too_much_is_told_how_much_there_may_be(world, sent):
+    status, said = post(world, made(world), **sent)
+    assert (status, said["error"]) == (413, "wamp.error.payload_size_exceeded")
+    assert "longer than 65536 bytes" in said["message"]
+    assert said["next_step"]

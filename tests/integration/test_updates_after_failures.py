@@ -42,7 +42,9 @@ def test_each_update_that_fails_says_what_failed_with_its_own_profile(world):
     spoil(world, "otherwise", "its image cannot be had")
     over = update(world, cluster, "other")
     assert over["status"] == "FAILED"
-    assert "its image cannot be had; failed 3 times in a row" in over["reason"]
+    assert over["reason"].startswith(
+        "1 workers failed; first, worker shop-0: its image cannot be had; failed 3 times in a row"
+    )
 
 
 def test_a_profile_that_was_mended_on_its_nodes_is_tried_at_once_and_as_often_as_at_first(world):

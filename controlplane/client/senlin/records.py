@@ -50,6 +50,8 @@ class Records(Methods):
         filters = self._filters(query, ACTIONS_ASKED)
         if "action" in filters:
             filters["action"] = [words.our_action(each) for each in filters["action"]]
+        if "status" in filters:
+            filters["status"] = [each for each in filters["status"] if each not in words.ACTION_STATUS_NEVER]
         return self._pages(
             lambda limit, marker: self._client.action.list_actions(filters, sort, limit, marker),
             query,

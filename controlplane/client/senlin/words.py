@@ -79,6 +79,9 @@ ACTION_NAMES: Mapping[str, str] = {
 }
 """All other kinds of actions have the same name."""
 
+ACTION_STATUS_NEVER = frozenset({"INIT", "READY", "SUSPENDED", "WAITING_LIFECYCLE_COMPLETION"})
+"""Statuses of Senlin's actions that none has here: who asks for those finds nothing, and is told of no mistake."""
+
 CAUSES: Mapping[str, str] = {"call": "RPC Request", "derived": "Derived Action"}
 OBJECT_TYPES: Mapping[str, str] = {"worker": "NODE", "cluster": "CLUSTER"}
 """Of events. All other types are ours in capitals; a machine's are `MACHINE`, since `NODE` is taken."""

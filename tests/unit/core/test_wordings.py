@@ -1,7 +1,7 @@
 """What is said of values that are not of their type."""
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -105,3 +105,9 @@ def test_what_no_type_can_be_made_of_is_no_reason_to_fail():
     problem = msgspec.ValidationError("Invalid enum value 'pink'")
     assert tuple(located(problem, "$", "nonsense")) == ("$", "invalid enum value 'pink'")
     assert tuple(located(problem, "$", int)) == ("$", "invalid enum value 'pink'")
+
+
+def test_of_words_that_may_be_said_it_is_said_which_ones_there_are():
+    kind = Literal["SIGTERM", "SIGKILL"]
+    assert said("SIGNOPE", kind) == ("$.given", "'SIGNOPE' is none of SIGKILL, SIGTERM")
+    assert said(["SIGNOPE"], list[kind | None]) == ("$.given[0]", "'SIGNOPE' is none of SIGKILL, SIGTERM")

@@ -152,3 +152,67 @@ def test_a_field_to_sort_by_that_there_is_not_is_named_at_its_argument(many, sor
     with pytest.raises(InvalidArgument, match=f"sort names {named}, which is none of") as caught:
         many.call(CLUSTERS_OF, sort=sort)
     assert [problem.path for problem in caught.value.problems] == ["$.sort"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "filters", "message"),
+    [
+        (CLUSTERS_OF, {"status": "SLEEPING"}, "'SLEEPING' is none of STOPPED, STARTING, RUNNING"),
+        (CLUSTERS_OF, {"status": ["RUNNING", "running"]}, "'running' is none of STOPPED"),
+        (CLUSTERS_OF, {"type": "container"}, "'container' is none of router, generic"),
+        (CLUSTERS_OF, {"type": None}, "NoneType is none of router, generic"),
+        (CLUSTERS_OF, {"status": {"not": "RUNNING"}}, "dict is none of STOPPED"),
+        (ACTIONS_OF, {"status": "DONE"}, "'DONE' is none of WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED"),
+        (ACTIONS_OF, {"action": "CLUSTER_EXPLODE"}, "'CLUSTER_EXPLODE' is none of CLUSTER_CREATE"),
+        ("list_workers", {"status": "UP"}, "'UP' is none of PENDING"),
+        ("list_workers", {"standby": "true"}, "'true' is neither true nor false"),
+        ("list_workers", {"alone": "no"}, "'no' is neither true nor false"),
+        ("list_profiles", {"type": "process"}, "'process' is none of "),
+        ("list_policies", {"type": "scaling"}, "'scaling' is none of "),
+        ("list_all_receivers", {"type": "mail"}, "'mail' is none of webhook, message"),
+        ("list_all_receivers", {"action": "JUMP"}, "'JUMP' is none of CLUSTER_SCALE_OUT"),
+        ("list_all_receivers", {"enabled": "yes"}, "'yes' is neither true nor false"),
+        ("list_services", {"kind": "router"}, "'router' is none of master, agent"),
+        ("list_services", {"state": "online"}, "'online' is none of up, down"),
+        ("list_events", {"level": "LOUD"}, "'LOUD' is none of DEBUG, INFO"),
+    ],
+)
+def test_a_value_that_a_field_never_has_is_refused_with_those_that_it_can_have(many, uri, filters, message):
+    with pytest.raises(InvalidArgument) as refused:
+        many.call(uri, filters=filters)
+    (problem,) = refused.value.problems
+    assert problem.path == f"$.filters.{next(iter(filters))}"
+    assert problem.message.startswith(message)
+    assert refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("uri", "filters", "message"),
+    [
+        ("list_cluster_workers", {"status": "UP"}, "'UP' is none of PENDING"),
+        ("list_cluster_workers", {"standby": 2}, "int is neither true nor false"),
+        ("list_receivers", {"type": "mail"}, "'mail' is none of webhook, message"),
+        ("list_cluster_policies", {"policy_type": "scaling"}, "'scaling' is none of "),
+        ("list_cluster_policies", {"enabled": "yes"}, "'yes' is neither true nor false"),
+    ],
+)
+def test_what_belongs_to_a_cluster_is_asked_for_with_values_that_there_are(many, uri, filters, message):
+    with pytest.raises(InvalidArgument) as refused:
+        many.call(uri, "ask", filters=filters)
+    assert refused.value.problems[0].message.startswith(message)
+
+
+def test_every_filter_that_is_wrong_is_named_and_values_that_there_are_find_nothing_or_something(many):
+    with pytest.raises(InvalidArgument) as refused:
+        many.call(CLUSTERS_OF, filters={"status": "SLEEPING", "colour": "red", "type": 7}, sort="shape")
+    assert [problem.path for problem in refused.value.problems] == [
+        "$.filters.colour",
+        "$.sort",
+        "$.filters.status",
+        "$.filters.type",
+    ]
+    assert many.call(CLUSTERS_OF, filters={"status": ["DELETING", "ERROR"]}) == []
+    assert many.call(CLUSTERS_OF, filters={"status": []}) == []
+    assert len(many.call(CLUSTERS_OF, filters={"type": "generic"})) == len(NAMES)
+    assert len(many.call("list_profiles", filters={"type": "process-1.0"})) == 1
+    assert many.call("list_workers", filters={"standby": True, "alone": False}) == []
