@@ -151,7 +151,7 @@ def _findings(answer: Mapping[str, Any] | None, given: AdoptionInput) -> Finding
             found.refusal,
             subject=subject,
             problems=[Problem(*each) for each in found.problems],
-            next_step="make a profile for it, and a worker of that in its place",
+            next_step="name another one that runs there, or make a profile, and a worker of that in its place",
         )
     return found
 
