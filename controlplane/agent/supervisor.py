@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from controlplane.agent.worker_logs import read_logs
 from controlplane.clock import Chance, Clock, limit
-from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe, forgiven
+from controlplane.core.reconcile import Act, Failures, after_failure, decide, describe
 from controlplane.drivers.driver import (
     Adopts,
     Checks,
@@ -156,7 +156,7 @@ class Supervisor:
             worker = self._workers.setdefault(oid, _Worker(entry.driver))
             if worker.spec is None or worker.spec.digest != entry.digest:
                 worker.spec = WorkerSpec(oid=oid, digest=entry.digest, config=dict(configs[entry.digest]))
-                self._forgive(oid, worker)
+                self._forget_reason(oid, worker)
                 self._loop.wake(oid)
         for oid, worker in list(self._workers.items()):  # One whose start is cancelled may be gone at once.
             worker.void = oid in void
@@ -166,10 +166,8 @@ class Supervisor:
                     worker.starting.cancel()
                 self._loop.wake(oid)
 
-    def _forgive(self, oid: Oid, worker: _Worker) -> None:
-        """Hold nothing against a worker of what it failed with before it was wanted as it is now."""
-        if worker.failures is not None:
-            worker.failures = forgiven(worker.failures)
+    def _forget_reason(self, oid: Oid, worker: _Worker) -> None:
+        """Say no more of a worker that runs why it could not be given what was wanted before."""
         if worker.unit is not None and worker.reason is not None:
             worker.reason = None
             self._changed(oid)

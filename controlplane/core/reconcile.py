@@ -6,8 +6,6 @@ Time is an argument. Waiting is a result. The jitter of a pause is drawn when th
 import enum
 from collections.abc import Mapping
 
-import msgspec
-
 from controlplane.records.types import NANOSECONDS, Instant, Record, Seconds
 
 RESTART_PAUSE_FIRST_S = 1.0
@@ -59,9 +57,7 @@ RULES: Mapping[tuple[Desired, Seen], Act] = {
 class Failures(Record, frozen=True, kw_only=True):
     """How often a worker failed in a row with one configuration, and when it may be tried again."""
 
-    digest: str | None
-    """Of that configuration; None since it was wanted with another one."""
-
+    digest: str
     count: int
     retry_at: Instant
 
@@ -95,14 +91,6 @@ def after_failure(before: Failures | None, digest: str, ran_s: Seconds, now: Ins
     pause = min(RESTART_PAUSE_MAX_S, RESTART_PAUSE_FIRST_S * 2.0 ** min(before.count - 1, 30))
     pause *= 1 + RESTART_JITTER * chance
     return Failures(digest=digest, count=before.count + 1, retry_at=now + int(pause * NANOSECONDS))
-
-
-def forgiven(failures: Failures) -> Failures:
-    """Return failures that count no more, because somebody has wanted another configuration since.
-
-    Whoever returns to the former one has seen to what was wrong, and waits for no pause of that time.
-    """
-    return msgspec.structs.replace(failures, digest=None)
 
 
 def describe(reason: str, failures: Failures, now: Instant) -> str:

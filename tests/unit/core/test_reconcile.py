@@ -14,7 +14,6 @@ from controlplane.core.reconcile import (
     after_failure,
     decide,
     describe,
-    forgiven,
 )
 
 SECOND = 1_000_000_000
@@ -95,12 +94,3 @@ def test_a_crash_loop_says_so():
     assert describe("it died", failures, 0) == "it died; failed 4 times in a row, trying again in 8 s"
     assert describe("it died", failures, 7 * SECOND) == "it died; failed 4 times in a row, trying again in 1 s"
     assert describe("it died", failures, 8 * SECOND) == "it died; starting it again"
-
-
-def test_what_is_forgiven_counts_for_no_configuration_and_holds_nothing_up():
-    failures = after_failure(after_failure(None, "a", 0, 0, 0), "a", 0, 0, 0)
-    assert failures.retry_at > 0
-    excused = forgiven(failures)
-    assert (excused.digest, excused.count) == (None, 2)
-    assert decide("a", None, excused, 0) == Decision(act=Act.START)
-    assert after_failure(excused, "a", 0, 0, 0) == after_failure(None, "a", 0, 0, 0)
