@@ -7,26 +7,19 @@ from typing import Any
 from msgspec import inspect
 
 from controlplane.errors import Problem
-from controlplane.records.balancing import COMMAND_NAME_PATTERN, FILE_NAME_PATTERN
-from controlplane.records.lifecycle import HOOK_URL_PATTERN
-from controlplane.records.profiles import PORT_NAME_PATTERN
-from controlplane.records.scaling import METRIC_NAME_PATTERN
+from controlplane.records import patterns
 from controlplane.records.types import LABEL_PATTERN, NAME_PATTERN, PUBLIC_KEY_PATTERN
 
 ENUM = "Invalid enum value "
 KEY = "key` in `"
 LISTED_MAX = 40
 PATTERNS: Mapping[str, str] = {
-    f"Expected `str` matching regex {pattern!r}": f"has to be {words}"
+    f"Expected `str` matching regex {pattern!r}": words
     for pattern, words in (
-        (NAME_PATTERN, "3 to 64 small letters, digits and underlines, the first one a letter"),
-        (LABEL_PATTERN, "1 to 128 letters, digits and any of _ . @ -, the first one a letter or digit"),
-        (PUBLIC_KEY_PATTERN, "64 hexadecimal digits, with small letters"),
-        (FILE_NAME_PATTERN, "a plain file name: small letters, digits, _ and -, and an ending as in pages.cfg"),
-        (COMMAND_NAME_PATTERN, "1 to 32 small letters, digits, _ and -, the first one a letter"),
-        (HOOK_URL_PATTERN, "an address that begins with http:// or https://"),
-        (METRIC_NAME_PATTERN, "1 to 64 letters, digits and any of _ . -, the first one a letter"),
-        (PORT_NAME_PATTERN, "1 to 32 small letters, digits and underlines, the first one a letter"),
+        (NAME_PATTERN, "has to be 3 to 64 small letters, digits and underlines, the first one a letter"),
+        (LABEL_PATTERN, "has to be 1 to 128 letters, digits and any of _ . @ -, the first one a letter or digit"),
+        (PUBLIC_KEY_PATTERN, "has to be 64 hexadecimal digits, with small letters"),
+        *patterns.WORDS.items(),
     )
 }
 _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.lifecycle import HookUrl
 from controlplane.records.profiles import Part, PortName
 from controlplane.records.types import Instant, Line, Natural, Oid, Record, Seconds
@@ -17,11 +18,9 @@ MEMBER_PLACES = ("name", "oid", "index", "host", "port", "address", "zone")
 
 DrainTime = Annotated[Seconds, msgspec.Meta(ge=0, le=3_600)]
 TellTime = Annotated[Seconds, msgspec.Meta(ge=0, le=86_400)]
-Template = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=TEMPLATE_LENGTH_MAX)]
-FILE_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9]{1,8})?$(?!\n)"
-COMMAND_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$(?!\n)"
-FileName = Annotated[str, msgspec.Meta(pattern=FILE_NAME_PATTERN)]
-CommandName = Annotated[str, msgspec.Meta(pattern=COMMAND_NAME_PATTERN)]
+Template = Annotated[str, msgspec.Meta(pattern=patterns.NO_NUL, max_length=TEMPLATE_LENGTH_MAX)]
+FileName = Annotated[str, msgspec.Meta(pattern=patterns.BALANCER_FILE)]
+CommandName = Annotated[str, msgspec.Meta(pattern=patterns.COMMAND_NAME)]
 
 
 class FileTarget(Part, frozen=True, kw_only=True, tag="file", tag_field="kind"):

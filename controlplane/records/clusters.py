@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.balancing import BalanceRules
 from controlplane.records.definitions import Labels
 from controlplane.records.placement import PlacementRules
@@ -28,7 +29,7 @@ Steady = Annotated[Seconds, msgspec.Meta(ge=0, le=3_600)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 SizeMax = Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)]
-Naming = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]|\$[0-9]?[IRr]){1,64}$(?!\n)")]
+Naming = Annotated[str, msgspec.Meta(pattern=patterns.NAMING)]
 """`$I` stands for the index of a worker, `$3I` for the index with three digits, `$R` and `$8R` for some letters."""
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from controlplane.records.profiles import NO_NUL, Part
+from controlplane.records import patterns
+from controlplane.records.profiles import Part
 from controlplane.records.recoveries import CHAIN_LENGTH_MAX, OperationParameters
 from controlplane.records.types import Instant, Oid, Record
 
@@ -24,7 +25,7 @@ class NoOptions(Part, frozen=True, kw_only=True):
 class UrlOptions(Part, frozen=True, kw_only=True):
     """A page that a worker that is well answers with; it is asked for on the worker's own node."""
 
-    poll_url: Annotated[str, msgspec.Meta(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$(?!\n)")]
+    poll_url: Annotated[str, msgspec.Meta(min_length=1, max_length=2_048, pattern=patterns.POLLED_URL)]
     """With placeholders: `{url:NAME}` stands for the worker's address of that name, `{nodename}` or `{name}` for its
     name, `{index}` and `{oid}`."""
 
@@ -34,7 +35,7 @@ class UrlOptions(Part, frozen=True, kw_only=True):
     poll_url_conn_error_as_unhealthy: bool = True
     """Whether a worker is not well when nobody answers; else only an answer can say so."""
 
-    poll_url_healthy_response: Annotated[str, msgspec.Meta(max_length=1_024, pattern=NO_NUL)] = ""
+    poll_url_healthy_response: Annotated[str, msgspec.Meta(max_length=1_024, pattern=patterns.NO_NUL)] = ""
     """A regular expression that is found in what it answers; empty for whatever it answers."""
 
     poll_url_healthy_status_min: Status = 200

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.policies import DeletionPolicy, Period
 from controlplane.records.profiles import Part
 from controlplane.records.types import Instant, Line, Oid, Record, Seconds
 
 HookTimeout = Annotated[float, msgspec.Meta(ge=0.1, le=86_400)]
-HOOK_URL_PATTERN = r"^https?://[^\s\x00-\x1f\x7f]+$(?!\n)"
-HookUrl = Annotated[str, msgspec.Meta(pattern=HOOK_URL_PATTERN, max_length=1_024)]
+HookUrl = Annotated[str, msgspec.Meta(pattern=patterns.HOOK_URL, max_length=1_024)]
 
 
 class WebhookParams(Part, frozen=True, kw_only=True):

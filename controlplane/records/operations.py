@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.profiles import Command, Part, Signal
 from controlplane.records.types import Natural, Record
 
@@ -26,7 +27,7 @@ class Execute(Part, frozen=True, kw_only=True):
     command: Command
     """Run inside; no shell takes part."""
 
-    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$(?!\n)")] | None = None
+    user: Annotated[str, msgspec.Meta(pattern=patterns.CONTAINER_USER)] | None = None
     """Who runs it; None for the container's user."""
 
     timeout: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 10.0

@@ -9,27 +9,25 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.types import Line, Natural, Record
 
-NO_NUL = r"^[^\x00]*$"
-ABSOLUTE_PATH = r"^/[^\x00]*$"
 MEBIBYTE = 2**20
 OWN_VARIABLE_PREFIX = "CONTROLPLANE_"
 """Environment variables with such names are the control plane's own."""
 
-Text = Annotated[str, msgspec.Meta(pattern=NO_NUL, max_length=65_536)]
-Path = Annotated[str, msgspec.Meta(pattern=ABSOLUTE_PATH, max_length=4_096)]
+Text = Annotated[str, msgspec.Meta(pattern=patterns.NO_NUL, max_length=65_536)]
+Path = Annotated[str, msgspec.Meta(pattern=patterns.ABSOLUTE_PATH, max_length=4_096)]
 Command = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=4_096)]
 """A program and its arguments; no shell takes part."""
 
-VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
-PORT_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
-PortName = Annotated[str, msgspec.Meta(pattern=PORT_NAME_PATTERN)]
+VariableName = Annotated[str, msgspec.Meta(pattern=patterns.VARIABLE, max_length=256)]
+PortName = Annotated[str, msgspec.Meta(pattern=patterns.PORT_NAME)]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)", max_length=1_024)]
-Scheme = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]{0,15}$(?!\n)")]
-FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$(?!\n)")]
-UserName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$(?!\n)")]
+UrlPath = Annotated[str, msgspec.Meta(pattern=patterns.URL_PATH, max_length=1_024)]
+Scheme = Annotated[str, msgspec.Meta(pattern=patterns.SCHEME)]
+FileName = Annotated[str, msgspec.Meta(pattern=patterns.FILE)]
+UserName = Annotated[str, msgspec.Meta(pattern=patterns.USER)]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Period = Annotated[float, msgspec.Meta(ge=0.05, le=3_600)]
 Signal = Literal[
@@ -85,7 +83,7 @@ class CommandCheck(Part, frozen=True, kw_only=True, tag="command", tag_field="ki
 class LogCheck(Part, frozen=True, kw_only=True, tag="log", tag_field="kind"):
     """Good when the worker has written a line with this text in it."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024, pattern=r"^[^\x00\n]*$(?!\n)")]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024, pattern=patterns.ONE_LINE)]
     """As it is, no pattern."""
 
 
@@ -185,7 +183,7 @@ class ProcessProperties(Part, frozen=True, kw_only=True):
     """Values with placeholders. Besides these there are PATH, HOME, USER, LOGNAME, SHELL, LANG and TZ, and nothing else
     of the agent's environment."""
 
-    cwd: Annotated[str, msgspec.Meta(pattern=r"^(/|\{directory\})[^\x00]*$", max_length=4_096)] | None = None
+    cwd: Annotated[str, msgspec.Meta(pattern=patterns.DIRECTORY, max_length=4_096)] | None = None
     """With placeholders; None for a directory of its own, `{directory}`, that is removed with the worker."""
 
     user: UserName | None = None
@@ -237,9 +235,7 @@ class ContainerPort(Part, frozen=True, kw_only=True):
 class Volume(Part, frozen=True, kw_only=True):
     """A directory or file that a container finds at a place."""
 
-    source: Annotated[
-        str, msgspec.Meta(pattern=r"^((/|\{directory\})[^\x00:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$(?!\n)", max_length=4_096)
-    ]
+    source: Annotated[str, msgspec.Meta(pattern=patterns.VOLUME, max_length=4_096)]
     """An absolute path on the node, with placeholders, or the name of a volume of the engine."""
 
     target: Path
@@ -255,14 +251,14 @@ class File(Part, frozen=True, kw_only=True):
     text: Annotated[str, msgspec.Meta(max_length=MEBIBYTE)]
     """Its content, with placeholders."""
 
-    mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$(?!\n)")] = "0644"
+    mode: Annotated[str, msgspec.Meta(pattern=patterns.MODE)] = "0644"
     """Octal."""
 
 
 class ContainerProperties(Part, frozen=True, kw_only=True):
     """A worker that is a container of an engine that speaks Docker's API."""
 
-    image: Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\s\x00]+$(?!\n)")]
+    image: Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=patterns.IMAGE)]
     """Name with tag or digest, as the engine knows it."""
 
     pull: Literal["never", "missing", "always"] = "missing"
@@ -283,7 +279,7 @@ class ContainerProperties(Part, frozen=True, kw_only=True):
     cwd: Path | None = None
     """With placeholders; None for the image's own."""
 
-    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$(?!\n)")] | None = None
+    user: Annotated[str, msgspec.Meta(pattern=patterns.CONTAINER_USER)] | None = None
     """Name or number, and group after a colon; None for the image's own."""
 
     ports: Annotated[dict[PortName, ContainerPort], msgspec.Meta(max_length=32)] = msgspec.field(default_factory=dict)
@@ -295,7 +291,7 @@ class ContainerProperties(Part, frozen=True, kw_only=True):
     files: Annotated[dict[Path, File], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=dict)
     """By absolute path inside."""
 
-    network: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$(?!\n)", max_length=128)] | None = None
+    network: Annotated[str, msgspec.Meta(pattern=patterns.NETWORK, max_length=128)] | None = None
     """`host`, `none`, `bridge`, or the name of a network of the engine; None for the engine's choice."""
 
     limits: Limits = Limits()

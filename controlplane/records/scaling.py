@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from controlplane.records import patterns
 from controlplane.records.profiles import Part
 from controlplane.records.types import Line, Name
 
-METRIC_NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$(?!\n)"
-MetricName = Annotated[str, msgspec.Meta(pattern=METRIC_NAME_PATTERN)]
+MetricName = Annotated[str, msgspec.Meta(pattern=patterns.METRIC)]
 """`cpu` (in percent of one processor), `memory` (in bytes), or a value that the workers themselves write."""
 
 Value = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]

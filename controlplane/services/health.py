@@ -130,7 +130,7 @@ def obey(ledger: Ledger, seen: Watch, cases: Sequence[Case], well: Iterable[str]
     rule = seen.rule.recovery
     history = _history(ledger, cluster.oid, bound, int(rule.limits.within * NANOSECONDS))
     decided = decide(rule, current[:CASES_MAX], well, history, bound.binding.given_up, ledger.now)
-    _note_given_up(ledger, cluster, bound, decided)
+    _note_given_up(ledger, cluster, seen, bound, decided)
     if decided.recover:
         _begin(ledger, cluster, seen, decided.recover)
     return bool(decided.recover)
@@ -160,7 +160,7 @@ def _begin(ledger: Ledger, cluster: Cluster, seen: Watch, cases: Sequence[Case])
     return recover(ledger, ledger.rows(CLUSTERS).get(cluster.oid), action, workers)
 
 
-def _note_given_up(ledger: Ledger, cluster: Cluster, bound: Bound, decided: Decided) -> None:
+def _note_given_up(ledger: Ledger, cluster: Cluster, seen: Watch, bound: Bound, decided: Decided) -> None:
     if decided.given_up == bound.binding.given_up:
         return
     rows = ledger.rows(BINDINGS)
@@ -175,7 +175,9 @@ def _note_given_up(ledger: Ledger, cluster: Cluster, bound: Bound, decided: Deci
                 policy_oid=bound.binding.policy_oid,
                 policy_name=bound.name,
                 worker_oid=case.worker.oid,
-                reason=given_up.reason + ("; the policy does nothing more" if place == WHOLE else ""),
+                reason=f"{given_up.reason}; the policy does nothing more"
+                if place == WHOLE
+                else f"worker {seen.names[case.worker.oid]}: {given_up.reason}",
             ),
         )
 

@@ -159,6 +159,9 @@ def test_who_is_brought_back_too_often_is_given_up_with_an_event_and_never_in_a_
     assert "was brought back 2 times within 600 s; now: deaf" in reason
     told = [payload for topic, payload in world.events if topic.endswith("on_cluster_recovery_given_up")]
     assert [(each["worker_oid"], each["policy_name"]) for each in told] == [(victim["oid"], "nurse")]
+    assert told[0]["reason"].startswith("worker shop-0: it was brought back 2 times")
+    said = [each["said"] for action in recoveries(world) for each in action["decisions"]]
+    assert all(each.startswith("worker shop-0 is not well: deaf; REBOOT") for each in said)
     world.kill_master()
     world.start_master()
     world.run(300)

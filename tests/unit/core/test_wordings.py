@@ -6,10 +6,17 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
+from controlplane.core.policies import POLICY_TYPES
 from controlplane.core.wordings import located
+from controlplane.core.worker_types import WORKER_TYPES
 from controlplane.records.balancing import CommandName, FileName
+from controlplane.records.clusters import GenericClusterInput
+from controlplane.records.definitions import DefinitionInput
 from controlplane.records.lifecycle import HookUrl
-from controlplane.records.profiles import PortName
+from controlplane.records.lone_workers import AdoptionInput, WorkerInput
+from controlplane.records.operations import OPERATIONS
+from controlplane.records.profiles import ContainerProperties, PortName
+from controlplane.records.receivers import ReceiverInput
 from controlplane.records.scaling import MetricName
 from controlplane.records.types import Authid, Name, PublicKey
 
@@ -111,3 +118,37 @@ def test_of_words_that_may_be_said_it_is_said_which_ones_there_are():
     kind = Literal["SIGTERM", "SIGKILL"]
     assert said("SIGNOPE", kind) == ("$.given", "'SIGNOPE' is none of SIGKILL, SIGTERM")
     assert said(["SIGNOPE"], list[kind | None]) == ("$.given[0]", "'SIGNOPE' is none of SIGKILL, SIGTERM")
+
+
+def patterns_in(schema) -> set[str]:
+    """What texts have to look like somewhere in a JSON Schema."""
+    if isinstance(schema, list):
+        return set().union(*map(patterns_in, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+    return own.union(*map(patterns_in, schema.values()))
+
+
+def test_whatever_a_text_has_to_look_like_is_said_in_words():
+    kinds = [each.properties for each in (*WORKER_TYPES.values(), *POLICY_TYPES.values())]
+    kinds += [each.parameters for known in OPERATIONS.values() for each in known.values()]
+    kinds += [GenericClusterInput, DefinitionInput, WorkerInput, AdoptionInput, ReceiverInput]
+    found = patterns_in(msgspec.json.schema_components(kinds)[1])
+    assert len(found) > 15
+    for pattern in found:
+        problem = msgspec.ValidationError(f"Expected `str` matching regex {pattern!r}")
+        assert "regex" not in located(problem, "$").message, pattern
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "path", "words"),
+    [
+        (ContainerProperties, {"image": "two words"}, ".image", "has to be the name of an image, which has no spaces"),
+        (GenericClusterInput, {"name": "shop", "profile": "page", "naming": "$Q"}, ".naming", "has to be letters"),
+    ],
+)
+def test_words_are_said_where_a_text_is_given(kind, given, path, words):
+    found = said(given, kind)
+    assert found[0] == f"$.given{path}"
+    assert found[1].startswith(words)
