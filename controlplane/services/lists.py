@@ -89,7 +89,9 @@ def select(
     known = ", ".join(sorted(fields))
     keys = [_sort_key(part) for part in sort.split(",")] if sort else []
     problems = [Problem(f"$.filters.{name}", f"is none of {known}") for name in wanted if name not in fields]
-    problems += [Problem("$.sort", f"names {name!r}, which is none of {known}") for name, _ in keys if name not in fields]
+    problems += [
+        Problem("$.sort", f"names {name!r}, which is none of {known}") for name, _ in keys if name not in fields
+    ]
     next_step = "name a field that objects have" if problems else "name a value that the field can have"
     problems += _never(wanted, values or {})
     if problems:

@@ -43,7 +43,7 @@ def test_each_update_that_fails_says_what_failed_with_its_own_profile(world):
     over = update(world, cluster, "other")
     assert over["status"] == "FAILED"
     assert over["reason"].startswith(
-        "1 workers failed; first, worker shop-0: its image cannot be had; failed 3 times in a row"
+        "1 worker failed; first, worker shop-0: its image cannot be had; failed 3 times in a row"
     )
 
 
