@@ -29,6 +29,7 @@ from controlplane.records.balancing import FileTarget
 from controlplane.records.events import EventType
 from controlplane.records.limits import DEFAULT_LIMITS, Limits
 from controlplane.records.principals import Caller
+from controlplane.records.protocol import ATTACH_AGENT
 from controlplane.records.types import Oid, Seconds
 from controlplane.records.workers import Command
 from controlplane.services import (
@@ -241,6 +242,8 @@ class Plane:
         if caller.authrole == EDGE_ROLE:
             # It calls when it offers all its procedures, and never before.
             self.edges.ready(caller.session)
+        if uri == ATTACH_AGENT:
+            self.uplinks.called.add(caller.session)
         return await self.pipeline.invoke(caller, uri, args, kwargs)
 
     def authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None = None) -> dict[str, Any]:

@@ -149,6 +149,21 @@ def test_a_session_that_ends_while_its_attachment_waits_to_be_written_leaves_its
     assert node_status(world, machine) == "offline"
 
 
+def test_a_session_of_before_the_router_was_away_that_is_attached_only_now_leaves_its_node_offline(world):
+    world.run(1)
+    machine = world.machines[0]
+    machine.disconnect()
+    world.run(1)
+    machine.connect()
+    world.run_until(lambda: world.plane.store.statistics()["waiting"], 10)
+    world.network.stop_router()
+    world.network.start_router()
+    machine.power_cut()
+    world.rejoin_master()
+    world.run(10)
+    assert node_status(world, machine) == "offline"
+
+
 def test_a_clock_that_was_set_back_between_two_masters_does_not_lengthen_a_grace_period(world):
     cluster = start_cluster(world, grace_period=2)
     machine = world.machines[1]

@@ -62,9 +62,10 @@ def _send_once(push: Any) -> Any:
 
 
 def _attach_anyway(attach: Any) -> Any:
-    def other(self: Uplinks, *args: Any) -> None:
+    def other(self: Uplinks, node_oid: Any, session: int, *args: Any) -> None:
         self._ended.clear()
-        attach(self, *args)
+        self.called.add(session)
+        attach(self, node_oid, session, *args)
 
     return other
 
