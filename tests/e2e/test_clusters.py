@@ -261,7 +261,7 @@ async def test_a_scaling_takes_processes_that_stand_by_also_when_the_master_is_k
     await call(shop, "cluster.attach_policy", "warm", "two")
     before, ready = await stood()
     action = await ended(shop, (await call(shop, "cluster.scale_out_cluster", "warm"))["oid"])
-    assert action["decisions"][0]["said"] == "of 1 missing workers it takes 1 that stood by ready; 2 stand by"
+    assert action["decisions"][0]["said"] == "of 1 missing worker it takes 1 that stood by ready; 2 stand by"
     (taken,) = action["outputs"]["done"]
     after, ready_then = await stood()
     assert ready[taken] == after[taken]
