@@ -243,7 +243,7 @@ class Plane:
             # It calls when it offers all its procedures, and never before.
             self.edges.ready(caller.session)
         if uri == ATTACH_AGENT:
-            self.uplinks.called.add(caller.session)
+            self.uplinks.asked(caller.session)
         return await self.pipeline.invoke(caller, uri, args, kwargs)
 
     def authenticate(self, realm: str | None, details: Mapping[str, Any], authid: str | None = None) -> dict[str, Any]:

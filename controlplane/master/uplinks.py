@@ -107,8 +107,8 @@ class Uplinks:
         self._pushes: Loop[Oid] = Loop("assignments", clock, self._push)
         self._presences: Loop[Oid] = Loop("presences", clock, self._note_presence)
         self._ended: OrderedDict[int, None] = OrderedDict()
-        self.called: set[int] = set()
-        """Sessions that asked to be attached since the master has its present session; that is written later."""
+        self._asked: set[int] = set()
+        """Sessions that asked to be attached since the master has its present session."""
 
         self.boot = chance.new_oid()
         self.started = chance.now()
@@ -132,14 +132,18 @@ class Uplinks:
         self._uplinks.clear()
         self._nodes.clear()
         self._ended.clear()
-        self.called.clear()
+        self._asked.clear()
         if self._ticks is not None:
             self._ticks.cancel()
             self._ticks = None
 
+    def asked(self, session: int) -> None:
+        """Take note that a session, which may have ended since, asks to be attached."""
+        self._asked.update({session} - self._ended.keys())
+
     def session_left(self, session: int) -> None:
         """Take note that a session is no more; when it was an agent's, its node is offline."""
-        self.called.discard(session)
+        self._asked.discard(session)
         self._ended[session] = None
         if len(self._ended) > SESSIONS_ENDED_MAX:
             self._ended.popitem(last=False)
@@ -159,7 +163,7 @@ class Uplinks:
     def attach(self, node_oid: Oid, session: int, report: Report, assignment: int) -> None:
         """Take a session for the one that a node is reached by, when its assignment had this version."""
         self._note_stored(node_oid, report)
-        if session not in self.called and session not in self._ended:
+        if session not in self._asked and session not in self._ended:
             # It called before the master had this session, and may have ended since; if not, it attaches anew.
             self._presences.wake_after(node_oid, SETTLE_S)
             return

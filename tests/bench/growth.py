@@ -78,7 +78,7 @@ class _Running:
                     epoch=assignment_epoch(plane.store.epoch, node.oid),
                     version=node.assignment,
                 )
-                plane.uplinks.called.add(1_000_000 + number)
+                plane.uplinks.asked(1_000_000 + number)
                 plane.uplinks.attach(node.oid, 1_000_000 + number, report, node.assignment)
 
     def _add_machine(self, number: int, oid: Oid) -> None:

@@ -12,7 +12,7 @@ def test_all_agents_together_hear_no_more_ticks_than_the_router_carries_easily(p
     uplinks = plane.plane.uplinks
     uplinks.joined()
     for number in range(agents):
-        uplinks.called.add(number)
+        uplinks.asked(number)
         uplinks.attach(UUID(int=number + 1), number, Report(boot=UUID(int=1), sequence=1), 0)
     heard.clear()
     for _ in range(100):

@@ -64,7 +64,7 @@ def _send_once(push: Any) -> Any:
 def _attach_anyway(attach: Any) -> Any:
     def other(self: Uplinks, node_oid: Any, session: int, *args: Any) -> None:
         self._ended.clear()
-        self.called.add(session)
+        self._asked.add(session)
         attach(self, node_oid, session, *args)
 
     return other
