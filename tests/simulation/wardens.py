@@ -11,7 +11,7 @@ from uuid import UUID
 from twisted.internet.defer import ensureDeferred
 
 from controlplane.clock import sleep
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ActionConflict, ControlPlaneError
 from controlplane.records.principals import Caller
 from tests.simulation.callers import Callers
 from tests.simulation.mirror import Row
@@ -251,8 +251,13 @@ class Wardens(Callers):
         self._world.run(SETTLED_S)
 
     async def _make_well(self) -> None:
-        """Have those checked that nobody else will look at, and policies that gave up begin anew."""
-        for _ in range(int(WATCHED_FOR_S / RETRY_S)):
+        """Have those checked that nobody else will look at, and policies that gave up begin anew.
+
+        What is refused, because an action has not come to its end yet, is tried again until then.
+        """
+        rounds = int(WATCHED_FOR_S / RETRY_S)
+        while rounds > 0:
+            rounds -= 1
             left = self._left_over()
             if left is not None:
                 self.under_way += 1
@@ -261,6 +266,7 @@ class Wardens(Callers):
                     await self._world.ask(verb, *arguments)
                 except ControlPlaneError as problem:
                     self._world.note(f"wardens {verb}: {problem}")
+                    rounds += isinstance(problem, ActionConflict)
                 self.under_way -= 1
             await sleep(self._world.clock, RETRY_S)
 
