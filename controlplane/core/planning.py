@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from controlplane.core.balancing import drain_of, is_drained
-from controlplane.core.farewells import next_farewell
+from controlplane.core.farewells import next_farewell, waited, why_over
 from controlplane.core.fencing import gone_at, may_still_run
 from controlplane.core.placement import (
     NOWHERE,
@@ -161,6 +161,9 @@ class Pass:
         grace = self.s.cluster.grace_period
         waits = next_farewell(worker, node, grace, self.s.now) if self.s.cluster.run else None
         if waits is None:
+            assert worker.farewell is not None
+            otherwise = why_over(worker, node, grace, self.s.now, run=self.s.cluster.run)
+            self.plan.waited.append(waited(worker, worker.farewell, otherwise))
             self._stop(worker.oid, Want.REMOVE)
             return
         if waits != worker.farewell:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from controlplane.core.placement import Candidate
 from controlplane.core.standby import Taken
 from controlplane.records.clusters import Cluster, Group
+from controlplane.records.lifecycle import Waited
 from controlplane.records.nodes import Node
 from controlplane.records.types import Instant, Oid, Seconds
 from controlplane.records.workers import Worker
@@ -78,6 +79,9 @@ class Plan:
     removed: list[Worker] = field(default_factory=list)
     rolled: bool = True
     """Whether every worker has been given the newest configuration."""
+
+    waited: list[Waited] = field(default_factory=list)
+    """How it ended that something was waited for before workers go."""
 
     taken: list[Taken] = field(default_factory=list)
     """Workers that stood by and are in the cluster from now on."""

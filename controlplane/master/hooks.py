@@ -11,7 +11,7 @@ from controlplane.errors import ControlPlaneError
 from controlplane.loop import Loop
 from controlplane.master.outgoing import Poster
 from controlplane.records.types import Oid, Seconds, to_wire
-from controlplane.services.farewells import hook_of, note_told
+from controlplane.services.farewells import hook_of, note_told, note_untold
 from controlplane.services.ledger import Ledger
 from controlplane.store.catalog import WORKERS
 from controlplane.store.database import Store
@@ -63,6 +63,8 @@ class Hooks:
             self._failures[worker_oid] = failures = self._failures.get(worker_oid, 0) + 1
             pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(failures - 1, DOUBLINGS_MAX))
             log.warn("a webhook of worker {oid}: {p}; again in {s} s", oid=str(worker_oid), p=str(problem), s=pause)
+            said = problem.message
+            await self._change(lambda ledger: note_untold(ledger, worker_oid, farewell.token, said))
             return pause
         self._failures.pop(worker_oid, None)
         await self._change(lambda ledger: note_told(ledger, worker_oid, farewell.token))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.records.lifecycle import Leaving
+from controlplane.records.lifecycle import Leaving, Waited
 from controlplane.records.policies import Decision
 from controlplane.records.recoveries import Chain, Recovery
 from controlplane.records.types import Instant, Oid, Record, Seconds
@@ -99,6 +99,9 @@ class Outputs(Record, frozen=True, kw_only=True):
 
     lifecycle: tuple[Leaving, ...] = ()
     """Workers that will go and wait for something first."""
+
+    waited: tuple[Waited, ...] = ()
+    """Workers that did so, and how that ended."""
 
 
 class Children(Record, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The time between the decision that a worker goes and its end, in which others can get ready for that."""
 
+import enum
 from typing import Annotated
 
 import msgspec
@@ -50,6 +51,25 @@ class HookedDeletionPolicy(DeletionPolicy, frozen=True, kw_only=True):
     """Who is told, and may ask for time until `complete_lifecycle` is called."""
 
 
+class WaitEnd(enum.Enum):
+    """How it ended that somebody was waited for before a worker goes."""
+
+    COMPLETED = "COMPLETED"
+    """Somebody said that it may go, to `complete_lifecycle`."""
+
+    TIMED_OUT = "TIMED_OUT"
+    """Nobody said so in time."""
+
+    LOST = "LOST"
+    """It ran no more, or its node was lost, before anybody said so."""
+
+    CUT_SHORT = "CUT_SHORT"
+    """Its cluster was stopped or deleted, or the action came to its end, before anybody said so."""
+
+    GRACE_ONLY = "GRACE_ONLY"
+    """Nobody was asked: it ran on for its grace period."""
+
+
 class Farewell(Record, frozen=True, kw_only=True):
     """That a worker will go, and what it waits for."""
 
@@ -71,6 +91,12 @@ class Farewell(Record, frozen=True, kw_only=True):
 
     told: Instant | None = None
     """When that call was answered well; until then it is tried again."""
+
+    problem: str | None = None
+    """What was wrong with the last call, while none was answered well."""
+
+    end: WaitEnd | None = None
+    """Why nobody is waited for any more."""
 
 
 class LifecycleHook(Record, frozen=True, kw_only=True):
@@ -112,3 +138,19 @@ class Leaving(Record, frozen=True, kw_only=True):
     waiting: bool
     told: bool
     """Whether its webhook was called and answered well."""
+
+    problem: str | None = None
+    """What was wrong with the last call of its webhook, while none was answered well."""
+
+
+class Waited(Record, frozen=True, kw_only=True):
+    """A worker that an action waited for because its end was announced, and how that ended."""
+
+    worker_oid: Oid
+    token: Oid
+    end: WaitEnd
+    told: bool | None
+    """Whether its webhook was called and answered well; None when it has none."""
+
+    problem: str | None
+    """Why not."""

@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.core.acting import DELETING, UPDATING, Progress, paced, progress
 from controlplane.core.counting import so_many
-from controlplane.core.farewells import waiting_of
+from controlplane.core.farewells import waiting_of, with_waited
 from controlplane.core.situation import HEAR_AGAIN_S, Plan
 from controlplane.errors import ActionConflict, NoSuchObject
 from controlplane.records import events
@@ -29,6 +29,7 @@ from controlplane.records.principals import Caller
 from controlplane.records.types import NANOSECONDS, Instant, Oid, Seconds
 from controlplane.services.bound import note_scaling
 from controlplane.services.children import close, note_asked, note_progress, note_told
+from controlplane.services.farewells import cut_short
 from controlplane.services.forgetting import forget_cluster
 from controlplane.services.ledger import Ledger, groups_of
 from controlplane.services.naming import called
@@ -200,7 +201,7 @@ def advance(ledger: Ledger, cluster: Cluster, plan: Plan) -> Seconds | None:
     counted = _counted_from_now(ledger, action)
     removed = [worker.oid for worker in plan.removed]
     children = note_progress(ledger, cluster, counted, workers, seen, removed)
-    action = _note(ledger, counted, seen, removed, waiting_of(workers), children)
+    action = _note(ledger, counted, seen, plan, waiting_of(workers), children)
     if cluster.deleting and action.kind in DELETING and not workers:
         _delete(ledger, cluster, action)
         return None
@@ -290,13 +291,13 @@ def _note(
     ledger: Ledger,
     action: Action,
     seen: Progress,
-    removed: Iterable[Oid],
+    plan: Plan,
     lifecycle: tuple[Leaving, ...],
     children: Children | None,
 ) -> Action:
-    gone = {*removed, *action.leaving} - set(seen.leaving)
+    gone = {*(worker.oid for worker in plan.removed), *action.leaving} - set(seen.leaving)
     outputs = msgspec.structs.replace(
-        action.outputs,
+        with_waited(action.outputs, plan.waited),
         done=seen.done[:WORKERS_LISTED_MAX],
         failed=action.outputs.failed if action.ending is not None else seen.failed[:WORKERS_LISTED_MAX],
         removed=tuple(dict.fromkeys((*action.outputs.removed, *sorted(gone))))[:WORKERS_LISTED_MAX],
@@ -366,6 +367,7 @@ def _store_end(ledger: Ledger, action: Action, status: ActionStatus, reason: str
         status=status,
         reason=reason,
         phase=Phase.OVER,
+        outputs=cut_short(ledger.change, action),
         leaving=(),
         ending=None,
         ended=ledger.now,

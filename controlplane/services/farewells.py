@@ -1,14 +1,15 @@
 """Workers that go: at once, or when what the deletion policy of their cluster has them wait for is over."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from controlplane.core.farewells import SERVING, completed, farewell_of
+from controlplane.core.farewells import SERVING, completed, farewell_of, untold, waited, with_waited
 from controlplane.core.generic_clusters import worker_name
 from controlplane.records import events
+from controlplane.records.actions import Action, Outputs
 from controlplane.records.clusters import Cluster
-from controlplane.records.lifecycle import Farewell, LifecycleHook
+from controlplane.records.lifecycle import Farewell, LifecycleHook, WaitEnd
 from controlplane.records.types import Instant, Oid
 from controlplane.records.workers import Want, Worker
 from controlplane.services.bound import bound_policies
@@ -53,10 +54,30 @@ def complete(ledger: Ledger, worker: Worker) -> Instant:
 
 def note_told(ledger: Ledger, worker_oid: Oid, token: Oid) -> None:
     """Take note that the webhook of a worker was called."""
+    now = ledger.now
+    _change(ledger, worker_oid, token, lambda farewell: msgspec.structs.replace(farewell, told=now, problem=None))
+
+
+def note_untold(ledger: Ledger, worker_oid: Oid, token: Oid, problem: str) -> None:
+    """Take note that the webhook of a worker was not answered well."""
+    _change(ledger, worker_oid, token, lambda farewell: untold(farewell, problem))
+
+
+def _change(ledger: Ledger, worker_oid: Oid, token: Oid, change: Callable[[Farewell], Farewell]) -> None:
     worker = ledger.rows(WORKERS).find(worker_oid)
     if worker is not None and worker.farewell is not None and worker.farewell.token == token:
-        ledger.update_worker(worker, farewell=msgspec.structs.replace(worker.farewell, told=ledger.now))
-        ledger.wake(worker.cluster_oid)
+        changed = change(worker.farewell)
+        if changed != worker.farewell:
+            ledger.update_worker(worker, farewell=changed)
+            ledger.wake(worker.cluster_oid)
+
+
+def cut_short(view: View, action: Action) -> Outputs:
+    """Return the outputs of an action that ends, with the workers that nobody said of yet that they may go."""
+    workers = (view.rows(WORKERS).find(oid) for oid in action.leaving)
+    left = ((worker, worker.farewell) for worker in workers if worker is not None)
+    found = [waited(worker, farewell, WaitEnd.CUT_SHORT) for worker, farewell in left if farewell is not None]
+    return with_waited(action.outputs, found)
 
 
 def hook_of(view: View, worker: Worker, farewell: Farewell) -> LifecycleHook:

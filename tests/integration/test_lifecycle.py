@@ -29,6 +29,11 @@ def of_action(world: World, action: str) -> dict:
     return decode(encode(world.call("get_action", action)))
 
 
+def how(action: dict) -> list[tuple]:
+    """How it ended that an action waited for workers."""
+    return [(each["worker_oid"], each["end"], each["told"], each["problem"]) for each in action["outputs"]["waited"]]
+
+
 def test_a_worker_runs_on_until_somebody_says_that_it_may_go(world):
     hooked(world)
     action = world.call("scale_in_cluster", "shop")["oid"]
@@ -46,6 +51,8 @@ def test_a_worker_runs_on_until_somebody_says_that_it_may_go(world):
     found = ended(world, action, 5)
     assert (found["status"], found["outputs"]["removed"]) == ("SUCCEEDED", [said["worker_oid"]])
     assert found["outputs"]["lifecycle"] == []
+    assert how(found) == [(said["worker_oid"], "COMPLETED", None, None)]
+    assert found["outputs"]["waited"][0]["token"] == waiting["token"]
     assert running(world) == 2
 
 
@@ -55,7 +62,9 @@ def test_nobody_is_waited_for_longer_than_was_said(world):
     world.run(TIMEOUT_S - 1)
     assert running(world) == 3
     assert len(of_action(world, action)["outputs"]["lifecycle"]) == 2
-    assert ended(world, action, 5)["status"] == "SUCCEEDED"
+    found = ended(world, action, 5)
+    assert found["status"] == "SUCCEEDED"
+    assert sorted(how(found)) == sorted((oid, "TIMED_OUT", None, None) for oid in found["outputs"]["removed"])
     assert running(world) == 1
 
 
@@ -93,7 +102,9 @@ def test_it_serves_for_its_grace_period_after_that(world, word):
     world.run(7)
     assert not of_action(world, action)["outputs"]["lifecycle"][0]["waiting"]
     assert running(world) == 3
-    assert ended(world, action, 6)["status"] == "SUCCEEDED"
+    found = ended(world, action, 6)
+    assert found["status"] == "SUCCEEDED"
+    assert [end for _, end, *_ in how(found)] == ["COMPLETED" if word else "TIMED_OUT"]
     assert running(world) == 2
 
 
@@ -106,7 +117,7 @@ def test_a_grace_period_needs_no_hook(world):
     world.run(4)
     assert running(world) == 3
     assert [each["waiting"] for each in told(world)] == [False]
-    assert ended(world, action, 3)["status"] == "SUCCEEDED"
+    assert [end for _, end, *_ in how(ended(world, action, 3))] == ["GRACE_ONLY"]
 
 
 def test_those_that_are_named_wait_as_well_and_their_places_are_filled_meanwhile(world):
@@ -147,6 +158,7 @@ def test_a_worker_that_dies_while_it_waits_or_whose_node_is_lost_is_not_waited_f
     next(machine for machine in world.machines if str(machine.oid) == node).power_cut()
     found = ended(world, action, TIMEOUT_S - 1)
     assert found["outputs"]["removed"] == [leaving]
+    assert how(found) == [(leaving, "LOST", None, None)]
 
 
 def test_deleting_the_cluster_waits_for_nobody(world):
@@ -154,8 +166,18 @@ def test_deleting_the_cluster_waits_for_nobody(world):
     action = world.call("scale_in_cluster", "shop")["oid"]
     world.run(1)
     assert ended(world, world.call("delete_cluster", "shop")["oid"], 5)["status"] == "SUCCEEDED"
-    assert of_action(world, action)["status"] == "CANCELLED"
+    found = of_action(world, action)
+    assert (found["status"], [end for _, end, *_ in how(found)]) == ("CANCELLED", ["CUT_SHORT"])
     assert running(world) == 0
+
+
+def test_an_action_that_ends_first_says_that_it_has_waited_in_vain(world):
+    hooked(world)
+    world.call("update_cluster", "shop", {"timeout": TIMEOUT_S / 4})
+    first = workers(world, "shop")[0]["oid"]
+    action = ended(world, world.call("remove_cluster_workers", "shop", [first])["oid"], TIMEOUT_S - 5)
+    assert action["status"] == "FAILED"
+    assert how(action) == [(first, "CUT_SHORT", None, None)]
 
 
 @pytest.mark.parametrize("at", [0.0005, 0.01, 5])
@@ -225,17 +247,51 @@ def test_a_webhook_is_called_once_it_answers_and_again_until_then(world, server)
     action = world.call("scale_in_cluster", "shop")["oid"]
     world.run(5)
     assert len(server.posts) > 2
-    assert not of_action(world, action)["outputs"]["lifecycle"][0]["told"]
+    waiting = of_action(world, action)["outputs"]["lifecycle"][0]
+    assert (waiting["told"], waiting["problem"]) == (False, "it is away")
     server.answer = lambda: succeed(None)
     world.run(10)
     called = len(server.posts)
-    assert of_action(world, action)["outputs"]["lifecycle"][0]["told"]
+    waiting = of_action(world, action)["outputs"]["lifecycle"][0]
+    assert (waiting["told"], waiting["problem"]) == (True, None)
     url, body = server.posts[-1]
     assert url == "http://good/bye"
     assert body == {name: value for name, value in told(world)[0].items() if name not in ("seq", "time")}
-    assert ended(world, action, TIMEOUT_S)["status"] == "SUCCEEDED"
+    found = ended(world, action, TIMEOUT_S)
+    assert (found["status"], how(found)) == ("SUCCEEDED", [(waiting["worker_oid"], "TIMED_OUT", True, None)])
     world.run(60)
     assert len(server.posts) == called
+
+
+def test_an_action_that_is_over_says_what_was_wrong_with_a_webhook_and_a_killed_master_keeps_it(world, server):
+    server.answer = lambda: fail(RemoteError("http://good/bye answered with 500"))
+    hooked(world, hooks=WEBHOOK)
+    action = world.call("scale_in_cluster", "shop")["oid"]
+    world.run(5)
+    leaving = of_action(world, action)["outputs"]["lifecycle"][0]["worker_oid"]
+    world.kill_master()
+    server.answer = Deferred
+    world.run(TIMEOUT_S)
+    world.start_master()
+    found = ended(world, action, 5)
+    assert how(found) == [(leaving, "TIMED_OUT", False, "answered with 500")]
+    world.kill_master()
+    world.start_master()
+    assert of_action(world, action) == found
+
+
+def test_a_webhook_that_does_not_answer_at_all_is_said_not_to_have(world, server):
+    server.answer = Deferred
+    hooked(world, hooks=WEBHOOK)
+    action = world.call("scale_in_cluster", "shop", 2)["oid"]
+    world.run(1)
+    first, _ = (each["token"] for each in of_action(world, action)["outputs"]["lifecycle"])
+    world.call("complete_lifecycle", "shop", first)
+    found = how(ended(world, action, TIMEOUT_S + 5))
+    assert [each[1:] for each in found] == [
+        ("COMPLETED", False, "no answer had come by then"),
+        ("TIMED_OUT", False, "no answer had come by then"),
+    ]
 
 
 def test_a_killed_master_calls_again_what_was_not_answered(world, server):

@@ -5,8 +5,19 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from controlplane.core.farewells import completed, farewell_of, next_farewell, waiting_of
-from controlplane.records.lifecycle import EventHook, HookedDeletionPolicy, WebhookHook, WebhookParams
+from controlplane.core.farewells import (
+    NO_ANSWER,
+    PROBLEM_LENGTH_MAX,
+    completed,
+    farewell_of,
+    next_farewell,
+    untold,
+    waited,
+    waiting_of,
+    with_waited,
+)
+from controlplane.records.actions import WORKERS_LISTED_MAX, Outputs
+from controlplane.records.lifecycle import EventHook, HookedDeletionPolicy, WaitEnd, WebhookHook, WebhookParams
 from controlplane.records.nodes import Node
 from controlplane.records.policies import AffinityPolicy, DeletionPolicy
 from controlplane.records.types import NANOSECONDS
@@ -105,3 +116,34 @@ def test_who_waits_is_shown():
         (WORKER.oid, TOKEN, after(20), True, False),
         (WORKER.oid, TOKEN, after(20), True, True),
     ]
+
+
+def over(farewell, otherwise=WaitEnd.TIMED_OUT):
+    found = waited(WORKER, farewell, otherwise)
+    assert (found.worker_oid, found.token) == (WORKER.oid, TOKEN)
+    return found.end, found.told, found.problem
+
+
+@pytest.mark.parametrize("otherwise", [WaitEnd.TIMED_OUT, WaitEnd.LOST, WaitEnd.CUT_SHORT])
+def test_how_a_wait_ended_is_what_came_first(otherwise):
+    asked = wait(HookedDeletionPolicy(grace_period=5, hooks=EventHook(timeout=20)))
+    assert over(asked, otherwise) == (otherwise, None, None)
+    assert over(completed(asked, NOW), otherwise) == (WaitEnd.COMPLETED, None, None)
+    assert over(at(asked, after(20)), otherwise) == (WaitEnd.TIMED_OUT, None, None)
+    assert over(wait(HookedDeletionPolicy(grace_period=5)), otherwise) == (WaitEnd.GRACE_ONLY, None, None)
+
+
+def test_of_a_webhook_it_is_said_what_was_wrong_with_the_last_call():
+    asked = wait(HookedDeletionPolicy(hooks=WebhookHook(params=WebhookParams(url=URL))))
+    assert over(asked) == (WaitEnd.TIMED_OUT, False, NO_ANSWER)
+    refused = untold(asked, f"{URL} answered with 500")
+    assert over(refused) == (WaitEnd.TIMED_OUT, False, "answered with 500")
+    assert over(msgspec.structs.replace(refused, told=NOW)) == (WaitEnd.TIMED_OUT, True, None)
+    assert len(untold(asked, "it is away" * 1_000).problem) == PROBLEM_LENGTH_MAX
+
+
+def test_an_action_lists_as_many_that_it_has_waited_for_as_workers_of_other_kinds():
+    one = waited(WORKER, wait(HookedDeletionPolicy(hooks=EventHook())), WaitEnd.LOST)
+    some = with_waited(Outputs(), [one] * 3)
+    assert len(some.waited) == 3
+    assert len(with_waited(some, [one] * WORKERS_LISTED_MAX).waited) == WORKERS_LISTED_MAX

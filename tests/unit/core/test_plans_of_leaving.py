@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from controlplane.core.generic_clusters import plan_generic_cluster
-from controlplane.records.lifecycle import Farewell
+from controlplane.records.lifecycle import Farewell, WaitEnd
 from controlplane.records.workers import Want, WorkerStatus
 from tests.strategies import NOW, group, node, situation, uid, worker
 
@@ -52,17 +52,25 @@ def test_one_that_will_go_runs_on_as_long_as_it_waits_and_another_one_takes_its_
 def test_when_nobody_has_answered_its_grace_period_begins_and_then_it_goes():
     workers = [one(0), one(1, farewell=BYE)]
     plan = planned(workers, now=at(20))
-    rest = msgspec.structs.replace(BYE, waiting=False, until=at(25))
+    rest = msgspec.structs.replace(BYE, waiting=False, until=at(25), end=WaitEnd.TIMED_OUT)
     assert [new for _, new in plan.changed] == [msgspec.structs.replace(workers[1], farewell=rest)]
     assert plan.look_again_after == 5
-    ((_, gone),) = planned(workers, now=at(25)).changed
+    assert plan.waited == []
+    plan = planned(workers, now=at(25))
+    ((_, gone),) = plan.changed
     assert (gone.want, gone.status, gone.farewell) == (Want.REMOVE, WorkerStatus.STOPPING, None)
+    assert [(each.worker_oid, each.end) for each in plan.waited] == [(gone.oid, WaitEnd.TIMED_OUT)]
 
 
 def test_one_that_will_go_goes_at_once_when_its_cluster_is_stopped_or_nothing_of_it_serves():
-    for workers, run in (([one(1, farewell=BYE)], False), ([one(1, WorkerStatus.ERROR, farewell=BYE)], True)):
-        ((_, gone),) = planned(workers, 0, run=run).changed
+    for workers, run, end in (
+        ([one(1, farewell=BYE)], False, WaitEnd.CUT_SHORT),
+        ([one(1, WorkerStatus.ERROR, farewell=BYE)], True, WaitEnd.LOST),
+    ):
+        plan = planned(workers, 0, run=run)
+        ((_, gone),) = plan.changed
         assert (gone.want, gone.status) == (Want.REMOVE, WorkerStatus.STOPPING)
+        assert [each.end for each in plan.waited] == [end]
 
 
 def test_on_a_silent_node_it_is_waited_for_until_the_node_is_lost():
@@ -72,6 +80,7 @@ def test_on_a_silent_node_it_is_waited_for_until_the_node_is_lost():
     assert plan.look_again_after == 6
     plan = planned(workers, 0, [(silent(1, 10), None, None)])
     assert [gone.index for gone in plan.removed] == [1]
+    assert [each.end for each in plan.waited] == [WaitEnd.LOST]
     soon = [one(1, WorkerStatus.UNREACHABLE, farewell=msgspec.structs.replace(BYE, until=at(2)))]
     assert planned(soon, 0, [(silent(1, 4), None, None)]).look_again_after == 2
 
