@@ -100,7 +100,7 @@ class Ports:
         obstacle = self._obstacle(cluster, port, interface)
         if obstacle is not None:
             raise WorkerFailed(
-                f"port {port} of {self._noun} {cluster} cannot be used on this node: {obstacle}",
+                f"port {port} of {self._whose(cluster)} cannot be used on this node: {obstacle}",
                 next_step="leave the port out of one configuration, or give it another",
             )
         return port
@@ -133,13 +133,17 @@ class Ports:
         if cluster in users:
             return None
         if users:
-            return f"{self._noun} {min(users)} listens there"
+            return f"{self._whose(min(users))} listens there"
         if not self._lock(port):
             return "another agent of this machine has reserved it"
         if not _is_free(interface, port):
             self._unlock(port)
             return "another program listens there"
         return None
+
+    def _whose(self, owner: str) -> str:
+        """Return in words for whom a port is, without what only `take_all` knows of that."""
+        return f"{self._noun} {owner.partition('/')[0]}"
 
     def _lock(self, port: int) -> bool:
         if port in self._locks:

@@ -1,10 +1,12 @@
 """Adopting: what runs already on a node and was not started by us becomes a worker, and is not touched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from controlplane.core.counting import so_many
 from controlplane.core.worker_types import WORKER_TYPES, WorkerType
 from controlplane.errors import (
     AlreadyExists,
@@ -36,6 +38,7 @@ ANSWER_WITHIN_S = 30.0
 
 ADOPTS_BYTES_MAX = 4_096
 PROFILE = "adopted"
+PROPERTIES = "$.spec.properties"
 LOOKING = (InvalidConfiguration, NoSuchObject, NotAttached, NoAnswer, CannotAdopt)
 RAISES = (*LOOKING, AlreadyExists, LimitReached)
 
@@ -49,7 +52,8 @@ def preview_adoption(call: Call, adoption: AdoptionDefinition) -> DefinitionView
 
     def complete(answers: Mapping[Oid, Mapping[str, Any]]) -> DefinitionView:
         found = _findings(answers.get(node_oid), given)
-        return validate_definition(DefinitionKind.PROFILE, _profile(given, found, given.profile or PROFILE))
+        with _in_words_of_an_adoption():
+            return validate_definition(DefinitionKind.PROFILE, _profile(given, found, given.profile or PROFILE))
 
     return Ask(asked.questions, asked.within, complete)  # type: ignore[return-value]
 
@@ -75,9 +79,9 @@ def adopt_worker(call: WritingCall, adoption: AdoptionDefinition) -> ActionView:
                 next_step="use that one",
             )
     oid = call.new_oid()
-    made = create_definition(
-        call, DefinitionKind.PROFILE, _profile(given, found, given.profile or f"{PROFILE}_{str(oid)[:8]}")
-    )
+    profile = _profile(given, found, given.profile or f"{PROFILE}_{str(oid)[:8]}")
+    with _in_words_of_an_adoption():
+        made = create_definition(call, DefinitionKind.PROFILE, profile)
     return add_alone(
         call,
         call.rows(DEFINITIONS).get(made.oid),
@@ -99,8 +103,7 @@ def _ask(call: Call, given: AdoptionInput, snapshot: bool) -> Ask:
         problems.append(Problem("$.overrides.limits", "cannot be given to a process that runs already"))
     if problems:
         raise InvalidConfiguration(
-            f"adoption has {len(problems)} problem{'s' if len(problems) > 1 else ''}; "
-            f"first, {problems[0].path}: {problems[0].message}",
+            f"adoption has {so_many(len(problems), 'problem')}; first, {problems[0].path}: {problems[0].message}",
             problems=problems,
             next_step="leave it out",
         )
@@ -154,6 +157,21 @@ def _findings(answer: Mapping[str, Any] | None, given: AdoptionInput) -> Finding
             next_step="name another one that runs there, or make a profile, and a worker of that in its place",
         )
     return found
+
+
+@contextmanager
+def _in_words_of_an_adoption() -> Iterator[None]:
+    """Have whoever adopts told what is wrong with a profile in the places where they can mend it."""
+    try:
+        yield
+    except InvalidConfiguration as problem:
+        problems = [each._replace(path=each.path.replace(PROPERTIES, "$.overrides", 1)) for each in problem.problems]
+        raise InvalidConfiguration(
+            f"adoption has {so_many(len(problems), 'problem')}; first, {problems[0].path}: {problems[0].message}",
+            subject=problem.subject,
+            problems=problems,
+            next_step=problem.next_step,
+        ) from None
 
 
 def _profile(given: AdoptionInput, found: Findings, name: str) -> DefinitionInput:

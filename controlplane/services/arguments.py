@@ -26,7 +26,7 @@ from controlplane.records.clusters import (
 from controlplane.records.lone_workers import AdoptionInput, WorkerInput, WorkerUpdate
 from controlplane.records.nodes import Node, NodeUpdate
 from controlplane.records.principals import Invitation, Principal, Team, UserChanges
-from controlplane.records.receivers import Receiver, ReceiverInput, ReceiverUpdate
+from controlplane.records.receivers import Receiver
 from controlplane.records.workers import Worker
 from controlplane.services.finding import resolve
 from controlplane.services.finding_actions import find_action
@@ -110,8 +110,6 @@ ExistingReceiver = Annotated[Receiver, Find(RECEIVERS)]
 AnyReceiver = Annotated[Receiver, Find(RECEIVERS, find=_find_receiver, cluster_of=_cluster_of)]
 """A receiver of any cluster, by name, oid, or beginning of its oid."""
 
-ReceiverSettings = Annotated[ReceiverInput, Definition()]
-ReceiverChanges = Annotated[ReceiverUpdate, Definition()]
 ExistingAction = Annotated[Action, Find(ACTIONS, find=find_action)]
 """Of its own, or a child of another one; by oid, name, or beginning of its oid."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -25,13 +25,16 @@ from controlplane.records.receivers import (
     FIXED_PARAMS,
     WEBHOOK_PATH,
     NewReceiverView,
+    Params,
     Receiver,
     ReceiverAction,
+    ReceiverInput,
     ReceiverType,
+    ReceiverUpdate,
     ReceiverView,
 )
 from controlplane.records.types import mentioned
-from controlplane.services.arguments import AnyCluster, AnyReceiver, ExistingReceiver, ReceiverChanges, ReceiverSettings
+from controlplane.services.arguments import AnyCluster, AnyReceiver, ExistingReceiver
 from controlplane.services.cluster_actions import (
     resize_cluster,
     scale_in_cluster,
@@ -40,7 +43,7 @@ from controlplane.services.cluster_actions import (
 from controlplane.services.lists import WHETHER, Limit, Values, select
 from controlplane.services.operations import perform_cluster_operation, require_operation
 from controlplane.services.pipeline import Call, WritingCall
-from controlplane.services.procedures import Procedure, procedure
+from controlplane.services.procedures import Definition, Procedure, procedure
 from controlplane.services.quotas import require_room
 from controlplane.services.recovering import recover_cluster
 from controlplane.store.catalog import CLUSTERS, MESSAGES, PRINCIPALS, RECEIVERS
@@ -68,6 +71,43 @@ FIELDS = {
     "changed": lambda r: r.changed,
 }
 VALUES: Values = {"type": ReceiverType, "action": ReceiverAction, "enabled": WHETHER}
+
+
+def _procedure(action: ReceiverAction) -> Procedure:
+    declared: Procedure = STARTED[action].__procedure__  # type: ignore[attr-defined]
+    return declared
+
+
+def _known(action: ReceiverAction) -> dict[str, Any]:
+    """Return what can be said to an action: of which type, by name."""
+    return {each.name: each.kind for each in _procedure(action).parameters if each.name != "cluster"}
+
+
+def _params_problems(action: ReceiverAction, params: Mapping[str, Any]) -> list[Problem]:
+    known = _known(action)
+    unknown = [name for name in params if name not in known]
+    problems = [Problem(f"$.params.{name}", f"is no argument of {action.value}") for name in unknown]
+    for name, value in params.items():
+        if name in known:
+            try:
+                msgspec.convert(value, known[name])
+            except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as problem:
+                problems.append(located(problem, f"$.params.{name}", known[name]))
+    return problems
+
+
+def _wrong_with_params(given: Mapping[Any, Any]) -> list[Problem]:
+    """Return what is wrong with the params of a receiver, as far as they are such and their action is said."""
+    try:
+        action = msgspec.convert(given.get("action"), ReceiverAction)
+        params = msgspec.convert(given.get("params", {}), Params)
+    except msgspec.ValidationError:
+        return []  # That is said already, unless only the receiver itself knows its action.
+    return _params_problems(action, params)
+
+
+ReceiverSettings = Annotated[ReceiverInput, Definition(further=_wrong_with_params)]
+ReceiverChanges = Annotated[ReceiverUpdate, Definition(further=_wrong_with_params)]
 
 
 class Signal(NamedTuple):
@@ -287,28 +327,14 @@ def _new_token(call: Call) -> str:
     return call.new_oid().hex + call.new_oid().hex
 
 
-def _procedure(action: ReceiverAction) -> Procedure:
-    declared: Procedure = STARTED[action].__procedure__  # type: ignore[attr-defined]
-    return declared
-
-
 def _require_params(call: Call, cluster: Cluster, action: ReceiverAction, params: Mapping[str, Any]) -> None:
     """Refuse parameters with which the action could never be started."""
-    declared = _procedure(action)
-    known = {parameter.name: parameter for parameter in declared.parameters if parameter.name != "cluster"}
-    unknown = [name for name in params if name not in known]
-    problems = [Problem(f"$.params.{name}", f"is no argument of {action.value}") for name in unknown]
-    for name, value in params.items():
-        if name in known:
-            try:
-                msgspec.convert(value, known[name].kind)
-            except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as problem:
-                problems.append(located(problem, f"$.params.{name}", known[name].kind))
+    problems = _params_problems(action, params)
     if problems:
         raise InvalidConfiguration(
             f"params of a receiver of cluster {cluster.name}: {problems[0].path} {problems[0].message}",
             problems=problems,
-            next_step=f"take from {', '.join(known) or 'none'}",
+            next_step=f"take from {', '.join(_known(action)) or 'none'}",
         )
     if action is ReceiverAction.CLUSTER_OPERATION:
         _require_operation(call, cluster, params)

@@ -137,6 +137,14 @@ def test_what_cannot_be_is_refused_and_nothing_is_left(world, changes, error, sa
     assert [each["name"] for each in world.call("list_profiles")] == ["sleeper"]
 
 
+@pytest.mark.parametrize("uri", ["adopt_worker", "preview_adoption"])
+def test_what_is_wrong_with_what_is_put_in_the_place_of_what_was_found_is_said_of_that(world, uri):
+    with pytest.raises(InvalidConfiguration) as caught:
+        world.call(uri, wish(overrides={"colour": "red", "env": {"A": 7}}))
+    assert {each.path for each in caught.value.problems} == {"$.overrides.colour", "$.overrides.env.A"}
+    assert "$.spec" not in str(caught.value)
+
+
 def test_a_node_that_is_away_or_silent_is_told_of(world):
     world.machines[1].kill_agent()
     with pytest.raises(NoAnswer):

@@ -129,6 +129,22 @@ def test_parameters_are_checked_when_the_receiver_is_made(world):
             made(world, params=params)
 
 
+def test_all_that_is_wrong_with_a_receiver_is_said_at_once(world):
+    bad = {"name": "no name", "params": {"count": "x", "speed": 1}}
+    with pytest.raises(InvalidConfiguration) as caught:
+        made(world, **bad)
+    assert {each.path for each in caught.value.problems} == {"$.name", "$.params.count", "$.params.speed"}
+    assert len(caught.value.problems) == 3
+    made(world)
+    with pytest.raises(InvalidConfiguration) as caught:
+        world.call("update_receiver", "shop", "bell", {**SIGNAL, **bad})
+    assert {each.path for each in caught.value.problems} == {"$.name", "$.params.count", "$.params.speed"}
+    for odd in ({"name": "no name", "params": 7}, {"name": "no name", "action": "DANCE"}):
+        with pytest.raises(InvalidConfiguration) as caught:
+            made(world, **odd)
+        assert len(caught.value.problems) == 2
+
+
 def test_receivers_go_with_their_cluster(world):
     path = made(world)
     ended(world, world.call("delete_cluster", "shop")["oid"])

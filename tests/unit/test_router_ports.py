@@ -90,6 +90,17 @@ def test_two_clusters_do_not_get_the_same_port_even_when_both_name_it(ports, all
     assert ports.take("b", "w2", allowed[0], HOST) == allowed[0]
 
 
+@pytest.mark.parametrize("other", ["w1", "w2"])
+def test_who_has_a_port_is_said_without_what_only_the_agent_knows_of_it(tmp_path, allowed, other):
+    ports = Ports(tmp_path / "named.json", allowed, "worker")
+    ports.take("w1/0/web", "run1/web", allowed[0], HOST)
+    with pytest.raises(WorkerFailed) as caught:
+        ports.take(f"{other}/1/admin", "run2/admin", allowed[0], HOST)
+    ports.close()
+    said = f"port {allowed[0]} of worker {other} cannot be used on this node: worker w1 listens there"
+    assert caught.value.message == said
+
+
 def test_a_cluster_that_does_not_run_gives_way_when_no_other_port_is_left(ports, allowed):
     for number, cluster in enumerate("abc"):
         ports.take(cluster, f"w{number}", None, HOST)
