@@ -13,6 +13,8 @@ from controlplane.records.workers import Worker
 FENCE_MARGIN_S = 10.0
 """For the agent's own clockwork, and for what takes its time to die."""
 
+WAITS = "waits until its node "
+
 
 def gone_at(cluster: Cluster, worker: Worker, node: Node) -> Instant | None:
     """Return when a worker of a silent node has been killed there; None for nobody knows when."""
@@ -28,3 +30,10 @@ def may_still_run(cluster: Cluster, worker: Worker, node: Node | None, now: Inst
         return False
     gone = gone_at(cluster, worker, node)
     return gone is None or now < gone
+
+
+def why_waited_for(worker: Worker, node: Node | None) -> str | None:
+    """Return what a worker that stops has to say while it `may_still_run` on this node; on none, when it may not."""
+    if node is not None:
+        return f"{WAITS}{node.authid}, which is silent, has killed it"
+    return None if worker.reason is not None and worker.reason.startswith(WAITS) else worker.reason

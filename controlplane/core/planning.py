@@ -18,7 +18,7 @@ import msgspec
 
 from controlplane.core.balancing import drain_of, is_drained
 from controlplane.core.farewells import next_farewell, waited, why_over
-from controlplane.core.fencing import gone_at, may_still_run
+from controlplane.core.fencing import gone_at, may_still_run, why_waited_for
 from controlplane.core.placement import (
     NOWHERE,
     Placement,
@@ -223,7 +223,11 @@ class Pass:
         for oid, worker in self.become.items():
             if worker.status is WorkerStatus.STOPPING:
                 node = self.s.nodes.get(worker.node_oid) if worker.node_oid else None
-                if node is not None and may_still_run(self.s.cluster, worker, node, self.s.now):
+                waits = may_still_run(self.s.cluster, worker, node, self.s.now)
+                reason = why_waited_for(worker, node if waits else None)
+                if reason != worker.reason:
+                    self._set(oid, reason=reason)
+                if node is not None and waits:
                     self._look_again_at(gone_at(self.s.cluster, worker, node))
                 elif is_lost(node, self.s.cluster.grace_period, self.s.now):
                     self._set(oid, status=WorkerStatus.STOPPED)

@@ -88,6 +88,18 @@ def test_on_a_silent_node_it_is_waited_for_until_the_node_is_lost():
 # Who may still run where nobody sees it
 
 
+def test_one_that_is_to_stop_says_that_it_waits_for_a_silent_node_as_long_as_it_does():
+    stopping = one(1, WorkerStatus.STOPPING, want=Want.REMOVE, fence_after=20.0)
+    plan = planned([stopping], 0, [(silent(1, 12), None, None)], fence_after=20.0)
+    ((_, waits),) = plan.changed
+    assert waits.reason == "waits until its node node1, which is silent, has killed it"
+    assert not planned([waits], 0, [(silent(1, 12), None, None)], fence_after=20.0)
+    ((_, told),) = planned([waits], 0, fence_after=20.0).changed
+    assert (told.status, told.reason) == (WorkerStatus.STOPPING, None)
+    assert planned([waits], 0, [(silent(1, 30), None, None)], fence_after=20.0).removed
+    assert not planned([stopping], 0, [(silent(1, 2), None, None)]).changed
+
+
 def test_one_that_must_not_run_twice_stays_until_its_agent_has_killed_it():
     def fenced(seconds, told=20.0):
         members = [(silent(1, seconds), None, None), (node(2), None, None)]
@@ -113,7 +125,7 @@ def stopping(index: int, **fields):
 def test_nobody_takes_the_place_of_one_that_is_to_go_and_may_still_run():
     away = [(silent(1, 12), None, None), (node(2), None, None)]
     plan = planned([stopping(0)], 1, away, fence_after=20.0)
-    assert not plan
+    assert (plan.added, plan.removed) == ([], [])
     assert plan.look_again_after == 18
     assert [new.index for new in planned([stopping(0), stopping(1)], 3, away, fence_after=20.0).added] == [2]
     lost = [(silent(1, 30), None, None), (node(2), None, None)]
