@@ -128,11 +128,13 @@ class Mirror:
     def take_all(self, steps: Iterable[Step]) -> Iterator[Changed]:
         """Take over the writes of a commit; a worker that but stands elsewhere in its table now is one change."""
         steps = list(steps)
-        added = {
-            cbor2.loads(step.after)["oid"]: place
-            for place, step in enumerate(steps)
-            if step.space is WORKERS.space and step.after and step.key not in self.bytes[step.space]
-        }
+        added: dict[str, int] = {}
+        there: dict[bytes, bool] = {}
+        for place, step in enumerate(steps):
+            if step.space is WORKERS.space:
+                if step.after and not there.get(step.key, step.key in self.bytes[step.space]):
+                    added[cbor2.loads(step.after)["oid"]] = place
+                there[step.key] = bool(step.after)
         left: dict[str, Row | None] = {}
         for place, step in enumerate(steps):
             change = self.take(step)
