@@ -1,7 +1,7 @@
 """`scripts/bench [NAME ...]`: run benchmarks and print one line per figure."""
 
+import argparse
 import importlib
-import sys
 from datetime import UTC, datetime
 
 from twisted.internet.defer import ensureDeferred
@@ -37,5 +37,16 @@ async def main(names: list[str]) -> None:
             print(figure.line(), flush=True)
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/bench", description="Run benchmarks and print one line per figure.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(MODULES)}")
+    given = parser.parse_args()
+    for name in given.names:
+        if name not in MODULES:
+            parser.error(f"there is no benchmark {name}; there are {', '.join(MODULES)}")
+    return given
+
+
 if __name__ == "__main__":
-    react(lambda reactor: ensureDeferred(main(sys.argv[1:])))
+    given = arguments()
+    react(lambda reactor: ensureDeferred(main(given.names)))

@@ -13,7 +13,8 @@ from controlplane.store.catalog import WORKERS
 from controlplane.store.lmdb import LmdbEngine
 from tests.bench.fleets import WORKERS_PER_CLUSTER, Fleet, write_fleet
 from tests.bench.harness import Figure, at_most, median
-from tests.simulation.world import Machine, World
+from tests.simulation.machine import Machine, PlayedDriver
+from tests.simulation.world import World
 
 SMALL = (10, 1_000)
 LARGE = (10_000, 1_000_000)
@@ -87,6 +88,7 @@ class _Running:
         machine.oid = UUID(int=oid.int)
         with self.world.plane.store.read() as view:
             for worker in view.rows(WORKERS).all_by("node", oid):
+                machine.kinds[worker.oid] = PlayedDriver.name
                 machine.units[worker.oid] = Unit(
                     oid=worker.oid,
                     digest=worker.digest,

@@ -1,6 +1,8 @@
 """Every benchmark runs, on sizes that tell nothing, so that none is found broken when a figure is wanted."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,10 @@ def assert_measured(figures):
     assert figures
     for figure in figures:
         assert 0 <= figure.ratio < float("inf"), figure.line()
+
+
+def test_a_benchmark_that_there_is_not_is_refused_with_those_there_are():
+    found = subprocess.run([sys.executable, "-m", "tests.bench", "nope"], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "there is no benchmark nope; there are calls, writes" in found.stderr
+    assert "Traceback" not in found.stderr
