@@ -13,12 +13,14 @@ from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import ensureDeferred, gatherResults  # noqa: E402
 from twisted.internet.stdio import StandardIO  # noqa: E402
 from twisted.protocols.basic import LineReceiver  # noqa: E402
+from twisted.python.failure import Failure  # noqa: E402
 
 from controlplane.keys import read_key  # noqa: E402
 from controlplane.transports import Login  # noqa: E402
 from controlplane.wamp import join_once  # noqa: E402
 
-JOINED_AT_ONCE = 20
+JOINED_AT_ONCE = 10
+"""Of one user; more that have not succeeded yet look like somebody who tries keys, and are held up."""
 
 
 class Counter:
@@ -61,13 +63,20 @@ async def join(login: Login, key: Any, count: int, commands: Commands, stalled: 
     commands.sendLine(b"ready")
 
 
+def give_up(problem: Failure) -> None:
+    """End, so that nobody waits for consoles that did not come."""
+    sys.stderr.write(f"{problem.getErrorMessage()}\n")
+    reactor.stop()
+
+
 def main(url: str, key_file: str, count: int, stalled: bool) -> None:
     login = Login(url=url, realm="default", authid="admin", authrole="admin")
     commands = Commands()
 
     def begin() -> None:
         StandardIO(commands)
-        ensureDeferred(join(login, read_key(Path(key_file)), count, commands, stalled))
+        joining = ensureDeferred(join(login, read_key(Path(key_file)), count, commands, stalled))
+        joining.addErrback(give_up)
 
     reactor.callWhenRunning(begin)
     reactor.run()
